@@ -1,0 +1,5 @@
+/** Number types of tensors, named as PyTorch names them. */
+export type DType = 'float32' | 'float64' | 'bfloat16' | 'float16' | 'int8' | 'uint8' | 'int16' | 'int32' | 'int64' | 'bool'
+export type TypedArray = Float32Array | Float64Array | Int8Array | Uint8Array | Int16Array | Int32Array | BigInt64Array | Uint16Array
+/** `cpu`, `cuda`, `cuda:1`, … */
+export type Device = string
