@@ -1,0 +1,66 @@
+import { tensor, type Tensor } from 'fettle-native'
+import { onDevice } from './device'
+import type { KeyValueCache } from './cache'
+
+/** Rows beside each other without padding: sequence i holds tokens `offsets[i]` to `offsets[i + 1]`, and sees itself only. */
+export interface PackedAttention { readonly kind: 'packed'; readonly offsets: readonly number[] }
+
+/** Padded rows with an explicit mask, to match references: `mask` bool `[rows, 1, length, length]`, true = seen. N = rows · length. */
+export interface MaskedAttention { readonly kind: 'masked'; readonly rows: number; readonly length: number; readonly mask: Tensor }
+
+/** New tokens of rows that have a past. Sequence i (tokens `offsets[i]` to `offsets[i + 1]`) continues cache row i at `starts[i]`. */
+export interface CachedAttention {
+  readonly kind: 'cached'
+  readonly cache: KeyValueCache
+  readonly offsets: readonly number[]
+  readonly starts: readonly number[]
+}
+
+export type Attention = PackedAttention | MaskedAttention | CachedAttention
+
+/** Where a label exists. `rows` int64 `[S]` index the flat batch; `labels` int64 `[S]` are already shifted. */
+export interface Targets { readonly rows: Tensor; readonly labels: Tensor; readonly count: number }
+
+/** A batch of the decoder: one flat row of tokens. */
+export interface Batch {
+  /** int64 `[N]` */
+  readonly ids: Tensor
+  /** int64 `[N]` */
+  readonly positions: Tensor
+  readonly tokens: number
+  /** Each sequence's last position + 1, in order (for `masked` one entry: the whole batch's). Dynamic rotary scaling reads it. */
+  readonly lengths: readonly number[]
+  readonly attention: Attention
+  readonly targets?: Targets
+}
+
+/** A sequence to pack: ids and labels (−100: not supervised; not shifted, position t predicts t + 1). */
+export interface Sequence { readonly inputIds: ArrayLike<number>; readonly labels?: ArrayLike<number> }
+
+/**
+ * Packs sequences into one batch without padding. Labels of a sequence are shifted here: position t is supervised by
+ * label t + 1; a sequence's last position predicts nothing.
+ */
+export function packBatch(sequences: readonly Sequence[], device = 'cpu'): Batch {
+  const offsets = [0]
+  for (const s of sequences) offsets.push(offsets[offsets.length - 1] + s.inputIds.length)
+  const tokens = offsets[offsets.length - 1]
+  const ids = new BigInt64Array(tokens), positions = new BigInt64Array(tokens)
+  const rows: bigint[] = [], labels: bigint[] = []
+  sequences.forEach((s, i) => {
+    const start = offsets[i], length = s.inputIds.length
+    for (let t = 0; t < length; t++) {
+      ids[start + t] = BigInt(s.inputIds[t])
+      positions[start + t] = BigInt(t)
+      if (s.labels === undefined || t + 1 === length || s.labels[t + 1] === -100) continue
+      rows.push(BigInt(start + t))
+      labels.push(BigInt(s.labels[t + 1]))
+    }
+  })
+  const place = (data: BigInt64Array): Tensor => onDevice(tensor(data, [data.length], 'int64'), device)
+  return {
+    ids: place(ids), positions: place(positions), tokens, lengths: sequences.map((s) => s.inputIds.length),
+    attention: { kind: 'packed', offsets },
+    targets: { rows: place(BigInt64Array.from(rows)), labels: place(BigInt64Array.from(labels)), count: rows.length },
+  }
+}

@@ -1,0 +1,197 @@
+import type { DType, Tensor } from 'fettle-native'
+import type { Attention } from '../batch'
+
+/**
+ * The contract of a block: `forward(inputs) -> { out, saved }`, `backward(gradient, saved) -> gradient of the input`.
+ *
+ * Rules that both forms keep:
+ * - Activations are flat, `[tokens, features]`, contiguous, in the compute dtype. Gradients of activations likewise.
+ * - A block runs without a graph outside it: `out` and every returned gradient never require grad.
+ * - Gradients of weights are *added* in fp32 into `Weight.grad`; `grad === null` means frozen, nothing is computed.
+ * - `saved` is plain data (tensors, numbers, arrays, plain objects), so that `scope` keeps what it reaches. It is
+ *   `null` unless `context.mode` is `train`, and it serves one backward.
+ * - Where a method says *in place*, the argument's memory may be overwritten and is the caller's no more.
+ * - A fused form may return views of buffers it planned. Such an `out` stays valid until the same block is run again
+ *   with the same `id` and `layer`; the caller copies what must live longer.
+ */
+export interface Blocks {
+  /** `plain` or `fused`, for messages and the bench. */
+  readonly form: string
+  readonly embedding: EmbeddingBlock
+  readonly norm: NormBlock
+  readonly linear: LinearBlock
+  readonly rotary: RotaryBlock
+  readonly attention: AttentionBlock
+  readonly activation: ActivationBlock
+  readonly head: HeadBlock
+  /** Trainable values were written (load, optimizer step, resume): anything packed from them is stale. */
+  weightsChanged(): void
+  /** Gives planned buffers and packed weights back. */
+  free(): void
+}
+
+/** Output of a forward and what its backward needs. */
+export interface Forward { readonly out: Tensor; readonly saved: Saved }
+/** A block's own record: plain data. Only the block that made it reads it. */
+export type Saved = object | null
+
+/** What all blocks of one pass share. */
+export interface BlockContext {
+  /**
+   * `train`: a backward follows, keep `saved`. `boundary`: as train, but only the layer's output is kept (recompute
+   * runs the layer again before its backward). `infer`: no backward follows.
+   */
+  readonly mode: 'train' | 'boundary' | 'infer'
+  /** Adapter dropout is active. It draws from the default generator: recompute restores the generator's state first. */
+  readonly dropout: boolean
+  readonly dtype: DType
+  /** Number of rows N of the flat batch. */
+  readonly tokens: number
+  readonly attention: Attention
+  readonly rope: RopeTables
+}
+
+/** Cosines and sines for each token of the batch: fp32 `[N, dim / 2]`, where `dim` is the rotated part of a head. */
+export interface RopeTables { readonly cos: Tensor; readonly sin: Tensor }
+
+/** Which block of which layer is called: the key of planned buffers and packed weights. Outside layers `layer` is −1. */
+export interface Place { readonly layer: number; readonly id: BlockId }
+export type BlockId = 'embedding' | 'inputNorm' | 'qkv' | 'rotary' | 'attention' | 'out' | 'postNorm' | 'up' | 'activation' | 'down' | 'finalNorm' | 'head'
+
+/** One stored weight. */
+export interface Weight {
+  /** What the forward reads: compute dtype. When fp32 weights train, the master itself. */
+  readonly value: Tensor
+  /** fp32 master, written by the optimizer; `null`: frozen. */
+  readonly master: Tensor | null
+  /** fp32 gradient that a backward adds to; `null`: frozen. */
+  readonly grad: Tensor | null
+}
+
+export interface NormWeights {
+  readonly kind: 'rms' | 'layer'
+  readonly eps: number
+  /** `[hidden]` */
+  readonly weight: Weight
+  readonly bias: Weight | null
+}
+
+/** A linear layer: `y = x Wᵀ (+ bias) (+ adapter) (+ residual)`; parts of checkpoints (q, k, v) are row ranges. */
+export interface LinearWeights {
+  readonly inFeatures: number
+  readonly outFeatures: number
+  /** `[outFeatures, inFeatures]` */
+  readonly weight: Weight
+  /** `[outFeatures]` */
+  readonly bias: Weight | null
+  readonly lora: LoraWeights | null
+}
+
+/**
+ * LoRA on a joined linear layer. Only adapted parts appear. `a` stacks their A matrices, so that one product serves all.
+ * For part p: `y[:, rowStart : rowStart + rows] += scale · (dropout(x) A_pᵀ) B_pᵀ`, `A_p = a[rankStart : rankStart + rank]`.
+ */
+export interface LoraWeights {
+  /** `[sum of ranks, inFeatures]` */
+  readonly a: Weight
+  readonly parts: readonly LoraPart[]
+  readonly dropout: number
+}
+
+export interface LoraPart {
+  readonly rowStart: number
+  readonly rows: number
+  readonly rankStart: number
+  readonly rank: number
+  /** alpha / rank, or alpha / √rank (rsLoRA). */
+  readonly scale: number
+  /** `[rows, rank]` */
+  readonly b: Weight
+  /** DoRA (arXiv 2402.09353): `[rows]`, length of each row of the merged weight; `null`: plain LoRA. A fused form that does not know it hands over to the plain one. */
+  readonly magnitude: Weight | null
+}
+
+export interface HeadWeights {
+  /** `[vocab, hidden]`; for tied heads the embedding's weight, gradient included. */
+  readonly weight: Weight
+}
+
+export interface EmbeddingBlock {
+  /** ids int64 `[N]` → `[N, hidden]`. */
+  forward(ids: Tensor, weight: Weight, context: BlockContext): Tensor
+  /** Adds the rows' gradients to `weight.grad`. */
+  backward(grad: Tensor, ids: Tensor, weight: Weight): void
+}
+
+export interface NormBlock {
+  /** Statistics in fp32. */
+  forward(x: Tensor, weights: NormWeights, place: Place, context: BlockContext): Forward
+  /** Gradient of x, plus `residual` (the gradient that reaches x past the norm), which may be overwritten *in place*. */
+  backward(grad: Tensor, residual: Tensor | null, saved: Saved, weights: NormWeights, place: Place): Tensor
+}
+
+export interface LinearBlock {
+  /** `residual` `[N, out]` is added; its gradient is the incoming one, so that backward does not return it. */
+  forward(x: Tensor, residual: Tensor | null, weights: LinearWeights, place: Place, context: BlockContext): Forward
+  /** Gradient of x; `grad` is left as it is. */
+  backward(grad: Tensor, saved: Saved, weights: LinearWeights, place: Place): Tensor
+}
+
+/** How heads lie in a joined `[N, (heads + 2·kvHeads)·headDim]`: all query heads, then keys, then values. */
+export interface HeadShape {
+  readonly heads: number
+  readonly kvHeads: number
+  readonly headDim: number
+  /** Scale of q·k before softmax. */
+  readonly scale: number
+  readonly rotary: { readonly dim: number; readonly layout: 'half' | 'interleaved' }
+}
+
+export interface RotaryBlock {
+  /** Rotates queries and keys of a joined qkv *in place* and returns it. */
+  forward(qkv: Tensor, shape: HeadShape, place: Place, context: BlockContext): Tensor
+  /** Rotates the gradient back, *in place*. */
+  backward(grad: Tensor, shape: HeadShape, place: Place, context: BlockContext): Tensor
+}
+
+export interface AttentionBlock {
+  /**
+   * Joined, rotated qkv → `[N, heads·headDim]`, causal in each sequence of `context.attention`. Softmax in fp32.
+   * For `cached` attention keys and values are first appended to the cache of `place.layer`.
+   */
+  forward(qkv: Tensor, shape: HeadShape, place: Place, context: BlockContext): Forward
+  /** Gradient of the joined qkv. */
+  backward(grad: Tensor, saved: Saved, shape: HeadShape, place: Place, context: BlockContext): Tensor
+}
+
+export interface ActivationShape {
+  /** `gated`: input `[N, 2·width]`, gate then up, `act(gate) · up`; `plain`: input `[N, width]`. */
+  readonly kind: 'gated' | 'plain'
+  readonly activation: 'silu' | 'gelu' | 'gelu_tanh' | 'relu'
+  readonly width: number
+}
+
+export interface ActivationBlock {
+  forward(x: Tensor, shape: ActivationShape, place: Place, context: BlockContext): Forward
+  backward(grad: Tensor, saved: Saved, shape: ActivationShape, place: Place): Tensor
+}
+
+export interface HeadLoss {
+  /** Sum of −log p(label) over the rows, fp32 scalar on the device, not scaled. */
+  readonly lossSum: Tensor
+  /** Rows whose largest logit is the label: int64 scalar on the device. */
+  readonly correct: Tensor
+  /** Gradient of `scale · lossSum` for the hidden rows; `null` when it was not asked. */
+  readonly gradHidden: Tensor | null
+}
+
+export interface HeadBlock {
+  /**
+   * Loss at `hidden` `[S, hidden]` (supervised rows after the final norm) with `labels` int64 `[S]`, in chunks: logits of
+   * all rows never exist at once. With `gradient`, gradients come in the same pass, the weight's added to its `grad`.
+   * Only in this case labels may not be empty.
+   */
+  loss(hidden: Tensor, labels: Tensor, weights: HeadWeights, options: { readonly scale: number; readonly gradient: boolean }): HeadLoss
+  /** fp32 logits `[S, vocab]`. */
+  logits(hidden: Tensor, weights: HeadWeights): Tensor
+}
