@@ -21,6 +21,8 @@ export interface PreparedEvent extends Base {
 export interface StartedEvent extends Base {
   readonly type: 'started'
   readonly pid: number
+  /** Host name of the worker: on another host the pid says nothing about it. */
+  readonly host?: string
   readonly model: string
   readonly parameters: number
   readonly trainable: number

@@ -1,6 +1,6 @@
 import type { SerializedError } from '../errors'
 import type { GenerationPlan, Plan } from '../plan/plan'
-import type { RunEvent } from './events'
+import type { EvalEvent, RunEvent } from './events'
 
 /** Messages front → worker over the child's IPC pipe. Each command gets one `reply` with its id. */
 export type ToWorker =
@@ -8,6 +8,7 @@ export type ToWorker =
   | { readonly kind: 'command'; readonly id: number; readonly command: Command }
 
 export type Command =
+  /** Ends training after the step that runs, with a checkpoint; a `done` event with `stopped: true` follows. */
   | { readonly name: 'stop' }
   | { readonly name: 'save' }
   | { readonly name: 'evaluate' }
@@ -16,8 +17,23 @@ export type Command =
   /** Ends the worker after training is done (it stays to answer `generate`). */
   | { readonly name: 'close' }
 
+/** What a command's reply carries as `value`. */
+export interface Replies {
+  /** The checkpoint that stop left, when it made one. */
+  readonly stop: { readonly path: string | null }
+  readonly save: { readonly path: string }
+  readonly evaluate: EvalEvent
+  /** The whole answers, one a prompt. */
+  readonly generate: { readonly texts: readonly string[] }
+  readonly close: undefined
+}
+
 /** Messages worker → front. */
 export type FromWorker =
+  /** Sent once, as soon as the worker listens: before the data is prepared or the model is read. */
+  | { readonly kind: 'ready' }
+  /** How far a long step before training is (download, preparing, reading weights). Shown, never stored. */
+  | { readonly kind: 'progress'; readonly stage: string; readonly done: number; readonly total: number | null }
   | { readonly kind: 'event'; readonly event: RunEvent }
   | { readonly kind: 'token'; readonly id: number; readonly row: number; readonly text: string }
   | { readonly kind: 'reply'; readonly id: number; readonly value?: unknown; readonly error?: SerializedError }
