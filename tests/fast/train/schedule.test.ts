@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { SchedulePlan } from 'fettle/dist/plan/plan'
+import { learningRateAt, scheduleFactor, warmupSteps } from 'fettle/dist/train/schedule'
+
+const plan = (type: SchedulePlan['type'], steps = 0, ratio = 0): SchedulePlan => ({ type, warmupSteps: steps, warmupRatio: ratio })
+const curve = (schedule: SchedulePlan, total: number): number[] => Array.from({ length: total }, (_, i) => scheduleFactor(schedule, i, total))
+function close(actual: number[], expected: number[]): void {
+  assert.equal(actual.length, expected.length)
+  actual.forEach((value, i) => assert.ok(Math.abs(value - expected[i]) < 1e-12, `step ${i}: ${value} against ${expected[i]}`))
+}
+
+// Values of transformers 5.23.0, get_*_schedule_with_warmup(optimizer, …).lr_lambdas[0](i).
+test('linear: warm-up from 0, then to 0 at the total', () => {
+  close(curve(plan('linear', 2), 10), [0, 0.5, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125])
+  close(curve(plan('linear'), 4), [1, 0.75, 0.5, 0.25])
+})
+test('cosine: half a wave after warm-up', () => {
+  close(curve(plan('cosine', 2), 10), [
+    0, 0.5, 1, 0.9619397662556434, 0.8535533905932737, 0.6913417161825449, 0.5, 0.3086582838174552, 0.14644660940672627, 0.03806023374435663])
+})
+test('constant and constant_with_warmup', () => {
+  close(curve(plan('constant', 3), 4), [1, 1, 1, 1])
+  close(curve(plan('constant_with_warmup', 4), 6), [0, 0.25, 0.5, 0.75, 1, 1])
+})
+test('warm-up steps win over the ratio, which rounds up', () => {
+  assert.equal(warmupSteps(plan('linear', 0, 0.1), 101), 11)
+  assert.equal(warmupSteps(plan('linear', 5, 0.5), 100), 5)
+  assert.equal(learningRateAt(plan('linear', 0, 0.5), 2e-4, 1, 4), 1e-4)
+})
+test('beyond the total nothing rises again', () => {
+  assert.equal(scheduleFactor(plan('linear', 2), 12, 10), 0)
+  assert.equal(scheduleFactor(plan('constant_with_warmup', 2), 12, 10), 1)
+})
