@@ -1,0 +1,47 @@
+import * as fs from 'node:fs'
+import * as path from 'node:path'
+import type { RunEvent } from '../run/events'
+
+/** File of a run's events in its output folder: one JSON object a line. */
+export const metricsName = 'metrics.jsonl'
+
+/** Appends events to `metrics.jsonl`. A line is one write, so that a killed worker leaves at most its last line torn. */
+export class MetricsLog {
+  private readonly descriptor: number
+
+  constructor(output: string) {
+    fs.mkdirSync(output, { recursive: true })
+    this.descriptor = fs.openSync(path.join(output, metricsName), 'a')
+  }
+
+  append(event: RunEvent): void {
+    fs.writeSync(this.descriptor, `${JSON.stringify(event)}\n`)
+  }
+
+  close(): void {
+    fs.fsyncSync(this.descriptor)
+    fs.closeSync(this.descriptor)
+  }
+}
+
+/**
+ * Prepares `metrics.jsonl` for a resume at `step`: events of later steps go (they run again), and so do ends of the
+ * run and a torn last line. What stays is in order, one line with `step` a step.
+ */
+export function rewindMetrics(output: string, step: number): void {
+  const file = path.join(output, metricsName)
+  if (!fs.existsSync(file)) return
+  const kept = fs.readFileSync(file, 'utf8').split('\n').filter((line) => {
+    let event: RunEvent
+    try {
+      event = JSON.parse(line) as RunEvent
+    } catch {
+      return false
+    }
+    if (event.type === 'done' || event.type === 'failed') return false
+    return !('step' in event) || event.step <= step
+  })
+  const temporary = `${file}.tmp`
+  fs.writeFileSync(temporary, kept.map((line) => `${line}\n`).join(''))
+  fs.renameSync(temporary, file)
+}
