@@ -1,0 +1,8 @@
+import { Tensor } from 'fettle-native'
+
+/** Frees every tensor that plain data (arrays, objects) reaches. Tensors already freed are left alone. */
+export function freeAll(data: unknown): void {
+  if (data instanceof Tensor) { if (data.alive) data.free() }
+  else if (Array.isArray(data)) data.forEach(freeAll)
+  else if (typeof data === 'object' && data !== null) Object.values(data).forEach(freeAll)
+}

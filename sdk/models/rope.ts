@@ -1,0 +1,61 @@
+import { keep, ops, tensor, type Device, type Tensor } from 'fettle-native'
+import type { Architecture, RotaryPositions } from './architecture'
+import type { Batch } from './batch'
+import type { RopeTables } from './blocks/types'
+
+/**
+ * Inverse wavelengths of rotary positions (arXiv 2104.09864), one for each rotated pair, with the scaling of the record.
+ * `length` (last position + 1) matters for dynamic scaling only.
+ */
+export function inverseFrequencies(positions: RotaryPositions, length: number): Float32Array {
+  const { dim, scaling } = positions
+  let theta = positions.theta
+  if (scaling.kind === 'dynamic') {
+    // NTK-aware: a longer sequence raises the base instead of squeezing positions.
+    const ratio = (scaling.factor * Math.max(length, scaling.originalMaxPositions)) / scaling.originalMaxPositions - (scaling.factor - 1)
+    theta *= ratio ** (dim / (dim - 2))
+  }
+  return Float32Array.from({ length: dim / 2 }, (_, i) => {
+    const frequency = 1 / theta ** ((2 * i) / dim)
+    if (scaling.kind === 'linear') return frequency / scaling.factor
+    return scaling.kind === 'llama3' ? llama3(frequency, scaling) : frequency
+  })
+}
+
+/** Llama 3.1: long waves are slowed down, short ones kept, those between interpolated. */
+function llama3(frequency: number, s: Extract<RotaryPositions['scaling'], { kind: 'llama3' }>): number {
+  const wavelength = (2 * Math.PI) / frequency
+  if (wavelength < s.originalMaxPositions / s.highFreqFactor) return frequency
+  if (wavelength > s.originalMaxPositions / s.lowFreqFactor) return frequency / s.factor
+  const smooth = (s.originalMaxPositions / wavelength - s.lowFreqFactor) / (s.highFreqFactor - s.lowFreqFactor)
+  return ((1 - smooth) * frequency) / s.factor + smooth * frequency
+}
+
+/** Makes a batch's cosines and sines, once for all layers. */
+export class Rope {
+  private readonly frequencies: Tensor | null
+  private readonly positions: RotaryPositions
+
+  constructor(architecture: Architecture, private readonly device: Device) {
+    this.positions = architecture.positions
+    this.frequencies = this.positions.scaling.kind === 'dynamic' ? null : keep(this.row(0))
+  }
+
+  tables(batch: Batch): RopeTables {
+    const angles = ops.mul(ops.unsqueeze(ops.to(batch.positions, 'float32', this.device), 1), this.frequencies ?? this.perToken(batch))
+    return { cos: ops.cos(angles), sin: ops.sin(angles) }
+  }
+
+  free(): void { this.frequencies?.free() }
+
+  /** Dynamic scaling: each sequence by its own length, so that a packed row gives what it gives alone. */
+  private perToken(batch: Batch): Tensor {
+    const { attention, lengths } = batch
+    if (attention.kind === 'masked') return this.row(lengths[0])
+    return ops.cat(lengths.map((length, i) => ops.expand(this.row(length), [attention.offsets[i + 1] - attention.offsets[i], this.positions.dim / 2])), 0)
+  }
+
+  private row(length: number): Tensor {
+    return ops.to(tensor(inverseFrequencies(this.positions, length), [1, this.positions.dim / 2], 'float32'), 'float32', this.device)
+  }
+}

@@ -1,0 +1,185 @@
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { DType, Tensor } from 'fettle-native'
+import { ModelError } from '../../errors'
+import { native } from './native'
+import { safetensorsDtypes } from './safetensors-header'
+
+const codes = new Map<DType, { code: string; size: number; order: number }>(
+  safetensorsDtypes.map(([code, dtype, size], order) => [dtype, { code, size, order }]))
+
+/** What goes through memory at once while a tensor is written. */
+const pieceBytes = 64 << 20
+
+/**
+ * Writes tensors as one safetensors file: to a temporary file beside it, synced, then renamed, so that `path` is
+ * either the old file or the whole new one. Tensors stream through a buffer of at most 64 MB; number types are kept.
+ * Tensors are ordered as the format's own library orders them (by number type, then name).
+ * @param metadata strings for the header; by default `{ format: 'pt' }`, which transformers asks for
+ * @throws ModelError `model.write` for a number type that the format has no name for, or when the disk refuses
+ */
+export function writeSafetensors(path: string, entries: ReadonlyMap<string, Tensor>, metadata: Readonly<Record<string, string>> = { format: 'pt' }): void {
+  const ordered = order(entries, path)
+  atomically(path, fd => {
+    writeAll(fd, headerBytes(ordered, metadata))
+    for (const { tensor, bytes } of ordered) writeTensor(fd, tensor, bytes)
+  })
+}
+
+/** Name of the index file beside the shards. */
+export const indexName = 'model.safetensors.index.json'
+
+/**
+ * Writes `model.safetensors`, or, when the tensors are more than `maxShardBytes`, shards
+ * `model-00001-of-0000N.safetensors` with their index written last. Returns the file names.
+ */
+export function writeShardedSafetensors(folder: string, entries: ReadonlyMap<string, Tensor>, options: { maxShardBytes: number }): string[] {
+  mkdirSync(folder, { recursive: true })
+  const shards = split(order(entries, folder, false), options.maxShardBytes)
+  if (shards.length <= 1) {
+    writeSafetensors(join(folder, 'model.safetensors'), entries)
+    rmSync(join(folder, indexName), { force: true })
+    removeOtherShards(folder, [])
+    return ['model.safetensors']
+  }
+  const weightMap: Record<string, string> = {}
+  const files = shards.map((shard, i) => {
+    const file = `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`
+    writeSafetensors(join(folder, file), new Map(shard.map(e => [e.name, e.tensor])))
+    for (const e of shard) weightMap[e.name] = file
+    return file
+  })
+  const total = shards.flat().reduce((sum, e) => sum + e.bytes, 0)
+  writeJsonAtomically(join(folder, indexName), { metadata: { total_size: total }, weight_map: weightMap })
+  rmSync(join(folder, 'model.safetensors'), { force: true })
+  removeOtherShards(folder, files)
+  return [...files, indexName]
+}
+
+/** An earlier, differently cut model in the same folder would leave shards that no index names. */
+function removeOtherShards(folder: string, keep: readonly string[]): void {
+  for (const file of readdirSync(folder)) {
+    if (/^model-\d{5}-of-\d{5}\.safetensors$/.test(file) && !keep.includes(file)) rmSync(join(folder, file))
+  }
+}
+
+/** Writes JSON to a temporary file, syncs and renames it. */
+export function writeJsonAtomically(path: string, value: unknown): void {
+  atomically(path, fd => writeAll(fd, Buffer.from(JSON.stringify(value, null, 2) + '\n')))
+}
+
+/** Writes text to a temporary file, syncs and renames it. */
+export function writeTextAtomically(path: string, text: string): void {
+  atomically(path, fd => writeFileSync(fd, text))
+}
+
+interface Ordered { name: string; tensor: Tensor; code: string; bytes: number; order: number }
+
+function order(entries: ReadonlyMap<string, Tensor>, path: string, sort = true): Ordered[] {
+  const list = [...entries].map(([name, tensor]) => {
+    const type = codes.get(tensor.dtype)
+    if (!type) {
+      throw new ModelError('model.write', `${path}: tensor "${name}" has number type ${tensor.dtype}, which safetensors cannot hold; convert it to one of ${[...codes.keys()].join(', ')}`,
+        { path, tensor: name, dtype: tensor.dtype })
+    }
+    return { name, tensor, code: type.code, bytes: tensor.numel * type.size, order: type.order }
+  })
+  // Wider number types first: every offset is then a multiple of its tensor's item size.
+  return sort ? list.sort((a, b) => b.order - a.order || Buffer.compare(Buffer.from(a.name), Buffer.from(b.name))) : list
+}
+
+function split(list: Ordered[], maxBytes: number): Ordered[][] {
+  const shards: Ordered[][] = []
+  let room = 0
+  for (const e of list) {
+    if (!shards.length || e.bytes > room) {
+      shards.push([])
+      room = maxBytes
+    }
+    shards[shards.length - 1].push(e)
+    room -= e.bytes
+  }
+  return shards
+}
+
+function headerBytes(ordered: Ordered[], metadata: Readonly<Record<string, string>>): Buffer {
+  const parts = [`"__metadata__":${JSON.stringify(metadata)}`]
+  let at = 0
+  for (const { name, tensor, code, bytes } of ordered) {
+    parts.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype: code, shape: tensor.shape, data_offsets: [at, at + bytes] })}`)
+    at += bytes
+  }
+  const json = Buffer.from(`{${parts.join(',')}}`)
+  // Padded with spaces so that the data begins at a multiple of eight.
+  const out = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ')
+  out.writeBigUInt64LE(BigInt(out.length - 8), 0)
+  json.copy(out, 8)
+  return out
+}
+
+function writeTensor(fd: number, tensor: Tensor, bytes: number): void {
+  if (bytes === 0) return
+  const rows = tensor.shape[0] ?? 1
+  if (bytes <= pieceBytes || rows < 2) return writeAll(fd, tensor.toBytes())
+  const perPiece = Math.max(1, Math.floor(pieceBytes / (bytes / rows)))
+  for (let row = 0; row < rows; row += perPiece) {
+    native().scope(() => writeTensor(fd, rowsOf(tensor, row, Math.min(perPiece, rows - row)), bytes / rows * Math.min(perPiece, rows - row)))
+  }
+}
+
+function rowsOf(tensor: Tensor, start: number, count: number): Tensor {
+  const rows = native().call('narrow', '', tensor, 0, start, count) as Tensor
+  // A single row that is still too large is cut along its own first axis.
+  return count === 1 && tensor.shape.length > 1 ? native().call('select', 'int', rows, 0, 0) as Tensor : rows
+}
+
+function atomically(path: string, write: (fd: number) => void): void {
+  const temporary = `${path}.${process.pid}.tmp`
+  let fd: number | undefined
+  try {
+    mkdirSync(dirname(path), { recursive: true })
+    fd = openSync(temporary, 'w')
+    write(fd)
+    fsyncSync(fd)
+    closeSync(fd)
+    fd = undefined
+    renameSync(temporary, path)
+    syncFolder(dirname(path))
+  } catch (cause) {
+    if (fd !== undefined) closeSync(fd)
+    rmSync(temporary, { force: true })
+    throw writeError(path, cause)
+  }
+}
+
+/** A rename is on disk only when its folder is. Some file systems refuse to sync a folder; the file itself is safe by then. */
+function syncFolder(folder: string): void {
+  let fd: number | undefined
+  try {
+    fd = openSync(folder, 'r')
+    fsyncSync(fd)
+  } catch (error) {
+    if (!['EINVAL', 'EPERM', 'EISDIR', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+  } finally {
+    if (fd !== undefined) closeSync(fd)
+  }
+}
+
+function writeError(path: string, cause: unknown): unknown {
+  const remedies: Record<string, string> = {
+    ENOSPC: 'free some space or choose another folder', EDQUOT: 'your quota is used up: free some space or choose another folder',
+    EACCES: 'choose a folder that you may write to', EROFS: 'choose a folder that you may write to', EPERM: 'choose a folder that you may write to',
+    ENOTDIR: 'a part of the path is a file: choose another folder', EISDIR: 'a folder has this name: choose another',
+  }
+  const code = (cause as NodeJS.ErrnoException).code ?? ''
+  const remedy = remedies[code]
+  return remedy ? new ModelError('model.write', `${path}: cannot be written (${code}); ${remedy}`, { path, errno: code }, { cause }) : cause
+}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at, Math.min(bytes.length - at, 1 << 30))
+}
+
+function number(n: number): string {
+  return String(n).padStart(5, '0')
+}
