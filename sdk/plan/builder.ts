@@ -1,0 +1,203 @@
+import { defaultGeneration, defaultPlan, settle, type Settled } from './defaults'
+import { deepFreeze } from './freeze'
+import type {
+  AdamOptions, CadenceOptions, DataOptions, GenerationOptions, LogOptions, LoraOptions, SampleOptions, SaveOptions, ScheduleOptions, ShardingOptions,
+} from './options'
+import type { Cadence, Plan, SchedulePlan } from './plan'
+import { conflict, notYet, refusal } from './refuse'
+import { readOptions, readValue } from './read'
+import type { RuleName } from './rules'
+import { checkConsistent } from './validate'
+
+const cadenceNames = { every: 'cadence.every', each: 'cadence.each' } as const
+const generationNames = {
+  maxNewTokens: 'generation.maxNewTokens', minNewTokens: 'generation.minNewTokens', temperature: 'generation.temperature',
+  topK: 'generation.topK', topP: 'generation.topP', seed: 'generation.seed', stop: 'generation.stop',
+} as const satisfies Record<keyof GenerationOptions, RuleName>
+
+/**
+ * Describes a run, one call at a time. Every method returns a new frozen builder and leaves this one as it was, so that a
+ * shared start can branch: `const base = sft(model).data(path)`, `base.lora()`, `base.learningRate(1e-5)`. The last call
+ * of a method wins. Nothing happens before `.start()`. A wrong value throws a `PlanError` at the call.
+ */
+export abstract class PlanBuilder {
+  /** The frozen plan so far: plain JSON, the only thing that configures a run. */
+  readonly plan: Plan
+  readonly #given: ReadonlySet<Settled>
+
+  protected constructor(from: string | { readonly plan: Plan; readonly given: ReadonlySet<Settled> }) {
+    const { plan, given } = typeof from === 'string' ? { plan: defaultPlan(readValue('sft', from, 'model')), given: new Set<Settled>() } : from
+    const settled = settle(plan, given)
+    checkConsistent(settled)
+    this.plan = deepFreeze(settled)
+    this.#given = given
+    Object.freeze(this)
+  }
+
+  /** The next builder: this plan with some of its fields replaced. */
+  protected abstract next(from: { plan: Plan; given: ReadonlySet<Settled> }): this
+
+  #with(change: Partial<Plan>, ...given: Settled[]): this {
+    return this.next({ plan: { ...this.plan, ...change }, given: new Set([...this.#given, ...given]) })
+  }
+
+  /**
+   * What to train on: a folder with `train.json` (else `train/*.json`) and perhaps `dev.json` (else `dev/*.json`), or one
+   * file, of `{"src", "tgt"}` objects, one a line. Options that a call leaves out go back to their defaults.
+   */
+  data(path: string, options: DataOptions = {}): this {
+    const read = readOptions('data', options, { srcLength: 'data.srcLength', maxLength: 'data.maxLength', template: 'data.template', system: 'data.system' })
+    const { maxLength = 2048, template = 'auto', system = null } = read
+    const given = new Set(this.#given)
+    if (read.srcLength === undefined) given.delete('srcLength')
+    else given.add('srcLength')
+    const data = { path: readValue('data', dataPath(path), 'data.path'), srcLength: read.srcLength ?? 1024, maxLength, template, system }
+    return this.next({ plan: { ...this.plan, data }, given })
+  }
+
+  /**
+   * Trains a low-rank adapter (LoRA, arXiv 2106.09685) instead of all weights: y = Wx + (alpha / rank) · B(A(dropout(x))).
+   * `.lora()` alone: rank 8, alpha 16, no dropout, every Linear layer but the head.
+   */
+  lora(options: LoraOptions = {}): this {
+    const read = readOptions('lora', options, { rank: 'lora.rank', alpha: 'lora.alpha', dropout: 'lora.dropout', targets: 'lora.targets' })
+    const { rank = 8, dropout = 0, targets = 'all-linear' } = read
+    return this.#with({ method: 'lora', lora: { rank, alpha: read.alpha ?? 2 * rank, dropout, targets: typeof targets === 'string' ? targets : [...targets] } })
+  }
+
+  /** Computes in bfloat16; trainable weights keep fp32 masters. Default: fp32. */
+  bf16(): this { return this.#with({ precision: 'bf16' }) }
+
+  /** Computes in fp32 (the default). */
+  fp32(): this { return this.#with({ precision: 'fp32' }) }
+
+  /** Highest learning rate of the schedule. Above 0. Default 3e-4 with LoRA, 3e-5 for all weights. */
+  learningRate(value: number): this {
+    return this.#with({ optimizer: { ...this.plan.optimizer, learningRate: readValue('learningRate', value, 'optimizer.learningRate') } }, 'learningRate')
+  }
+
+  /** AdamW's decoupled weight decay; norms and biases are left out. At least 0. Default 0. */
+  weightDecay(value: number): this {
+    return this.#with({ optimizer: { ...this.plan.optimizer, weightDecay: readValue('weightDecay', value, 'optimizer.weightDecay') } })
+  }
+
+  /** Gradients are scaled down to this global norm. At least 0; 0 turns clipping off. Default 1. */
+  maxGradNorm(value: number): this {
+    return this.#with({ optimizer: { ...this.plan.optimizer, maxGradNorm: readValue('maxGradNorm', value, 'optimizer.maxGradNorm') } })
+  }
+
+  /** Constants of AdamW. Defaults: beta1 0.9, beta2 0.999, epsilon 1e-8. */
+  adam(options: AdamOptions): this {
+    const read = readOptions('adam', options, { beta1: 'optimizer.beta1', beta2: 'optimizer.beta2', epsilon: 'optimizer.epsilon' })
+    return this.#with({ optimizer: { ...this.plan.optimizer, ...read } })
+  }
+
+  /** Course of the learning rate after its warm-up. `'linear'` and `'cosine'` fall to 0; the constant ones stay. Default `'linear'`. */
+  schedule(type: SchedulePlan['type'], options: ScheduleOptions = {}): this {
+    const read = readOptions('schedule', options, { warmupSteps: 'schedule.warmupSteps', warmupRatio: 'schedule.warmupRatio' })
+    // Warm-up steps win over a ratio, so the last one that was said must be the only one.
+    const warmup = read.warmupRatio === undefined ? read : { warmupSteps: 0, ...read }
+    return this.#with({ schedule: { ...this.plan.schedule, ...warmup, type: readValue('schedule', type, 'schedule.type') } })
+  }
+
+  /** Steps in which the learning rate rises from 0. At least 0. Default 0. */
+  warmup(steps: number): this {
+    return this.#with({ schedule: { ...this.plan.schedule, warmupSteps: readValue('warmup', steps, 'schedule.warmupSteps') } })
+  }
+
+  /** Passes over the data; a fraction stops within one. Above 0. Default 3. Takes back an earlier `.steps()`. */
+  epochs(count: number): this { return this.#with({ epochs: readValue('epochs', count, 'epochs'), steps: null }) }
+
+  /** Optimizer steps to train, however many epochs that is. At least 1. Default: as many as `.epochs()` needs. */
+  steps(count: number): this { return this.#with({ steps: readValue('steps', count, 'steps') }) }
+
+  /** Rows of a forward and backward pass, in training; `evalRows` in evaluation (default: the same). At least 1. Default 8. */
+  batch(rows: number, evalRows: number = rows): this {
+    return this.#with({ batch: { ...this.plan.batch, size: readValue('batch', rows, 'batch.size'), evalSize: readValue('batch', evalRows, 'batch.evalSize') } })
+  }
+
+  /** Batches whose gradients make one step, each supervised token weighing the same. At least 1. Default 1. */
+  accumulate(batches: number): this { return this.#with({ batch: { ...this.plan.batch, accumulate: readValue('accumulate', batches, 'batch.accumulate') } }) }
+
+  /** Loss, perplexity and token accuracy on the dev rows, on this cadence and at the end. Default: never. */
+  evaluate(cadence: CadenceOptions): this {
+    const evaluate = readCadence('evaluate', readOptions('evaluate', cadence, cadenceNames))
+    return this.#with({ evaluate, evalAtEnd: evaluate.by !== 'no' })
+  }
+
+  /** Answers to prompts while training, to read beside the loss. Default: never. */
+  sample(options: SampleOptions): this {
+    const { every, each, prompts = [], ...generation } = readOptions<{ -readonly [K in keyof SampleOptions]: SampleOptions[K] }>(
+      'sample', options, { ...cadenceNames, prompts: 'sample.prompts', ...generationNames })
+    const cadence = readCadence('sample', { every, each } as CadenceOptions)
+    return this.#with({ sample: { cadence, prompts: [...prompts], generation: { ...defaultGeneration, ...generation } } })
+  }
+
+  /** Checkpoints to resume from, in `<output>/checkpoint-<step>`. Default: at each epoch's end, 2 kept. The final weights are written in any case. */
+  save(options: SaveOptions): this {
+    const { keep = this.plan.save.keep, ...when } = readOptions<{ every?: number; each?: 'epoch' | 'never'; keep?: number | null }>(
+      'save', options, { ...cadenceNames, keep: 'save.keep' })
+    const named = when.every !== undefined || when.each !== undefined
+    return this.#with({ save: { keep, cadence: named ? readCadence('save', when as CadenceOptions) : this.plan.save.cadence } })
+  }
+
+  /** Folder for checkpoints, metrics.jsonl and the final weights. Default `output/<model>-<method>`. */
+  output(folder: string): this { return this.#with({ output: readValue('output', folder, 'output') }, 'output') }
+
+  /** Starts afresh in an output folder that holds an earlier run, which is lost. Default: such a folder is refused. */
+  overwrite(yes: boolean = true): this { return this.#with({ overwrite: readValue('overwrite', yes, 'overwrite') }) }
+
+  /** Goes on from a checkpoint: the newest in the output folder, or the one at `path`; `null` starts afresh (the default). */
+  resume(path: string | true | null = true): this { return this.#with({ resume: readValue('resume', path, 'resume') }) }
+
+  /** Seed of data order, adapter initialisation and dropout. At least 0. Default 42. */
+  seed(value: number): this { return this.#with({ seed: readValue('seed', value, 'seed') }) }
+
+  /** `'auto'` takes a GPU when there is one. Default `'auto'`. */
+  device(name: Plan['device']): this { return this.#with({ device: readValue('device', name, 'device') }) }
+
+  /** CPU threads of the worker; `null` takes all cores. 1 to 4096. Default `null`. */
+  threads(count: number | null): this { return this.#with({ threads: readValue('threads', count, 'threads') }) }
+
+  /** `'plain'`: blocks made of ATen operators, the reference. `'auto'`: fused ones where they exist. Default `'auto'`. */
+  blocks(form: Plan['blocks']): this { return this.#with({ blocks: readValue('blocks', form, 'blocks') }) }
+
+  /** How often a step is shown. Default: every step. */
+  log(options: LogOptions): this {
+    const { every } = readOptions('log', options, { every: 'logEvery' })
+    return this.#with({ logEvery: readValue('log', every, 'logEvery') })
+  }
+
+  /** Tensor-parallel ranks. More than 1 is not there yet. */
+  tp(degree: number): this { return this.#with({ mesh: { ...this.plan.mesh, tp: oneRank('tp', degree) } }) }
+
+  /** Pipeline stages. More than 1 is not there yet. */
+  pp(degree: number): this { return this.#with({ mesh: { ...this.plan.mesh, pp: oneRank('pp', degree) } }) }
+
+  /** Data-parallel ranks. More than 1 is not there yet. */
+  dp(degree: number): this { return this.#with({ mesh: { ...this.plan.mesh, dp: oneRank('dp', degree) } }) }
+
+  /** Optimizer state (stage 1), gradients (2) and parameters (3) shared by ranks. A degree above 1 is not there yet. */
+  sharding(options: ShardingOptions): this {
+    const { stage = 1, degree = 1 } = readOptions('sharding', options, { stage: 'mesh.sharding.stage', degree: 'mesh.sharding.degree' })
+    if (degree !== 1) throw notYet('.sharding() with degree', degree, 'use 1')
+    return this.#with({ mesh: { ...this.plan.mesh, sharding: { stage, degree } } })
+  }
+}
+
+function oneRank(method: 'tp' | 'pp' | 'dp', degree: number): number {
+  if (readValue(method, degree, `mesh.${method}`) !== 1) throw notYet(`.${method}() with`, degree, 'use 1')
+  return degree
+}
+
+function dataPath(path: string): string {
+  if (path === null) throw refusal('.data()', 'a folder with train.json, or a JSONL file', path, ".data('data/advertise')")
+  return path
+}
+
+function readCadence(method: string, { every, each }: CadenceOptions): Cadence {
+  if (every !== undefined && each !== undefined) throw conflict(['every', 'each'], `.${method}() got every and each at once`, `.${method}({ every: ${every} })`)
+  if (every !== undefined) return { by: 'steps', every }
+  if (each === undefined) throw refusal(`.${method}()`, 'every or each', {}, `.${method}({ every: 50 }) or .${method}({ each: 'epoch' })`)
+  return each === 'epoch' ? { by: 'epoch' } : { by: 'no' }
+}

@@ -1,0 +1,105 @@
+/** What each value of a plan may be, once, for builders, argument files, flags and received plans. */
+export interface Rule {
+  /** The `<what>` of "expected <what> for …". */
+  readonly expected: string
+  /** A value to write instead. */
+  readonly example: unknown
+  readonly ok: (value: unknown) => boolean
+}
+
+const isNumber = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value)
+const isText = (value: unknown): value is string => typeof value === 'string' && value.trim().length > 0
+
+function whole(min: number, example: number, max = Number.MAX_SAFE_INTEGER): Rule {
+  const expected = max < Number.MAX_SAFE_INTEGER ? `a whole number from ${min} to ${max}` : `a whole number of at least ${min}`
+  return { expected, example, ok: (value) => Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max }
+}
+function real(expected: string, example: number, inside: (value: number) => boolean): Rule {
+  return { expected, example, ok: (value) => isNumber(value) && inside(value) }
+}
+function text(expected: string, example: string): Rule { return { expected, example, ok: isText } }
+function list(expected: string, example: readonly string[], min: number): Rule {
+  return { expected, example, ok: (value) => Array.isArray(value) && value.length >= min && value.every(isText) }
+}
+function oneOf(...values: readonly unknown[]): Rule {
+  const names = values.map((value) => JSON.stringify(value))
+  return { expected: `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`, example: values[0], ok: (value) => values.includes(value) }
+}
+const flag: Rule = { expected: 'true or false', example: true, ok: (value) => typeof value === 'boolean' }
+
+/** The same rule, with `null` allowed too. */
+function orNull(rule: Rule): Rule {
+  return { ...rule, expected: `${rule.expected}, or null`, ok: (value) => value === null || rule.ok(value) }
+}
+
+const above0 = 'a number above 0'
+const from0 = 'a number of at least 0'
+const share = 'a number of at least 0 and below 1'
+
+/** One rule a leaf of the plan, by its path. */
+export const rules = {
+  version: oneOf(1),
+  model: text('a model name (folder, file, builtin:… or hub repository)', 'HuggingFaceTB/SmolLM2-135M-Instruct'),
+  method: oneOf('sft', 'lora'),
+  'lora.rank': whole(1, 8, 65536),
+  'lora.alpha': real(above0, 16, (value) => value > 0),
+  'lora.dropout': real(share, 0.05, (value) => value >= 0 && value < 1),
+  'lora.targets': {
+    expected: '"all-linear" or a list of module names', example: ['q_proj', 'v_proj'],
+    ok: (value: unknown) => value === 'all-linear' || (Array.isArray(value) && value.length > 0 && value.every(isText)),
+  },
+  'data.path': orNull(text('a folder with train.json, or a JSONL file', 'data/advertise')),
+  'data.srcLength': whole(1, 512),
+  'data.maxLength': whole(2, 1024),
+  'data.template': text('"auto", "none" or the path of a Jinja template', 'auto'),
+  'data.system': orNull({ expected: 'a text', example: 'You are helpful.', ok: (value) => typeof value === 'string' }),
+  precision: oneOf('fp32', 'bf16'),
+  device: oneOf('auto', 'cpu', 'cuda'),
+  blocks: oneOf('auto', 'plain'),
+  'optimizer.learningRate': real(above0, 1e-4, (value) => value > 0),
+  'optimizer.weightDecay': real(from0, 0.01, (value) => value >= 0),
+  'optimizer.beta1': real(share, 0.9, (value) => value >= 0 && value < 1),
+  'optimizer.beta2': real(share, 0.999, (value) => value >= 0 && value < 1),
+  'optimizer.epsilon': real(above0, 1e-8, (value) => value > 0),
+  'optimizer.maxGradNorm': real('a number of at least 0 (0: no clipping)', 1, (value) => value >= 0),
+  'schedule.type': oneOf('linear', 'cosine', 'constant', 'constant_with_warmup'),
+  'schedule.warmupSteps': whole(0, 30),
+  'schedule.warmupRatio': real('a number from 0 to 1', 0.03, (value) => value >= 0 && value <= 1),
+  'batch.size': whole(1, 8),
+  'batch.evalSize': whole(1, 8),
+  'batch.accumulate': whole(1, 4),
+  epochs: real(above0, 3, (value) => value > 0),
+  steps: orNull(whole(1, 200)),
+  'cadence.every': whole(1, 50),
+  'cadence.each': oneOf('epoch', 'never'),
+  'sample.prompts': list('a list of prompts', ['Hello!'], 0),
+  'generation.maxNewTokens': whole(1, 64),
+  'generation.minNewTokens': whole(0, 0),
+  'generation.temperature': real('a number of at least 0 (0: greedy)', 0.7, (value) => value >= 0),
+  'generation.topK': whole(0, 50),
+  'generation.topP': real('a number above 0 and at most 1', 0.9, (value) => value > 0 && value <= 1),
+  'generation.seed': whole(0, 1),
+  'generation.stop': list('a list of texts that end an answer', ['\n\n'], 0),
+  'save.keep': orNull(whole(1, 2)),
+  logEvery: whole(1, 10),
+  train: flag,
+  evalAtEnd: flag,
+  seed: whole(0, 1),
+  output: text('a folder to write to', 'output/my-run'),
+  overwrite: flag,
+  resume: {
+    expected: 'the path of a checkpoint, true (the newest in the output folder) or null', example: true,
+    ok: (value: unknown) => value === null || value === true || isText(value),
+  },
+  'mesh.dp': whole(1, 1),
+  'mesh.tp': whole(1, 1),
+  'mesh.pp': whole(1, 1),
+  'mesh.sharding.degree': whole(1, 1),
+  'mesh.sharding.stage': oneOf(0, 1, 2, 3),
+  threads: orNull(whole(1, 2, 4096)),
+} satisfies Record<string, Rule>
+
+export type RuleName = keyof typeof rules
+
+/** A rule by name, under its common type. */
+export function rule(name: RuleName): Rule { return rules[name] }

@@ -1,0 +1,69 @@
+import * as fs from 'node:fs'
+import { WorkerError } from '../errors'
+
+/** Out-of-memory kills that the kernel has counted, for this control group and for the machine. */
+export interface OomCount { readonly group: number; readonly machine: number }
+
+/** Reads the kernel's counters; zeros where there are none (macOS, old kernels). */
+export function countOomKills(): OomCount {
+  return { group: counter('/sys/fs/cgroup/memory.events'), machine: counter('/proc/vmstat') }
+}
+
+function counter(file: string): number {
+  try { return Number(/^oom_kill (\d+)$/m.exec(fs.readFileSync(file, 'utf8'))?.[1] ?? 0) } catch { return 0 }
+}
+
+/** What is known of a worker that ended without a word. */
+export interface Death {
+  readonly pid: number
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  /** Last step that was reported. */
+  readonly step: number | null
+  /** Last resident memory that was reported, MiB. */
+  readonly memory: number | null
+  readonly oomBefore: OomCount
+  readonly log: string
+}
+
+const lessMemory = 'try a smaller .batch(), a shorter maxLength, .bf16() or .lora()'
+
+/** The typed error for a worker's death: rank, likely cause, what to change, and the end of its log. */
+export function explainDeath(death: Death): WorkerError {
+  const { pid, code, signal, step, memory, log } = death
+  const { cause, remedy } = likely(death)
+  const how = signal ? `was killed by ${signal}` : `exited with code ${code}`
+  const when = step === null ? 'before its first step' : `after step ${step}`
+  const tail = lastLines(log)
+  const message = `rank 0 (process ${pid}) ${how} ${when}; likely cause: ${cause}; ${remedy}${tail ? `\n  last lines of ${log}:\n${indent(tail)}` : ''}`
+  return new WorkerError(signal ? 'worker.killed' : 'worker.exited', message, { rank: 0, pid, exitCode: code, signal, step, memoryMiB: memory, cause, remedy, log })
+}
+
+function likely({ code, signal, memory, oomBefore }: Death): { cause: string; remedy: string } {
+  const now = countOomKills()
+  const held = memory === null ? '' : ` (it held ${Math.round(memory)} MiB)`
+  if (signal === 'SIGKILL') {
+    if (now.group > oomBefore.group || now.machine > oomBefore.machine) return { cause: `the machine ran out of memory${held}`, remedy: lessMemory }
+    return { cause: `something outside ended it: kill -9, a job scheduler's limit, or a memory guard that leaves no count${held}`, remedy: `start again with .resume() to go on from the last checkpoint; if memory was short, ${lessMemory}` }
+  }
+  if (signal === 'SIGTERM' || signal === 'SIGINT' || signal === 'SIGHUP') return { cause: 'it was asked to end from outside', remedy: 'start again with .resume() to go on from the last checkpoint' }
+  if (signal === 'SIGILL') return { cause: 'a processor instruction that this machine lacks', remedy: "try .blocks('plain'), and rebuild with npm run setup" }
+  if (signal) return { cause: 'a fault in native code', remedy: "try .blocks('plain'), and report it with the log" }
+  if (code === 134) return { cause: 'JavaScript or native code ran out of memory', remedy: lessMemory }
+  return { cause: 'an error that it could not report', remedy: 'read its log' }
+}
+
+/** The end of a text file: its last lines that are not blank. */
+export function lastLines(file: string, count = 12): string {
+  try {
+    const { size } = fs.statSync(file)
+    const fd = fs.openSync(file, 'r')
+    try {
+      const bytes = Buffer.alloc(Math.min(size, 8192))
+      fs.readSync(fd, bytes, 0, bytes.length, size - bytes.length)
+      return bytes.toString('utf8').split('\n').filter((line) => line.trim() !== '').slice(-count).join('\n')
+    } finally { fs.closeSync(fd) }
+  } catch { return '' }
+}
+
+function indent(text: string): string { return text.split('\n').map((line) => `    ${line}`).join('\n') }

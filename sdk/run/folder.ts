@@ -1,0 +1,69 @@
+import * as fs from 'node:fs'
+import * as path from 'node:path'
+import { CheckpointError, EnvironmentError, PlanError } from '../errors'
+import type { Plan } from '../plan/plan'
+import { readLog, verdict } from './read-log'
+
+/** Names in an output folder that a run makes. */
+export const metricsName = 'metrics.jsonl'
+export const workerLogName = 'worker.log'
+const finalNames = ['model.safetensors', 'model.safetensors.index.json', 'adapter_model.safetensors', 'adapter_config.json']
+const checkpointName = /^checkpoint-\d+$/
+
+/** Makes the plan's output folder ready, or refuses one that holds another run. Deletes an earlier run only under `overwrite`. */
+export function prepareFolder(plan: Plan): string {
+  const dir = path.resolve(plan.output)
+  const entries = list(dir)
+  refuseLiveRun(dir)
+  const checkpoints = entries.filter((name) => checkpointName.test(name))
+  if (plan.resume === true && checkpoints.length === 0) {
+    throw new CheckpointError('checkpoint.none', `expected a checkpoint-N folder in ${dir} to resume from, found none; try .resume(path) or start afresh without resume`, { dir })
+  }
+  if (typeof plan.resume === 'string' && !fs.existsSync(plan.resume)) {
+    throw new CheckpointError('checkpoint.missing', `expected a checkpoint at ${path.resolve(plan.resume)}, found nothing; try one of ${checkpoints.join(', ') || 'the checkpoints of another run'}`, { path: plan.resume })
+  }
+  const results = [...checkpoints, ...entries.filter((name) => finalNames.includes(name))]
+  if (results.length > 0 && plan.resume === null) {
+    if (!plan.overwrite) throw occupied(dir, results)
+    if (fs.existsSync(path.join(dir, metricsName))) clear(dir, plan)
+  }
+  if (results.length === 0 && plan.resume === null) fs.rmSync(path.join(dir, metricsName), { force: true })
+  try { fs.mkdirSync(dir, { recursive: true }) } catch (cause) {
+    throw new EnvironmentError('output.folder', `cannot make the output folder ${dir}: ${(cause as Error).message}; try another .output(folder)`, { dir }, { cause })
+  }
+  return dir
+}
+
+function list(dir: string): string[] {
+  try { return fs.readdirSync(dir) } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') return []
+    if (code === 'ENOTDIR') throw new PlanError('plan.output', `expected a folder for output, got the file ${dir}; try another .output(folder)`, { dir })
+    throw new EnvironmentError('output.folder', `cannot read the output folder ${dir}: ${(error as Error).message}; try another .output(folder)`, { dir }, { cause: error })
+  }
+}
+
+function occupied(dir: string, results: string[]): PlanError {
+  return new PlanError('plan.outputNotEmpty',
+    `expected an output folder without an earlier run, got ${dir} with ${results.slice(0, 3).join(', ')}${results.length > 3 ? ', …' : ''}; `
+    + 'try another .output(folder) / output_dir, .resume() / resume_from_checkpoint to go on, or .overwrite() / overwrite_output_dir to lose it',
+    { dir, found: results })
+}
+
+/** Two runs that write to one folder spoil each other. */
+function refuseLiveRun(dir: string): void {
+  const events = readLog(path.join(dir, metricsName))
+  const started = events.findLast((event) => event.type === 'started')
+  if (started?.type === 'started' && verdict(events, Date.now()) === 'training') {
+    throw new PlanError('plan.outputBusy', `process ${started.pid} is training into ${dir}; stop it first, or try another .output(folder)`, { dir, pid: started.pid })
+  }
+}
+
+/** Removes what an earlier run made here; the folder of the model itself is never touched. */
+function clear(dir: string, plan: Plan): void {
+  const isModel = fs.existsSync(plan.model) && path.resolve(plan.model) === dir
+  for (const name of list(dir)) {
+    const ours = checkpointName.test(name) || name === metricsName || name === workerLogName || (!isModel && finalNames.includes(name))
+    if (ours) fs.rmSync(path.join(dir, name), { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,45 @@
+import type { GenerationPlan, Plan } from '../plan/plan'
+import { conflict, refusal } from '../plan/refuse'
+import { readOptions } from '../plan/read'
+import type { GenerateOptions } from './run'
+
+/** Checks what `generate` got, and fills in the plan's own settings. */
+export function readGenerateOptions(plan: Plan, prompt: string | readonly string[], options: GenerateOptions): { prompts: string[]; generation: GenerationPlan; chat: boolean } {
+  const prompts = typeof prompt === 'string' ? [prompt] : prompt
+  if (!Array.isArray(prompts) || prompts.length === 0 || prompts.some((text) => typeof text !== 'string')) {
+    throw refusal('.generate()', 'a prompt or a list of prompts', prompt, ".generate('Hello!')")
+  }
+  const { onToken, chat = plan.data.template !== 'none', ...rest } = options
+  if (onToken !== undefined && typeof onToken !== 'function') throw refusal('onToken of .generate()', 'a function', onToken, '.generate(prompt, { onToken: (text) => … })')
+  if (typeof chat !== 'boolean') throw refusal('chat of .generate()', 'true or false', chat, '.generate(prompt, { chat: false })')
+  const read = readOptions<Omit<GenerateOptions, 'chat' | 'onToken'>>('generate', rest, {
+    maxNewTokens: 'generation.maxNewTokens', minNewTokens: 'generation.minNewTokens', temperature: 'generation.temperature',
+    topK: 'generation.topK', topP: 'generation.topP', seed: 'generation.seed', stop: 'generation.stop',
+  })
+  const generation: GenerationPlan = { ...plan.sample.generation, ...read }
+  if (generation.minNewTokens > generation.maxNewTokens) {
+    throw conflict(['minNewTokens', 'maxNewTokens'], `minNewTokens ${generation.minNewTokens} is above maxNewTokens ${generation.maxNewTokens}`, `.generate(prompt, { maxNewTokens: ${generation.minNewTokens} })`)
+  }
+  return { prompts: [...prompts], generation, chat }
+}
+
+/** Pieces of text between the pipe that brings them and the loop that reads them. */
+export class TextQueue implements AsyncIterable<string> {
+  readonly #pieces: string[] = []
+  #ended = false
+  #error: Error | null = null
+  #wake: () => void = () => {}
+
+  push(text: string): void { this.#pieces.push(text); this.#wake() }
+  end(): void { this.#ended = true; this.#wake() }
+  fail(error: Error): void { this.#error = error; this.end() }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
+    for (;;) {
+      if (this.#pieces.length > 0) yield this.#pieces.shift()!
+      else if (this.#error) throw this.#error
+      else if (this.#ended) return
+      else await new Promise<void>((resolve) => { this.#wake = resolve })
+    }
+  }
+}

@@ -1,0 +1,60 @@
+import * as fs from 'node:fs'
+import * as os from 'node:os'
+import type { RunEvent } from './events'
+
+/** Where a run stands, judged from its events alone. `crashed`: it ended without a word. */
+export type Verdict = 'starting' | 'training' | 'finished' | 'stopped' | 'failed' | 'crashed'
+
+/** A worker on another host counts as gone when it has not written for so long, ms. */
+const silence = 10 * 60_000
+
+/** Events that tell a run's state; `prepared` begins one anew after a resume. */
+const turns = new Set<RunEvent['type']>(['prepared', 'started', 'done', 'failed'])
+
+/** Complete lines of a log from `offset` on, and where to go on; a half-written last line is left for later. */
+export function readLines(file: string, offset: number): { events: RunEvent[]; offset: number } {
+  let fd: number
+  try { fd = fs.openSync(file, 'r') } catch { return { events: [], offset } }
+  try {
+    const { size } = fs.fstatSync(fd)
+    // A log that shrank was started anew.
+    const from = size < offset ? 0 : offset
+    const bytes = Buffer.alloc(size - from)
+    const read = fs.readSync(fd, bytes, 0, bytes.length, from)
+    const end = bytes.subarray(0, read).lastIndexOf(10) + 1
+    const events = bytes.subarray(0, end).toString('utf8').split('\n').map(parseEvent).filter((event) => event !== null)
+    return { events, offset: from + end }
+  } finally { fs.closeSync(fd) }
+}
+
+/** All events of a log; none when there is no file. */
+export function readLog(file: string): RunEvent[] { return readLines(file, 0).events }
+
+/** A line torn by a crash says nothing; the lines around it still do. */
+function parseEvent(line: string): RunEvent | null {
+  if (line.trim() === '') return null
+  try {
+    const value = JSON.parse(line) as RunEvent
+    return typeof value === 'object' && value !== null && typeof value.type === 'string' ? value : null
+  } catch { return null }
+}
+
+/** Judges the newest start in a log. */
+export function verdict(events: readonly RunEvent[], now: number): Verdict {
+  const end = events.findLast((event) => turns.has(event.type))
+  if (!end) return 'starting'
+  if (end.type === 'done') return end.stopped ? 'stopped' : 'finished'
+  if (end.type === 'failed') return 'failed'
+  if (end.type !== 'started') return 'starting'
+  const elsewhere = end.host !== undefined && end.host !== os.hostname()
+  const alive = elsewhere ? now - events.at(-1)!.time < silence : isAlive(end.pid)
+  return alive ? 'training' : 'crashed'
+}
+
+/** True while a process of this host has that id. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) { return (error as NodeJS.ErrnoException).code === 'EPERM' }
+}

@@ -1,0 +1,26 @@
+import { PlanBuilder } from '../plan/builder'
+import type { Run, StartOptions } from './run'
+import { start } from './start'
+
+/** Builder of a supervised fine-tuning run; see {@link sft}. */
+export class Sft extends PlanBuilder {
+  /** @internal Use `sft(model)`. */
+  constructor(from: ConstructorParameters<typeof PlanBuilder>[0]) { super(from) }
+
+  protected override next(from: Parameters<PlanBuilder['next']>[0]): this { return new Sft(from) as this }
+
+  /** Starts the run in a worker process and gives its handle. Throws a `PlanError` when something is missing. */
+  start(options: StartOptions = {}): Promise<Run> { return start(this.plan, options) }
+}
+
+/**
+ * Begins the description of a supervised fine-tuning run.
+ *
+ * ```ts
+ * const run = await sft('HuggingFaceTB/SmolLM2-135M-Instruct').data('data/advertise').lora({ rank: 8 }).start()
+ * await run.done
+ * ```
+ *
+ * @param model A local folder or GGUF file, a hub repository, or `builtin:smollm2-135m`.
+ */
+export function sft(model: string): Sft { return new Sft(model) }

@@ -1,0 +1,42 @@
+import * as path from 'node:path'
+import { PlanError } from '../errors'
+import type { Plan } from '../plan/plan'
+import { refusal } from '../plan/refuse'
+import { validatePlan } from '../plan/validate'
+import { prepareFolder } from './folder'
+import { Run, type StartOptions } from './run'
+
+const workerEntry = path.join(__dirname, '..', 'worker.js')
+
+/** Runs of this process whose worker lives, by output folder. */
+const runs = new Map<string, Run>()
+
+/**
+ * Starts a run in a worker process of its own and gives its handle at once; data, model and training follow as events.
+ * Throws a `PlanError` for a plan that cannot run and for an output folder that holds an earlier run.
+ */
+export async function start(plan: Plan, options: StartOptions = {}): Promise<Run> { return launch(plan, options, workerEntry) }
+
+/** `start` with another worker program. */
+export async function launch(plan: Plan, options: StartOptions, entry: string): Promise<Run> {
+  const { startTimeout } = options
+  if (startTimeout !== undefined && !(startTimeout > 0)) throw refusal('startTimeout of .start()', 'a number of ms above 0', startTimeout, '.start({ startTimeout: 60000 })')
+  const valid = validatePlan(plan)
+  const dir = path.resolve(valid.output)
+  await leaveFolder(dir)
+  prepareFolder(valid)
+  const run = new Run(valid, dir, entry, options)
+  runs.set(dir, run)
+  run.done.catch(() => { /* Told by the run itself. */ }).finally(() => { if (!run.alive && runs.get(dir) === run) runs.delete(dir) })
+  return run
+}
+
+/** An earlier run of this process that is done gives its folder up; one that trains keeps it. */
+async function leaveFolder(dir: string): Promise<void> {
+  const earlier = runs.get(dir)
+  if (!earlier?.alive) return
+  if (earlier.state === 'starting' || earlier.state === 'training' || earlier.state === 'stopping') {
+    throw new PlanError('plan.outputBusy', `a run of this process is ${earlier.state} in ${dir}; await its stop() first, or try another .output(folder)`, { dir, pid: earlier.pid })
+  }
+  await earlier.close()
+}
