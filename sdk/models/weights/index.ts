@@ -1,0 +1,6 @@
+export { openWeights } from './open'
+export { readSafetensors } from './safetensors-read'
+export { readSafetensorsHeader, type SafetensorsEntry, type SafetensorsHeader } from './safetensors-header'
+export { writeSafetensors, writeShardedSafetensors, writeJsonAtomically, writeTextAtomically } from './safetensors-write'
+export { readGguf, type GgufFile, type GgufTensor, type GgufValue } from './gguf-metadata'
+export type { GgufTokenizerMaterial, ReadOptions, TensorInfo, TokenizerSource, Weights } from './types'
