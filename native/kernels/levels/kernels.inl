@@ -1,0 +1,27 @@
+// One level's table. Everything but the table has internal linkage: a function compiled for AVX-512 must never be
+// chosen by the linker for a machine without it.
+#include "level.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace fettle {
+namespace {
+#include "simd.inl"
+#include "multiply.inl"
+#include "rows.inl"
+#include "softmax.inl"
+
+template <class T> constexpr RowKernels<T> rowKernels() {
+  return {rmsForward<T>, rmsBackward<T>, rotary<T>, swigluForward<T>, swigluBackward<T>, finish<T>, widen<T>, narrow<T>,
+          accumulate<T>, logSumExp<T>, softmaxGradient<T>, pack<T>};
+}
+}  // namespace
+
+#define FETTLE_QUOTE(x) #x
+#define FETTLE_NAME(x) FETTLE_QUOTE(x)
+#define FETTLE_JOIN(a, b) a##b
+#define FETTLE_TABLE(level) FETTLE_JOIN(level, Level)
+extern const Level FETTLE_TABLE(FETTLE_LEVEL) = {
+    FETTLE_NAME(FETTLE_LEVEL), kColumns, rowKernels<float>(), rowKernels<bf16>(), multiply, axpy, dot, softmax, softmaxAgain, softmaxBackward};
+}  // namespace fettle

@@ -1,0 +1,25 @@
+import { native } from './library'
+import { Tensor } from './tensor'
+import type { DType } from './types'
+
+/** A file mapped into memory; writes to its tensors stay in memory. */
+export interface MappedFile {
+  readonly path: string
+  /** Length in bytes. */
+  readonly length: number
+  /** A tensor over the file's bytes, without a copy (with one where the offset is not aligned to the dtype). */
+  tensor(byteOffset: number, shape: readonly number[], dtype: DType): Tensor
+  /** Lets the mapping go; tensors made before keep it alive. */
+  close(): void
+}
+
+/** Maps a file, such as safetensors, privately. */
+export function mapFile(path: string): MappedFile {
+  const [id, length] = native().mapOpen(path)
+  return {
+    path,
+    length,
+    tensor: (byteOffset, shape, dtype) => new Tensor(native().mapTensor(id, byteOffset, shape, dtype)),
+    close: () => native().mapClose(id),
+  }
+}

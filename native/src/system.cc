@@ -1,0 +1,122 @@
+// The machine: random state, threads, devices, memory and the allocator.
+#include "engine.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <dlfcn.h>
+#include <malloc.h>
+#include <sys/mman.h>
+#include <torch/headeronly/version.h>
+
+#include <cstring>
+
+namespace fettle {
+namespace {
+
+napi_value version(Args& args) { return args.make(std::string(TORCH_VERSION)); }
+napi_value cpuCapability(Args& args) { return args.make(at::get_cpu_capability()); }
+napi_value threads(Args& args) { return args.make(static_cast<double>(at::get_num_threads())); }
+
+napi_value setThreads(Args& args) {
+  int64_t count = args.integer(0);
+  if (count < 1) throw CodedError("native.argument", "expected at least 1 thread, got " + std::to_string(count));
+  at::set_num_threads(static_cast<int>(count));
+  return args.none();
+}
+
+napi_value manualSeed(Args& args) {
+  at::manual_seed(static_cast<uint64_t>(args.integer(0)));
+  return args.none();
+}
+
+at::Generator generatorOf(const std::string& name) {
+  c10::Device device(name);
+  if (device.is_cpu()) return at::detail::getDefaultCPUGenerator();
+  return at::globalContext().defaultGenerator(device);
+}
+
+/// rngState(device): the state of its default generator as a uint8 tensor.
+napi_value rngState(Args& args) {
+  auto generator = generatorOf(args.text(0));
+  std::lock_guard<std::mutex> lock(generator.mutex());
+  return args.make(generator.get_state());
+}
+
+napi_value setRngState(Args& args) {
+  auto generator = generatorOf(args.text(0));
+  std::lock_guard<std::mutex> lock(generator.mutex());
+  generator.set_state(args.tensor(1));
+  return args.none();
+}
+
+napi_value cudaDevices(Args& args) { return args.make(static_cast<double>(at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0)); }
+
+/// deviceMemory(index): [free, total] bytes. Asks the CUDA runtime that libtorch brought along, so no CUDA header is needed.
+napi_value deviceMemory(Args& args) {
+  using SetDevice = int (*)(int);
+  using MemGetInfo = int (*)(size_t*, size_t*);
+  auto setDevice = reinterpret_cast<SetDevice>(dlsym(RTLD_DEFAULT, "cudaSetDevice"));
+  auto memGetInfo = reinterpret_cast<MemGetInfo>(dlsym(RTLD_DEFAULT, "cudaMemGetInfo"));
+  size_t free = 0, total = 0;
+  if (!setDevice || !memGetInfo || setDevice(static_cast<int>(args.integer(0))) != 0 || memGetInfo(&free, &total) != 0)
+    throw CodedError("native.device", "the CUDA runtime does not answer for device " + std::to_string(args.integer(0)));
+  napi_value result;
+  napi_create_array_with_length(args.env, 2, &result);
+  napi_set_element(args.env, result, 0, args.make(static_cast<double>(free)));
+  napi_set_element(args.env, result, 1, args.make(static_cast<double>(total)));
+  return result;
+}
+
+/// tuneAllocator(): keeps freed blocks in the process instead of giving each large one back to the kernel, which would
+/// fault every page in again on the next step.
+napi_value tuneAllocator(Args& args) {
+  bool done = mallopt(M_MMAP_MAX, 0) == 1;
+  done = mallopt(M_TRIM_THRESHOLD, 2147483647) == 1 && done;
+  done = mallopt(M_TOP_PAD, 64 << 20) == 1 && done;
+  return args.makeBool(done);
+}
+
+/// trimAllocator(): gives free memory back to the kernel.
+napi_value trimAllocator(Args& args) { return args.makeBool(malloc_trim(0) == 1); }
+
+/// hugePages(handle): asks for transparent huge pages under a tensor's memory.
+napi_value hugePages(Args& args) {
+  auto& tensor = args.tensor(0);
+  if (!tensor.device().is_cpu()) throw CodedError("native.argument", "expected a tensor on the CPU, got " + describe(tensor));
+  constexpr uintptr_t kHuge = 2 << 20;
+  uintptr_t begin = (reinterpret_cast<uintptr_t>(tensor.data_ptr()) + kHuge - 1) & ~(kHuge - 1);
+  uintptr_t end = (reinterpret_cast<uintptr_t>(tensor.data_ptr()) + tensor.nbytes()) & ~(kHuge - 1);
+  return args.makeBool(end > begin && madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE) == 0);
+}
+
+/// heap(): [bytes in use, bytes held by the allocator]
+napi_value heap(Args& args) {
+  struct mallinfo2 info = mallinfo2();
+  napi_value result;
+  napi_create_array_with_length(args.env, 2, &result);
+  napi_set_element(args.env, result, 0, args.make(static_cast<double>(info.uordblks + info.hblkhd)));
+  napi_set_element(args.env, result, 1, args.make(static_cast<double>(info.arena + info.hblkhd)));
+  return result;
+}
+
+}  // namespace
+
+void defineSystem(napi_env env, napi_value exports) {
+  define(env, exports, "version", guarded<version>);
+  define(env, exports, "cpuCapability", guarded<cpuCapability>);
+  define(env, exports, "threads", guarded<threads>);
+  define(env, exports, "setThreads", guarded<setThreads>);
+  define(env, exports, "manualSeed", guarded<manualSeed>);
+  define(env, exports, "rngState", guarded<rngState>);
+  define(env, exports, "setRngState", guarded<setRngState>);
+  define(env, exports, "cudaDevices", guarded<cudaDevices>);
+  define(env, exports, "deviceMemory", guarded<deviceMemory>);
+  define(env, exports, "tuneAllocator", guarded<tuneAllocator>);
+  define(env, exports, "trimAllocator", guarded<trimAllocator>);
+  define(env, exports, "hugePages", guarded<hugePages>);
+  define(env, exports, "heap", guarded<heap>);
+}
+
+}  // namespace fettle
