@@ -14,6 +14,10 @@ export interface CachedAttention {
   readonly cache: KeyValueCache
   readonly offsets: readonly number[]
   readonly starts: readonly number[]
+  /** Where each new token is written: cache row and column, int64 `[N]` each. */
+  readonly slots: { readonly rows: Tensor; readonly columns: Tensor }
+  /** With one new token for each row: what each row sees, bool `[rows, 1, 1, longest]`; `null` otherwise. */
+  readonly mask: Tensor | null
 }
 
 export type Attention = PackedAttention | MaskedAttention | CachedAttention
@@ -57,7 +61,7 @@ export function packBatch(sequences: readonly Sequence[], device = 'cpu'): Batch
       labels.push(BigInt(s.labels[t + 1]))
     }
   })
-  const place = (data: BigInt64Array): Tensor => onDevice(tensor(data, [data.length], 'int64'), device)
+  const place = (data: BigInt64Array): Tensor => onDevice(tensor(data), device)
   return {
     ids: place(ids), positions: place(positions), tokens, lengths: sequences.map((s) => s.inputIds.length),
     attention: { kind: 'packed', offsets },

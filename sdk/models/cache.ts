@@ -1,6 +1,7 @@
-import { keep, ops, type Device, type DType, type Tensor } from 'fettle-native'
+import { keep, ops, scope, tensor, type Device, type DType, type Tensor } from 'fettle-native'
 import { ModelError } from '../errors'
 import type { Architecture } from './architecture'
+import { onDevice } from './device'
 
 /**
  * Keys and values of past tokens: for each layer two tensors `[rows, capacity, kvHeads, headDim]`. Rows may have any
@@ -16,7 +17,7 @@ export class KeyValueCache {
     this.count = rows
     const shape = [rows, capacity, architecture.kvHeads, architecture.headDim]
     this.layers = Array.from({ length: architecture.layers }, () => ({
-      keys: keep(ops.empty(shape, dtype, device)), values: keep(ops.empty(shape, dtype, device)),
+      keys: keep(ops.empty(shape, { dtype, device })), values: keep(ops.empty(shape, { dtype, device })),
     }))
   }
 
@@ -30,16 +31,16 @@ export class KeyValueCache {
 
   /** Keeps only these rows, in this order: what ended leaves the batch. `longest` tokens of each are copied. */
   select(rows: readonly number[], longest: number, device: Device): void {
-    const index = ops.indexTensor(rows, device)
-    for (const layer of this.layers) {
-      for (const name of ['keys', 'values'] as const) {
-        const old = layer[name]
-        const next = keep(ops.empty([rows.length, ...old.shape.slice(1)], old.dtype, device))
+    scope(() => {
+      const index = onDevice(tensor(rows.map(BigInt)), device)
+      const chosen = (old: Tensor): Tensor => {
+        const next = keep(ops.empty([rows.length, ...old.shape.slice(1)], { dtype: old.dtype, device }))
         ops.copy_(ops.narrow(next, 1, 0, longest), ops.index_select(ops.narrow(old, 1, 0, longest), 0, index))
         old.free()
-        layer[name] = next
+        return next
       }
-    }
+      this.layers = this.layers.map(({ keys, values }) => ({ keys: chosen(keys), values: chosen(values) }))
+    })
     this.count = rows.length
   }
 

@@ -33,9 +33,9 @@ export class FlatParameters {
     this.decayLength = offset
     place(false)
     this.size = offset
-    this.master = keep(ops.zeros([offset], 'float32', device))
-    this.grad = keep(ops.zeros([offset], 'float32', device))
-    this.compute = dtype === 'float32' ? null : keep(ops.zeros([offset], dtype, device))
+    this.master = keep(ops.zeros([offset], { dtype: 'float32', device }))
+    this.grad = keep(ops.zeros([offset], { dtype: 'float32', device }))
+    this.compute = dtype === 'float32' ? null : keep(ops.zeros([offset], { dtype, device }))
     const view = (flat: Tensor, i: number): Tensor => keep(ops.view(ops.narrow(flat, 0, starts[i], elements(specs[i].shape)), [...specs[i].shape]))
     this.weights = specs.map((_, i) => {
       const master = view(this.master, i)

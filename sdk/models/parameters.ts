@@ -15,8 +15,8 @@ export interface NamedParameter {
   readonly role: Role
 }
 
-/** A linear layer whose adapter may be attached and taken off. */
-export type AdaptableLinear = Omit<LinearWeights, 'lora'> & { lora: LoraWeights | null }
+/** A linear layer whose adapter may be attached, taken off, or merged into its weight. */
+export type AdaptableLinear = Omit<LinearWeights, 'lora' | 'weight'> & { lora: LoraWeights | null; weight: Weight }
 
 export interface LayerWeights extends Record<LinearPlace, AdaptableLinear> {
   readonly inputNorm: NormWeights
@@ -45,7 +45,7 @@ export class Parameters {
    * @param flat buffers of what trains; `null`: nothing does
    */
   constructor(
-    readonly architecture: Architecture, readonly names: NameMap, private readonly weights: ReadonlyMap<string, Weight>,
+    readonly architecture: Architecture, readonly names: NameMap, private readonly weights: Map<string, Weight>,
     public flat: FlatParameters | null, readonly dtype: DType, readonly device: Device,
   ) {
     this.stored = storedWeights(architecture, names)
@@ -72,6 +72,14 @@ export class Parameters {
   /** What trains, under the names it is saved by: the adapter's when there is one, else the model's. Views: call inside a scope. */
   trainable(): NamedParameter[] {
     return this.adapter !== null ? this.adapter.named() : this.named().filter((p) => p.master !== null)
+  }
+
+  /** Puts another frozen value in place of a linear layer's: what was read may be a mapped file, which is never written. */
+  replaceLinear(layer: number, place: LinearPlace, value: Tensor): void {
+    const weight: Weight = { value, master: null, grad: null }
+    this.layers[layer][place].weight.value.free()
+    this.layers[layer][place].weight = weight
+    this.weights.set(`${layer}.${place}.weight`, weight)
   }
 
   zeroGrad(): void { this.flat?.zeroGrad() }

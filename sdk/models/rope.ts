@@ -2,6 +2,7 @@ import { keep, ops, tensor, type Device, type Tensor } from 'fettle-native'
 import type { Architecture, RotaryPositions } from './architecture'
 import type { Batch } from './batch'
 import type { RopeTables } from './blocks/types'
+import { inType, onDevice } from './device'
 
 /**
  * Inverse wavelengths of rotary positions (arXiv 2104.09864), one for each rotated pair, with the scaling of the record.
@@ -42,7 +43,7 @@ export class Rope {
   }
 
   tables(batch: Batch): RopeTables {
-    const angles = ops.mul(ops.unsqueeze(ops.to(batch.positions, 'float32', this.device), 1), this.frequencies ?? this.perToken(batch))
+    const angles = ops.mul(ops.unsqueeze(inType(batch.positions, 'float32'), 1), this.frequencies ?? this.perToken(batch))
     return { cos: ops.cos(angles), sin: ops.sin(angles) }
   }
 
@@ -56,6 +57,6 @@ export class Rope {
   }
 
   private row(length: number): Tensor {
-    return ops.to(tensor(inverseFrequencies(this.positions, length), [1, this.positions.dim / 2], 'float32'), 'float32', this.device)
+    return onDevice(tensor(inverseFrequencies(this.positions, length), [1, this.positions.dim / 2]), this.device)
   }
 }

@@ -1,0 +1,208 @@
+import { keep, noGrad, ops, scope, tensor, type Tensor } from 'fettle-native'
+import { ModelError } from '../errors'
+import type { Role } from '../models/architecture'
+import { rowNorms } from '../models/blocks/lora-norms'
+import type { LoraPart, LoraWeights, Weight } from '../models/blocks/types'
+import { inType } from '../models/device'
+import { FlatParameters, type FlatSpec } from '../models/flat'
+import { linearPlaces, type LinearPlace } from '../models/layout'
+import type { AttachedAdapter, NamedParameter, Parameters } from '../models/parameters'
+import { Random } from '../models/random'
+import { rankOf, scaleOf, type LoraConfig } from './lora-config'
+
+/** One adapted module and where it lives. */
+interface Site {
+  /** Name in the checkpoint, such as `model.layers.0.self_attn.q_proj`. */
+  readonly module: string
+  readonly layer: number
+  readonly place: LinearPlace
+  readonly rowStart: number
+  readonly rows: number
+  readonly inFeatures: number
+  readonly rank: number
+  readonly scale: number
+  readonly role: Role
+}
+
+/** Where the first values come from: a seed for a new adapter, or tensors by the names of `adapter_model.safetensors`. */
+export type LoraSource = { readonly seed: number } | { readonly state: ReadonlyMap<string, Tensor> }
+
+const prefix = 'base_model.model.'
+
+/**
+ * Puts a LoRA adapter (arXiv 2106.09685) on a model whose own weights are frozen. From then on only the adapter trains.
+ * A is Kaiming-uniform with a = √5, B zero, so that the model answers as before.
+ * @throws ModelError `lora.target`, `lora.attached`, `lora.state`
+ */
+export function attachLora(parameters: Parameters, config: LoraConfig, source: LoraSource): LoraAdapter {
+  if (parameters.flat !== null || parameters.adapter !== null) {
+    throw new ModelError('lora.attached', 'expected a model whose weights are frozen and that has no adapter yet; load it with train: false, or merge the first adapter', {})
+  }
+  const adapter = new LoraAdapter(parameters, config, sites(parameters, config))
+  scope(() => {
+    if ('state' in source) adapter.fill(source.state)
+    else adapter.initialize(source.seed)
+  })
+  adapter.flat.sync()
+  parameters.flat = adapter.flat
+  parameters.adapter = adapter
+  return adapter
+}
+
+/** Modules that can be adapted: all linear layers of the decoder, never embedding or head. */
+export function linearModules(parameters: Parameters): string[] { return allSites(parameters).map((site) => site.module) }
+
+type Bare = Omit<Site, 'rank' | 'scale'>
+
+function allSites({ architecture, names }: Parameters): Bare[] {
+  return Array.from({ length: architecture.layers }, (_, layer) => linearPlaces.flatMap((place) => {
+    const spec = names.layer(layer)[place]
+    let rowStart = 0
+    return spec.parts.map(({ name, rows, role }): Bare => {
+      const site = { module: name, layer, place, rowStart, rows, inFeatures: spec.inFeatures, role }
+      rowStart += rows
+      return site
+    })
+  })).flat()
+}
+
+function sites(parameters: Parameters, config: LoraConfig): Site[] {
+  const all = allSites(parameters), { targets } = config
+  const hits = (target: string, module: string): boolean => module === target || module.endsWith(`.${target}`)
+  if (targets !== 'all-linear') {
+    const unknown = targets.filter((target) => !all.some((site) => hits(target, site.module)))
+    if (unknown.length > 0 || targets.length === 0) {
+      const known = [...new Set(all.map((site) => site.module.slice(site.module.lastIndexOf('.') + 1)))]
+      throw new ModelError('lora.target', `expected "all-linear" or some of ${known.join(', ')} as LoRA targets, got ${unknown.length > 0 ? unknown.join(', ') : 'none'}`, { unknown, known })
+    }
+  }
+  const chosen = targets === 'all-linear' ? all : all.filter((site) => targets.some((target) => hits(target, site.module)))
+  return chosen.map((site) => ({ ...site, rank: rankOf(config, site.module), scale: scaleOf(config, site.module) }))
+}
+
+/** An attached adapter: names its weights, fuses them into the model, or goes. */
+export class LoraAdapter implements AttachedAdapter {
+  readonly flat: FlatParameters
+  private readonly attached: { readonly site: Site; readonly lora: LoraWeights; readonly part: LoraPart }[] = []
+
+  constructor(private readonly parameters: Parameters, readonly config: LoraConfig, chosen: readonly Site[]) {
+    const linears = group(chosen)
+    this.flat = new FlatParameters(linears.flatMap((linear) => specs(linear, config.decomposed)), parameters.dtype, parameters.device)
+    let next = 0
+    for (const linear of linears) {
+      const a = this.flat.weights[next++]
+      let rankStart = 0
+      const parts = linear.map(({ rowStart, rows, rank, scale }): LoraPart => {
+        const part = { rowStart, rows, rankStart, rank, scale, b: this.flat.weights[next++], magnitude: config.decomposed ? this.flat.weights[next++] : null }
+        rankStart += rank
+        return part
+      })
+      const lora: LoraWeights = { a, parts, dropout: config.dropout }
+      parameters.layers[linear[0].layer][linear[0].place].lora = lora
+      linear.forEach((site, i) => this.attached.push({ site, lora, part: parts[i] }))
+    }
+  }
+
+  /** Modules that the adapter changes. */
+  get modules(): string[] { return this.attached.map(({ site }) => site.module) }
+
+  named(): NamedParameter[] {
+    return this.attached.flatMap(({ site, lora, part }) => {
+      const rows = (weight: Weight): Pick<NamedParameter, 'value' | 'master' | 'grad'> => {
+        const cut = (t: Tensor | null): Tensor | null => t && ops.narrow(t, 0, part.rankStart, part.rank)
+        return { value: cut(weight.value) as Tensor, master: cut(weight.master), grad: cut(weight.grad) }
+      }
+      const replicate: Role = { kind: 'replicate', unit: 1 }, base = `${prefix}${site.module}`
+      // The side of the adapter that meets the cut side of its layer is cut with it; the other is whole on each rank.
+      const entries: NamedParameter[] = [
+        { name: `${base}.lora_A.weight`, ...rows(lora.a), decay: true, role: site.role.kind === 'row' ? site.role : replicate },
+        { name: `${base}.lora_B.weight`, ...part.b, decay: true, role: site.role.kind === 'column' ? site.role : replicate },
+      ]
+      if (part.magnitude !== null) entries.push({ name: `${base}.lora_magnitude_vector`, ...part.magnitude, decay: false, role: site.role.kind === 'column' ? site.role : replicate })
+      return entries
+    })
+  }
+
+  /** fp32 values by the names of `adapter_model.safetensors`. Views: call inside a scope. */
+  state(): Map<string, Tensor> { return new Map(this.named().map((p) => [p.name, p.master as Tensor])) }
+
+  /** Adds the adapter to the model's weights, in fp32 and rounded once, and takes it off. Make decoders after it, not before. */
+  fuse(): void {
+    for (const { place, layer } of new Map(this.attached.map(({ site }) => [`${site.layer}.${site.place}`, site])).values()) {
+      const linear = this.parameters.layers[layer][place]
+      this.parameters.replaceLinear(layer, place, keep(scope(() => {
+        const merged = ops.clone(linear.weight.value)
+        for (const { site, lora, part } of this.attached) if (site.layer === layer && site.place === place) mergeRows(merged, lora, part)
+        return merged
+      })))
+    }
+    this.detach()
+  }
+
+  /** Takes the adapter off and frees it; the model answers as before. */
+  detach(): void {
+    for (const { site } of this.attached) this.parameters.layers[site.layer][site.place].lora = null
+    this.parameters.adapter = null
+    this.parameters.flat = null
+    this.flat.free()
+  }
+
+  free(): void { this.detach() }
+
+  /** First values from a file: every weight of the adapter must be there, in its shape. */
+  fill(state: ReadonlyMap<string, Tensor>): void {
+    for (const { name, master } of this.named()) {
+      const found = state.get(name), shape = (master as Tensor).shape
+      if (found === undefined || found.shape.join() !== shape.join()) {
+        throw new ModelError('lora.state', `expected ${name} of shape [${shape.join(', ')}] in the adapter, got ${found === undefined ? 'nothing' : `[${found.shape.join(', ')}]`}; the adapter is of another model or rank`, { name, expected: shape, shape: found?.shape ?? null })
+      }
+      ops.copy_(master as Tensor, found)
+    }
+  }
+
+  /** First values of a new adapter. */
+  initialize(seed: number): void {
+    const random = new Random(seed)
+    for (const { site, lora, part } of this.attached) {
+      // Kaiming-uniform with a = √5: the bound is √(6 / ((1 + 5)·in)).
+      const bound = 1 / Math.sqrt(site.inFeatures)
+      const values = Float32Array.from({ length: part.rank * site.inFeatures }, () => (2 * random.uniform() - 1) * bound)
+      ops.copy_(ops.narrow(lora.a.master as Tensor, 0, part.rankStart, part.rank), tensor(values, [part.rank, site.inFeatures]))
+      if (part.magnitude === null) continue
+      const weight = ops.narrow(this.parameters.layers[site.layer][site.place].weight.value, 0, part.rowStart, part.rows)
+      ops.copy_(part.magnitude.master as Tensor, rowNorms(weight, lora.a.master as Tensor, part.b.master as Tensor, part))
+    }
+  }
+}
+
+/** Sites of one joined linear layer together, in the order of their rows. */
+function group(chosen: readonly Site[]): Site[][] {
+  const linears = new Map<string, Site[]>()
+  for (const site of chosen) {
+    const key = `${site.layer}.${site.place}`
+    linears.set(key, [...(linears.get(key) ?? []), site])
+  }
+  return [...linears.values()]
+}
+
+function specs(linear: readonly Site[], decomposed: boolean): FlatSpec[] {
+  const rank = linear.reduce((sum, site) => sum + site.rank, 0)
+  return [
+    { shape: [rank, linear[0].inFeatures], decay: true },
+    ...linear.flatMap((site): FlatSpec[] => [{ shape: [site.rows, site.rank], decay: true }, ...(decomposed ? [{ shape: [site.rows], decay: false }] : [])]),
+  ]
+}
+
+/** W ← W + s·BA for the part's rows; DoRA scales each row to its magnitude. */
+function mergeRows(merged: Tensor, lora: LoraWeights, part: LoraPart): void {
+  noGrad(() => scope(() => {
+    const rows = ops.narrow(merged, 0, part.rowStart, part.rows)
+    const a = ops.narrow(lora.a.master as Tensor, 0, part.rankStart, part.rank)
+    let wide = ops.add(inType(rows, 'float32'), ops.mm(part.b.master as Tensor, a), { alpha: part.scale })
+    if (part.magnitude !== null) {
+      const norms = inType(rowNorms(rows, lora.a.master as Tensor, part.b.master as Tensor, part), 'float32')
+      wide = ops.mul(wide, ops.unsqueeze(ops.div(part.magnitude.master as Tensor, norms), 1))
+    }
+    ops.copy_(rows, wide)
+  }))
+}

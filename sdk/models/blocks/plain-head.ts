@@ -1,0 +1,49 @@
+import { noGrad, ops, scope, type Tensor } from 'fettle-native'
+import { inType } from '../device'
+import type { HeadBlock, HeadWeights } from './types'
+
+/** Logits that exist at once: 64 MiB in fp32. */
+const logitsBudget = 1 << 24
+
+/** Head and cross-entropy in chunks of rows, with the gradient in the same pass. */
+export const plainHead: HeadBlock = {
+  loss(hidden, labels, weights, { scale, gradient }) {
+    return noGrad(() => {
+      const { device } = hidden
+      const lossSum = ops.zeros([], { dtype: 'float32', device }), correct = ops.zeros([], { dtype: 'int64', device })
+      const gradHidden = gradient ? ops.empty_like(hidden) : null
+      const chunk = chunkRows(weights.weight.value.shape[0])
+      for (let start = 0; start < hidden.shape[0]; start += chunk) {
+        const rows = Math.min(chunk, hidden.shape[0] - start)
+        scope(() => {
+          const part = ops.narrow(hidden, 0, start, rows), label = ops.unsqueeze(ops.narrow(labels, 0, start, rows), 1)
+          const logits = logitsOf(part, weights)
+          const logNorm = ops.logsumexp(logits, 1, true)
+          ops.add_(lossSum, ops.sum(ops.sub(logNorm, ops.gather(logits, 1, label))))
+          ops.add_(correct, ops.sum(ops.eq(ops.argmax(logits, 1, true), label)))
+          if (gradHidden !== null) chunkGradient(logits, logNorm, label, part, ops.narrow(gradHidden, 0, start, rows), weights, scale)
+        })
+      }
+      return { lossSum, correct, gradHidden }
+    })
+  },
+  logits: (hidden, weights) => noGrad(() => logitsOf(hidden, weights)),
+}
+
+function chunkRows(vocab: number): number { return Math.max(16, Math.min(512, Math.floor(logitsBudget / vocab))) }
+
+function logitsOf(hidden: Tensor, { weight }: HeadWeights): Tensor {
+  return inType(ops.linear(hidden, weight.value), 'float32')
+}
+
+/** d(scale · loss)/d(logits) = scale · (softmax − one-hot), made in the logits' own memory. */
+function chunkGradient(logits: Tensor, logNorm: Tensor, label: Tensor, hidden: Tensor, out: Tensor, { weight }: HeadWeights, scale: number): void {
+  const gradLogits = ops.exp_(ops.sub_(logits, logNorm))
+  ops.scatter_add_(gradLogits, 1, label, ops.full(label.shape, -1, { dtype: 'float32', device: label.device }))
+  ops.mul_(gradLogits, scale)
+  const narrowed = inType(gradLogits, hidden.dtype)
+  ops.mm_out(out, narrowed, weight.value)
+  if (weight.grad === null) return
+  if (hidden.dtype === 'float32') ops.addmm_(weight.grad, ops.t(narrowed), hidden)
+  else ops.add_(weight.grad, ops.mm(ops.t(narrowed), hidden))
+}

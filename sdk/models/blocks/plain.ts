@@ -1,0 +1,25 @@
+import { ops } from 'fettle-native'
+import { inType } from '../device'
+import { plainActivation } from './plain-activation'
+import { plainAttention } from './plain-attention'
+import { plainHead } from './plain-head'
+import { plainLinear } from './plain-linear'
+import { plainNorm } from './plain-norm'
+import { plainRotary } from './plain-rotary'
+import type { Blocks, EmbeddingBlock } from './types'
+
+const plainEmbedding: EmbeddingBlock = {
+  forward: (ids, weight) => ops.embedding(weight.value, ids),
+  backward(grad, ids, weight) {
+    if (weight.grad !== null) ops.index_add_(weight.grad, 0, ids, inType(grad, 'float32'))
+  },
+}
+
+/** The blocks as ATen operators with autograd inside each: runs on every device and is what fused forms are tested against. */
+export function plainBlocks(): Blocks {
+  return {
+    form: 'plain', embedding: plainEmbedding, norm: plainNorm, linear: plainLinear, rotary: plainRotary,
+    attention: plainAttention, activation: plainActivation, head: plainHead,
+    weightsChanged: () => undefined, free: () => undefined,
+  }
+}

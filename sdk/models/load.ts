@@ -1,0 +1,92 @@
+import { keep, ops, scope, type Device, type DType, type Tensor } from 'fettle-native'
+import { ModelError } from '../errors'
+import type { Weight } from './blocks/types'
+import { onDevice } from './device'
+import { familyOf } from './families'
+import { FlatParameters } from './flat'
+import { storedWeights, type StoredWeight } from './layout'
+import { Parameters } from './parameters'
+import type { Weights } from './weights'
+
+export interface LoadOptions {
+  /** Type that the model computes in. */
+  readonly dtype: Extract<DType, 'float32' | 'bfloat16'>
+  readonly device: Device
+  /** All weights train (full fine-tuning), or none (inference, adapters). */
+  readonly train: boolean
+}
+
+/**
+ * Reads a checkpoint into the decoder's joined weights. Frozen weights that lie in the file as they are computed with
+ * stay mapped; nothing is copied for them.
+ * @throws ModelError `model.family`, `model.config`, `model.missing`, `model.shape`, `model.unexpected`
+ */
+export function loadParameters(weights: Weights, options: LoadOptions): Parameters {
+  const family = familyOf(weights.config)
+  const architecture = family.architecture(weights.config)
+  const names = family.names(architecture)
+  const stored = storedWeights(architecture, names)
+  const find = resolver(weights)
+  checkNames(weights, stored, find, names.ignore)
+  const flat = options.train ? new FlatParameters(stored, options.dtype, options.device) : null
+  const entries = stored.map((spec, i): [string, Weight] => {
+    const weight = flat === null ? { value: frozen(weights, spec, find, options), master: null, grad: null } : flat.weights[i]
+    if (flat !== null) scope(() => fill(weight.master as Tensor, weights, spec, find))
+    return [spec.key, weight]
+  })
+  flat?.sync()
+  return new Parameters(architecture, names, new Map(entries), flat, options.dtype, options.device)
+}
+
+type Find = (name: string) => string | undefined
+
+/** Files name weights with or without the `model.` that the causal-LM class puts before its body. */
+function resolver(weights: Weights): Find {
+  return (name) => [name, name.replace(/^model\./, ''), `model.${name}`].find((candidate) => weights.has(candidate))
+}
+
+function checkNames(weights: Weights, stored: readonly StoredWeight[], find: Find, ignore: readonly RegExp[]): void {
+  const wanted = stored.flatMap((spec) => spec.parts.map((part) => ({ ...part, shape: [part.rows, ...spec.shape.slice(1)] })))
+  const missing = wanted.filter((part) => find(part.name) === undefined).map((part) => part.name)
+  if (missing.length > 0) {
+    throw new ModelError('model.missing', `${weights.path} lacks ${missing.length} of ${wanted.length} weights, first ${missing.slice(0, 3).join(', ')}; the download may be incomplete, or config.json is of another model`, { file: weights.path, missing })
+  }
+  const found = new Set<string>()
+  for (const part of wanted) {
+    const name = find(part.name) as string
+    found.add(name)
+    const { shape } = weights.info(name)
+    if (shape.join() !== part.shape.join()) {
+      throw new ModelError('model.shape', `${name} in ${weights.path} has shape [${shape.join(', ')}], config.json asks for [${part.shape.join(', ')}]; config.json and weights are of different models`, { file: weights.path, name, shape, expected: part.shape })
+    }
+  }
+  refuseUnread(weights, found, ignore)
+}
+
+/** A bias that the record does not know would be dropped in silence, and the model would answer wrongly. */
+function refuseUnread(weights: Weights, found: ReadonlySet<string>, ignore: readonly RegExp[]): void {
+  const modules = new Set([...found].map(moduleOf))
+  const unread = weights.names().filter((name) => !found.has(name) && modules.has(moduleOf(name)) && !ignore.some((pattern) => pattern.test(name)))
+  if (unread.length > 0) {
+    throw new ModelError('model.unexpected', `${weights.path} has weights that config.json does not speak of, first ${unread.slice(0, 3).join(', ')}; set attention_bias or mlp_bias, or use the model's own config.json`, { file: weights.path, unread })
+  }
+}
+
+function moduleOf(name: string): string { return name.slice(0, name.lastIndexOf('.')) }
+
+function frozen(weights: Weights, spec: StoredWeight, find: Find, { dtype, device }: LoadOptions): Tensor {
+  return keep(scope(() => {
+    if (spec.parts.length === 1) return onDevice(weights.read(find(spec.parts[0].name) as string, { dtype }), device)
+    const whole = ops.empty(spec.shape, { dtype, device })
+    fill(whole, weights, spec, find)
+    return whole
+  }))
+}
+
+function fill(whole: Tensor, weights: Weights, { parts }: StoredWeight, find: Find): void {
+  let start = 0
+  for (const { name, rows } of parts) {
+    scope(() => ops.copy_(ops.narrow(whole, 0, start, rows), weights.read(find(name) as string)))
+    start += rows
+  }
+}
