@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto'
+import { Tokenizer as Library, type Decoder } from 'tokenizers'
+import { ModelError } from '../errors'
+import { addedRound } from './added'
+import { compileChatTemplate, type ChatTemplate } from './chat-template'
+import { encodeMarked } from './marked'
+import type { TokenizerSpec } from './spec'
+import { streamDecoder } from './stream'
+import type { ChatMessage, ChatOptions, DecodeOptions, EncodeOptions, Mark, MarkedIds, StreamDecoder, Tokenizer } from './types'
+
+/** A tokenizer of the tokenizer.json kind, over Hugging Face's Rust library. */
+export class LibraryTokenizer implements Tokenizer {
+  readonly source: string
+  readonly fingerprint: string
+  readonly vocabSize: number
+  readonly bosId: number | null
+  readonly eosId: number | null
+  readonly padId: number | null
+  readonly specialIds: ReadonlySet<number>
+  readonly added: { readonly before: readonly number[]; readonly after: readonly number[] }
+  readonly chatTemplate: string | null
+  readonly specialTexts: Readonly<Record<string, string>>
+  private readonly library: Library
+  private readonly decoder: Decoder | null
+  private compiled: ChatTemplate | null = null
+
+  constructor(spec: TokenizerSpec) {
+    const json = JSON.stringify(spec.json)
+    this.source = spec.source
+    this.fingerprint = createHash('sha256').update(json).update(JSON.stringify([spec.specialTexts, spec.chatTemplate])).digest('hex')
+    try {
+      this.library = Library.fromString(json)
+    } catch (cause) {
+      throw new ModelError('tokenizer.file', `${spec.source}: the tokenizer cannot be built (${(cause as Error).message}); download the model's tokenizer again`, { source: spec.source }, { cause })
+    }
+    this.decoder = this.library.getDecoder()
+    this.chatTemplate = spec.chatTemplate
+    this.specialTexts = spec.specialTexts
+    this.added = addedRound(spec.json.post_processor)
+    this.specialIds = new Set(spec.json.added_tokens.filter(t => t.special).map(t => t.id))
+    this.vocabSize = highestId(spec) + 1
+    const idOf = (name: string): number | null => name in spec.specialTexts ? this.idOf(spec.specialTexts[name]) : null
+    this.bosId = idOf('bos_token')
+    this.eosId = idOf('eos_token')
+    this.padId = idOf('pad_token')
+  }
+
+  async encode(text: string, { special = false }: EncodeOptions = {}): Promise<number[]> {
+    return (await this.library.encode(text, null, { addSpecialTokens: special })).getIds()
+  }
+
+  async encodeBatch(texts: readonly string[], { special = false }: EncodeOptions = {}): Promise<Int32Array[]> {
+    const encodings = await this.library.encodeBatch([...texts], { addSpecialTokens: special })
+    return encodings.map(e => Int32Array.from(e.getIds()))
+  }
+
+  encodeMarked(texts: readonly { readonly text: string; readonly marks: readonly Mark[] }[]): Promise<MarkedIds[]> {
+    return encodeMarked(batch => this.library.encodeBatch(batch, { addSpecialTokens: false }), texts)
+  }
+
+  decode(ids: ArrayLike<number>, { skipSpecial = false }: DecodeOptions = {}): string {
+    const tokens: string[] = []
+    for (let i = 0; i < ids.length; i++) {
+      if (skipSpecial && this.specialIds.has(ids[i])) continue
+      const token = this.library.idToToken(ids[i])
+      // Models often have more rows of embedding than the tokenizer has tokens; those ids have no text.
+      if (token !== null) tokens.push(token)
+    }
+    return this.decoder ? this.decoder.decode(tokens) : tokens.join(' ')
+  }
+
+  streamDecoder(options?: DecodeOptions): StreamDecoder {
+    return streamDecoder(ids => this.decode(ids, options))
+  }
+
+  tokenOf(id: number): string {
+    return this.library.idToToken(id) ?? `<no token ${id}>`
+  }
+
+  idOf(token: string): number | null {
+    return this.library.tokenToId(token)
+  }
+
+  renderChat(messages: readonly ChatMessage[], options?: ChatOptions): string {
+    if (this.chatTemplate === null) {
+      throw new ModelError('tokenizer.no-chat-template', `${this.source}: the tokenizer has no chat template; train with a plain template, or give a Jinja file as template`, { source: this.source })
+    }
+    this.compiled ??= compileChatTemplate(this.chatTemplate, `of ${this.source}`, this.specialTexts)
+    return this.compiled.render(messages, options)
+  }
+
+  encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): Promise<number[]> {
+    return this.encode(this.renderChat(messages, options))
+  }
+}
+
+function highestId({ json }: TokenizerSpec): number {
+  const vocab = (json.model.vocab ?? {}) as Record<string, number> | unknown[]
+  let highest = -1
+  if (Array.isArray(vocab)) highest = vocab.length - 1
+  else for (const token in vocab) highest = Math.max(highest, vocab[token])
+  for (const token of json.added_tokens) highest = Math.max(highest, token.id)
+  return highest
+}
