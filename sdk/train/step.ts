@@ -1,0 +1,59 @@
+import { scope } from 'fettle-native'
+import type { Batch } from '../models/batch'
+import type { Decoder } from '../models/decoder'
+import type { AdamW } from './optimizer'
+import { walk, type WalkOptions } from './walk'
+
+export interface StepOptions {
+  readonly learningRate: number
+  readonly maxGradNorm: number
+  readonly dropout: boolean
+  readonly recompute: boolean
+  readonly onPoint?: WalkOptions['onPoint']
+}
+
+/** What one optimizer step did. */
+export interface StepResult {
+  /** Mean of −log p(label) over the window's supervised tokens; NaN when it has none. */
+  readonly loss: number
+  /** Before clipping. */
+  readonly gradNorm: number
+  readonly tokens: number
+  readonly supervised: number
+  /** Share of supervised positions whose argmax is the label. */
+  readonly accuracy: number
+  /** `updated`; or why the weights stayed as they were: no label in the window, or a loss or gradient that is not finite. */
+  readonly outcome: 'updated' | 'no-labels' | 'not-finite'
+}
+
+/**
+ * One optimizer step over a window of micro-batches. The loss is the mean over the supervised tokens of the whole
+ * window, so neither it nor the gradient depends on how the window is cut: every micro-batch's gradient carries the
+ * factor 1 / supervised tokens of the window, which is known before the first forward.
+ */
+export function trainStep(decoder: Decoder, optimizer: AdamW, window: readonly Batch[], options: StepOptions): StepResult {
+  const tokens = window.reduce((sum, batch) => sum + batch.tokens, 0)
+  const supervised = window.reduce((sum, batch) => sum + (batch.targets?.count ?? 0), 0)
+  if (supervised === 0) return { loss: NaN, gradNorm: 0, tokens, supervised, accuracy: NaN, outcome: 'no-labels' }
+  return scope(() => {
+    decoder.parameters.zeroGrad()
+    let lossSum = 0, correct = 0
+    for (const batch of window) {
+      // A micro-batch without labels has no gradient, and no mean to divide by zero for.
+      if ((batch.targets?.count ?? 0) === 0) continue
+      const sums = walk(decoder, batch, { scale: 1 / supervised, recompute: options.recompute, dropout: options.dropout, onPoint: options.onPoint })
+      lossSum += sums.lossSum.item()
+      correct += sums.correct.item()
+      sums.lossSum.free()
+      sums.correct.free()
+    }
+    const gradNorm = optimizer.gradNorm()
+    const result = { loss: lossSum / supervised, gradNorm, tokens, supervised, accuracy: correct / supervised }
+    // One such update would spread to every weight; the caller says so and decides whether to go on.
+    if (!Number.isFinite(result.loss) || !Number.isFinite(gradNorm)) return { ...result, outcome: 'not-finite' }
+    optimizer.clip(gradNorm, options.maxGradNorm)
+    optimizer.update(options.learningRate)
+    decoder.weightsChanged()
+    return { ...result, outcome: 'updated' }
+  })
+}

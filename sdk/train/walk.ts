@@ -1,0 +1,87 @@
+import { getRngState, noGrad, scope, setRngState, type Tensor } from 'fettle-native'
+import type { Batch } from '../models/batch'
+import type { BlockContext } from '../models/blocks/types'
+import type { Decoder, LayerSaved } from '../models/decoder'
+
+/** Where a walk stands: after the embedding, after a layer's forward or backward, after the head. */
+export type WalkPoint = { readonly phase: 'embed' | 'forward' | 'head' | 'backward'; readonly layer: number }
+
+export interface WalkOptions {
+  /** Factor on the gradient: 1 / supervised tokens of the whole accumulation window, so that micro-batches simply add up. */
+  readonly scale: number
+  /** Keep only each layer's input and run its forward again before its backward: memory of one layer, a third more time. */
+  readonly recompute?: boolean
+  /** Adapter dropout is on. */
+  readonly dropout?: boolean
+  /** Called at every boundary, where memory is measured. */
+  readonly onPoint?: (point: WalkPoint) => void
+}
+
+/** Sums over the supervised positions of one micro-batch; scalars on the device. They belong to the caller's scope. */
+export interface WalkResult { readonly lossSum: Tensor; readonly correct: Tensor }
+
+/** What the backward needs of a layer: its records, or with recompute only where its randomness stood. */
+interface Step { readonly input: Tensor; readonly saved: LayerSaved | null; readonly rng: Uint8Array | null }
+
+/**
+ * One micro-batch forward and backward; gradients are added to the trainable weights' own. The batch must hold at least
+ * one supervised position.
+ *
+ * This is how Fettle trains. No graph spans two layers: each layer hands on one tensor of hidden states `[N, hidden]`
+ * and, on the way back, one gradient of the same shape. What spreads training over ranks attaches to these hand-overs:
+ * a pipeline stage walks its own range of layers, receiving `x` where `embed` stands and sending it where the head
+ * stands; gathered weights (sharding stage 3) are asked for one layer ahead and let go after each layer; gradients of a
+ * layer are final as soon as its `layerBackward` returns, so that their reduction starts there.
+ */
+export function walk(decoder: Decoder, batch: Batch, options: WalkOptions): WalkResult {
+  return noGrad(() => scope(() => {
+    const context = decoder.context(batch, { mode: options.recompute ? 'boundary' : 'train', dropout: options.dropout })
+    const { steps, x } = forward(decoder, batch, context, options)
+    const head = decoder.headLoss(x, batch.targets!, { scale: options.scale, gradient: true, context })
+    options.onPoint?.({ phase: 'head', layer: decoder.layers })
+    const grad = backward(decoder, batch, head.gradX!, steps, context, options)
+    decoder.embedBackward(grad, batch)
+    return { lossSum: head.lossSum, correct: head.correct }
+  }))
+}
+
+/** Layers in order. Every layer's input stays: with recompute it is all that stays. */
+function forward(decoder: Decoder, batch: Batch, context: BlockContext, { onPoint }: WalkOptions): { steps: Step[]; x: Tensor } {
+  const steps: Step[] = []
+  let x = decoder.embed(batch, context)
+  onPoint?.({ phase: 'embed', layer: -1 })
+  for (let layer = 0; layer < decoder.layers; layer++) {
+    const rng = context.mode === 'boundary' && context.dropout ? getRngState() : null
+    const { out, saved } = decoder.layerForward(layer, x, context)
+    steps.push({ input: x, saved, rng })
+    x = out
+    onPoint?.({ phase: 'forward', layer })
+  }
+  return { steps, x }
+}
+
+/** Layers in reverse. A layer's records and input are freed as soon as its gradient is out. */
+function backward(decoder: Decoder, batch: Batch, gradX: Tensor, steps: Step[], context: BlockContext, { onPoint, recompute }: WalkOptions): Tensor {
+  const again = recompute ? decoder.context(batch, { mode: 'train', dropout: context.dropout }) : context
+  let grad = gradX
+  for (let layer = decoder.layers - 1; layer >= 0; layer--) {
+    const { input, rng } = steps[layer]
+    const saved = steps[layer].saved ?? rebuild(decoder, layer, input, rng, again)
+    const gradInput = decoder.layerBackward(layer, grad, saved, again)
+    if (grad !== gradInput) grad.free()
+    input.free()
+    grad = gradInput
+    onPoint?.({ phase: 'backward', layer })
+  }
+  return grad
+}
+
+/** Runs a layer again for its records, with the dropout that its first run drew. */
+function rebuild(decoder: Decoder, layer: number, input: Tensor, rng: Uint8Array | null, context: BlockContext): LayerSaved {
+  if (rng === null) return decoder.layerForward(layer, input, context).saved!
+  const now = getRngState()
+  setRngState(rng)
+  const { saved } = decoder.layerForward(layer, input, context)
+  setRngState(now)
+  return saved!
+}

@@ -1,0 +1,59 @@
+import type { BatchPlan } from '../plan/plan'
+
+/** Row numbers of an epoch in the order that it takes them: a pure function of the epoch (and of the run's seed). */
+export type EpochOrder = (epoch: number) => ArrayLike<number>
+
+/**
+ * Which rows each optimizer step takes. A window is up to `accumulate` micro-batches of up to `size` rows; the last of
+ * an epoch may be shorter. Everything follows from the step's number, so a resume needs no other position.
+ */
+export class Windows {
+  readonly stepsPerEpoch: number
+  readonly totalSteps: number
+  private cached: { epoch: number; order: ArrayLike<number> } | null = null
+
+  constructor(readonly rows: number, private readonly batch: BatchPlan, limit: { readonly epochs: number; readonly steps: number | null }, private readonly order: EpochOrder) {
+    this.stepsPerEpoch = Math.max(1, Math.ceil(rows / (batch.size * batch.accumulate)))
+    this.totalSteps = limit.steps ?? Math.ceil(limit.epochs * this.stepsPerEpoch)
+  }
+
+  /** Rows of each micro-batch of optimizer step `step`, counted from 0. */
+  at(step: number): number[][] {
+    const epoch = Math.floor(step / this.stepsPerEpoch)
+    const order = this.epoch(epoch)
+    const perStep = this.batch.size * this.batch.accumulate
+    const start = (step % this.stepsPerEpoch) * perStep, end = Math.min(this.rows, start + perStep)
+    const batches: number[][] = []
+    for (let i = start; i < end; i += this.batch.size) {
+      batches.push(Array.from({ length: Math.min(this.batch.size, end - i) }, (_, k) => order[i + k]))
+    }
+    return batches
+  }
+
+  /** Epochs done after `steps` optimizer steps. */
+  epochsDone(steps: number): number { return steps / this.stepsPerEpoch }
+
+  /** Is an epoch's end reached with `steps` optimizer steps? */
+  endsEpoch(steps: number): boolean { return steps % this.stepsPerEpoch === 0 }
+
+  /**
+   * The micro-batch with most tokens from `firstStep` on: what memory must hold. Of a run of very many epochs the first
+   * hundred are looked at: by then every row has met many others.
+   */
+  largest(firstStep: number, length: (row: number) => number): { readonly step: number; readonly rows: number[]; readonly tokens: number } {
+    let largest = { step: firstStep, rows: [] as number[], tokens: 0 }
+    const end = Math.min(this.totalSteps, firstStep + 100 * this.stepsPerEpoch)
+    for (let step = firstStep; step < end; step++) {
+      for (const rows of this.at(step)) {
+        const tokens = rows.reduce((sum, row) => sum + length(row), 0)
+        if (tokens > largest.tokens) largest = { step, rows, tokens }
+      }
+    }
+    return largest
+  }
+
+  private epoch(epoch: number): ArrayLike<number> {
+    if (this.cached?.epoch !== epoch) this.cached = { epoch, order: this.order(epoch) }
+    return this.cached.order
+  }
+}

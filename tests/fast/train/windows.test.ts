@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Windows } from 'fettle/dist/train/windows'
+
+const order = (epoch: number): number[] => Array.from({ length: 11 }, (_, i) => (i + epoch * 3) % 11)
+const windows = new Windows(11, { size: 2, evalSize: 2, accumulate: 3 }, { epochs: 2.5, steps: null }, order)
+
+test('a window is micro-batches of rows; the last of an epoch is shorter', () => {
+  assert.equal(windows.stepsPerEpoch, 2)
+  assert.equal(windows.totalSteps, 5)
+  assert.deepEqual(windows.at(0), [[0, 1], [2, 3], [4, 5]])
+  assert.deepEqual(windows.at(1), [[6, 7], [8, 9], [10]])
+  assert.deepEqual(windows.at(2), [[3, 4], [5, 6], [7, 8]])
+})
+test('every row once an epoch', () => {
+  assert.deepEqual([2, 3].flatMap((step) => windows.at(step).flat()).sort((a, b) => a - b), order(0))
+})
+test('epochs done and their ends', () => {
+  assert.equal(windows.epochsDone(3), 1.5)
+  assert.deepEqual([1, 2, 3, 4].map((step) => windows.endsEpoch(step)), [false, true, false, true])
+})
+test('steps win over epochs; fewer rows than a batch are one step', () => {
+  assert.equal(new Windows(11, { size: 2, evalSize: 2, accumulate: 3 }, { epochs: 1, steps: 7 }, order).totalSteps, 7)
+  const small = new Windows(1, { size: 8, evalSize: 8, accumulate: 4 }, { epochs: 3, steps: null }, () => [0])
+  assert.equal(small.totalSteps, 3)
+  assert.deepEqual(small.at(2), [[0]])
+})
+test('the largest micro-batch of what is left', () => {
+  const length = (row: number): number => (row === 2 ? 100 : 1)
+  assert.deepEqual(windows.largest(0, length), { step: 0, rows: [2, 3], tokens: 101 })
+  assert.equal(windows.largest(4, length).step, 4)
+})

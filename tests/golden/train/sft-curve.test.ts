@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ops, scope, type Tensor } from 'fettle-native'
+import { packBatch, type Batch } from 'fettle/dist/models/batch'
+import { plainBlocks } from 'fettle/dist/models/blocks/plain'
+import { Decoder } from 'fettle/dist/models/decoder'
+import { loadParameters } from 'fettle/dist/models/load'
+import { openWeights, readSafetensors } from 'fettle/dist/models/weights'
+import { AdamW } from 'fettle/dist/train/optimizer'
+import { learningRateAt } from 'fettle/dist/train/schedule'
+import { trainStep } from 'fettle/dist/train/step'
+import { fixture } from '../../support/paths'
+
+/** The reference pads on the right; packed, the same rows without their padding. */
+function rowsOf(io: Map<string, Tensor>, step: number): Batch {
+  const take = (name: string): number[][] => scope(() => {
+    const part = ops.select(io.get(`batches.${name}`)!, 0, step), [rows, length] = part.shape, flat = part.toArray()
+    return Array.from({ length: rows }, (_, r) => flat.slice(r * length, (r + 1) * length))
+  })
+  const ids = take('input_ids'), labels = take('labels'), masks = take('attention_mask')
+  const real = (row: number[], r: number): number[] => row.filter((_, t) => masks[r][t] === 1)
+  return packBatch(ids.map((row, r) => ({ inputIds: real(row, r), labels: real(labels[r], r) })))
+}
+
+for (const recompute of [false, true]) {
+  test(`20 steps of full training follow transformers (sft-llama)${recompute ? ', with recompute' : ''}`, () => {
+    const io = readSafetensors(fixture('golden', 'sft-llama', 'io.safetensors'))
+    const parameters = loadParameters(openWeights(fixture('golden', 'llama-v2-gqa')), { dtype: 'float32', device: 'cpu', train: true })
+    const decoder = new Decoder(parameters, plainBlocks())
+    const optimizer = new AdamW(parameters.flat!, { learningRate: 1e-3, weightDecay: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 })
+    const losses = io.get('losses')!.toArray(), norms = io.get('grad_norms')!.toArray()
+    for (let step = 0; step < 20; step++) {
+      const learningRate = learningRateAt({ type: 'linear', warmupSteps: 3, warmupRatio: 0 }, 1e-3, step, 20)
+      const result = scope(() => trainStep(decoder, optimizer, [rowsOf(io, step)], { learningRate, maxGradNorm: 1, dropout: false, recompute }))
+      assert.ok(Math.abs(result.loss - losses[step]) < 1e-4, `loss of step ${step}: ${result.loss}, reference ${losses[step]}`)
+      assert.ok(Math.abs(result.gradNorm / norms[step] - 1) < 1e-3, `gradient norm of step ${step}: ${result.gradNorm}, reference ${norms[step]}`)
+    }
+    scope(() => {
+      for (const { name, value } of parameters.named()) {
+        const error = ops.max(ops.abs(ops.sub(value, io.get(`final.${name}`)!))).item()
+        assert.ok(error < 1e-4, `final ${name} is off by ${error}`)
+      }
+    })
+    optimizer.free()
+    decoder.free()
+    parameters.free()
+  })
+}
