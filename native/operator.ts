@@ -33,8 +33,6 @@ export class Operator {
   invoke(values: Values): unknown {
     const last = values[values.length - 1]
     const given = isOptions(last) ? this.positional(values.slice(0, -1), last) : values
-    if (given.length > this.kinds.length)
-      throw new NativeError('native.argument', `expected at most ${this.kinds.length} arguments, got ${given.length}`, this.fullName)
     const result = this.dispatch(given)
     if (this.returned >= 0) {
       const changed = given[this.returned] as Tensor
@@ -50,6 +48,7 @@ export class Operator {
 
   /** The short calls are spelled out: a spread costs more than a small operator's dispatch. */
   private dispatch(given: Values): unknown {
+    if (given.length > this.kinds.length) throw new NativeError('native.argument', `expected at most ${this.kinds.length} arguments, got ${given.length}`, this.fullName)
     const engine = native()
     switch (given.length) {
       case 1: return engine.call(this.id, this.encode(given[0], 0))
@@ -78,7 +77,8 @@ export class Operator {
     })
   }
 
-  private positional(values: Values, options: Record<string, unknown>): Values {
+  /** `values` with named options put at their places in schema order. */
+  positional(values: Values, options: Record<string, unknown>): unknown[] {
     const given = values.slice()
     for (const [key, value] of Object.entries(options)) {
       const i = this.names.indexOf(key) >= 0 ? this.names.indexOf(key) : this.names.indexOf(key.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`))
@@ -112,7 +112,8 @@ function receive(value: unknown, kind: Resolved[4][number]): unknown {
   return value
 }
 
-function isOptions(value: unknown): value is Record<string, unknown> {
+/** True for the options object that may end a call. */
+export function isOptions(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
 }
 

@@ -1,5 +1,5 @@
 import { NativeError } from '../errors'
-import { operator, type Operator } from '../operator'
+import { isOptions, operator, type Operator } from '../operator'
 import { Tensor } from '../tensor'
 
 /** A typed wrapper and the schemas that it was made from. */
@@ -22,14 +22,15 @@ function operatorOf(form: Form): Operator {
   return (form.operator = operator(name, overload ?? ''))
 }
 
+/** The wrapper's values in schema order: out tensors last, after options and defaults. */
 function outLast(form: Form, o: Operator, values: unknown[]): unknown[] {
-  const outs = values.slice(0, form.outs)
   const rest = values.slice(form.outs)
-  const first = o.names.length - form.outs
   const last = rest[rest.length - 1]
-  const options = typeof last === 'object' && last !== null && Object.getPrototypeOf(last) === Object.prototype ? (rest.pop() as Record<string, unknown>) : {}
-  outs.forEach((tensor, i) => (options[o.names[first + i]] = tensor))
-  return [...rest, { ...options }]
+  const given = isOptions(last) ? o.positional(rest.slice(0, -1), last) : rest
+  const first = o.names.length - form.outs
+  while (given.length < first) given.push(undefined)
+  for (let i = 0; i < form.outs; i++) given[first + i] = values[i]
+  return given
 }
 
 /** A wrapper of one schema, or of two: the second serves calls whose second argument is a plain number (`add(x, 2)`). */

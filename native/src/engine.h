@@ -53,12 +53,19 @@ Table& table();
 
 /// The arguments of one call, and makers of results.
 struct Args {
-  static constexpr size_t kMax = 32;
+  static constexpr size_t kFew = 6, kMax = 32;
   napi_env env;
   napi_value v[kMax];
-  size_t n = kMax;
+  size_t n = kFew;
 
-  Args(napi_env env, napi_callback_info info) : env(env) { napi_get_cb_info(env, info, &n, v, nullptr, nullptr); }
+  Args(napi_env env, napi_callback_info info) : env(env) {
+    // Node fills every slot that it is offered, so most calls offer few.
+    napi_get_cb_info(env, info, &n, v, nullptr, nullptr);
+    if (n > kFew) {
+      n = kMax;
+      napi_get_cb_info(env, info, &n, v, nullptr, nullptr);
+    }
+  }
   bool given(size_t i) const;
   uint32_t handle(size_t i) const { return static_cast<uint32_t>(integer(i)); }
   at::Tensor& tensor(size_t i) const { return table().get(handle(i)); }

@@ -1,0 +1,72 @@
+#include "dispatch.h"
+
+#include <torch/library.h>
+
+#include <string>
+
+namespace fettle {
+namespace {
+
+struct Choice {
+  const Level* level;
+  bool half;
+};
+
+bool supports(const std::string& name) {
+#if defined(__x86_64__)
+  if (name == "avx512") return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (name == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return name == "base";
+}
+
+const Level* levelNamed(const std::string& name) {
+#if defined(__x86_64__)
+  if (name == "avx512") return &avx512Level;
+  if (name == "avx2") return &avx2Level;
+#endif
+  return name == "base" ? &baseLevel : nullptr;
+}
+
+bool detectHalf() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+Choice detect() {
+  for (const char* name : {"avx512", "avx2"})
+    if (supports(name)) return {levelNamed(name), detectHalf()};
+  return {&baseLevel, detectHalf()};
+}
+
+Choice& choice() {
+  static Choice chosen = detect();
+  return chosen;
+}
+
+/// Sets level and products of bf16 (`auto` keeps what the CPU asks for); returns `level/products`.
+std::string useKernels(const std::string& level, const std::string& products) {
+  Choice next = detect();
+  if (level != "auto") {
+    TORCH_CHECK(supports(level), "expected a level that this CPU has (base, avx2, avx512 or auto), got '", level, "'");
+    next.level = levelNamed(level);
+  }
+  TORCH_CHECK(products == "auto" || products == "own" || products == "aten", "expected 'auto', 'own' or 'aten' for products, got '", products, "'");
+  if (products != "auto") next.half = products == "aten";
+  choice() = next;
+  return std::string(next.level->name) + "/" + (next.half ? "aten" : "own");
+}
+
+TORCH_LIBRARY_FRAGMENT(fettle, m) {
+  m.def("use_kernels(str level, str products) -> str", useKernels);
+}
+
+}  // namespace
+
+const Level& level() { return *choice().level; }
+bool halfInHardware() { return choice().half; }
+
+}  // namespace fettle
