@@ -15,6 +15,9 @@ const generationNames = {
   topK: 'generation.topK', topP: 'generation.topP', seed: 'generation.seed', stop: 'generation.stop',
 } as const satisfies Record<keyof GenerationOptions, RuleName>
 
+/** What a builder hands to the next one. */
+export interface BuilderState { readonly plan: Plan; readonly given: ReadonlySet<Settled> }
+
 /**
  * Describes a run, one call at a time. Every method returns a new frozen builder and leaves this one as it was, so that a
  * shared start can branch: `const base = sft(model).data(path)`, `base.lora()`, `base.learningRate(1e-5)`. The last call
@@ -25,7 +28,7 @@ export abstract class PlanBuilder {
   readonly plan: Plan
   readonly #given: ReadonlySet<Settled>
 
-  protected constructor(from: string | { readonly plan: Plan; readonly given: ReadonlySet<Settled> }) {
+  protected constructor(from: string | BuilderState) {
     const { plan, given } = typeof from === 'string' ? { plan: defaultPlan(readValue('sft', from, 'model')), given: new Set<Settled>() } : from
     const settled = settle(plan, given)
     checkConsistent(settled)
@@ -35,7 +38,7 @@ export abstract class PlanBuilder {
   }
 
   /** The next builder: this plan with some of its fields replaced. */
-  protected abstract next(from: { plan: Plan; given: ReadonlySet<Settled> }): this
+  protected abstract next(from: BuilderState): this
 
   #with(change: Partial<Plan>, ...given: Settled[]): this {
     return this.next({ plan: { ...this.plan, ...change }, given: new Set([...this.#given, ...given]) })
@@ -51,7 +54,7 @@ export abstract class PlanBuilder {
     const given = new Set(this.#given)
     if (read.srcLength === undefined) given.delete('srcLength')
     else given.add('srcLength')
-    const data = { path: readValue('data', dataPath(path), 'data.path'), srcLength: read.srcLength ?? 1024, maxLength, template, system }
+    const data = { path: readValue('data', path, 'call.data'), srcLength: read.srcLength ?? 1024, maxLength, template, system }
     return this.next({ plan: { ...this.plan, data }, given })
   }
 
@@ -109,7 +112,7 @@ export abstract class PlanBuilder {
   epochs(count: number): this { return this.#with({ epochs: readValue('epochs', count, 'epochs'), steps: null }) }
 
   /** Optimizer steps to train, however many epochs that is. At least 1. Default: as many as `.epochs()` needs. */
-  steps(count: number): this { return this.#with({ steps: readValue('steps', count, 'steps') }) }
+  steps(count: number): this { return this.#with({ steps: readValue('steps', count, 'call.steps') }) }
 
   /** Rows of a forward and backward pass, in training; `evalRows` in evaluation (default: the same). At least 1. Default 8. */
   batch(rows: number, evalRows: number = rows): this {
@@ -188,11 +191,6 @@ export abstract class PlanBuilder {
 function oneRank(method: 'tp' | 'pp' | 'dp', degree: number): number {
   if (readValue(method, degree, `mesh.${method}`) !== 1) throw notYet(`.${method}() with`, degree, 'use 1')
   return degree
-}
-
-function dataPath(path: string): string {
-  if (path === null) throw refusal('.data()', 'a folder with train.json, or a JSONL file', path, ".data('data/advertise')")
-  return path
 }
 
 function readCadence(method: string, { every, each }: CadenceOptions): Cadence {

@@ -10,7 +10,8 @@ export interface Rule {
 const isNumber = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value)
 const isText = (value: unknown): value is string => typeof value === 'string' && value.trim().length > 0
 
-function whole(min: number, example: number, max = Number.MAX_SAFE_INTEGER): Rule {
+/** A whole number in a range. */
+export function whole(min: number, example: number, max = Number.MAX_SAFE_INTEGER): Rule {
   const expected = max < Number.MAX_SAFE_INTEGER ? `a whole number from ${min} to ${max}` : `a whole number of at least ${min}`
   return { expected, example, ok: (value) => Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max }
 }
@@ -19,19 +20,22 @@ function real(expected: string, example: number, inside: (value: number) => bool
 }
 function text(expected: string, example: string): Rule { return { expected, example, ok: isText } }
 function list(expected: string, example: readonly string[], min: number): Rule {
-  return { expected, example, ok: (value) => Array.isArray(value) && value.length >= min && value.every(isText) }
+  return { expected, example, ok: (value) => Array.isArray(value) && value.length >= min && value.every((item) => typeof item === 'string' && item !== '') }
 }
-function oneOf(...values: readonly unknown[]): Rule {
+/** One of a few values. */
+export function oneOf(...values: readonly unknown[]): Rule {
   const names = values.map((value) => JSON.stringify(value))
   return { expected: `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`, example: values[0], ok: (value) => values.includes(value) }
 }
 const flag: Rule = { expected: 'true or false', example: true, ok: (value) => typeof value === 'boolean' }
 
 /** The same rule, with `null` allowed too. */
-function orNull(rule: Rule): Rule {
+export function orNull(rule: Rule): Rule {
   return { ...rule, expected: `${rule.expected}, or null`, ok: (value) => value === null || rule.ok(value) }
 }
 
+const dataPath = text('a folder with train.json, or a JSONL file', 'data/advertise')
+const steps = whole(1, 200)
 const above0 = 'a number above 0'
 const from0 = 'a number of at least 0'
 const share = 'a number of at least 0 and below 1'
@@ -48,7 +52,7 @@ export const rules = {
     expected: '"all-linear" or a list of module names', example: ['q_proj', 'v_proj'],
     ok: (value: unknown) => value === 'all-linear' || (Array.isArray(value) && value.length > 0 && value.every(isText)),
   },
-  'data.path': orNull(text('a folder with train.json, or a JSONL file', 'data/advertise')),
+  'data.path': orNull(dataPath),
   'data.srcLength': whole(1, 512),
   'data.maxLength': whole(2, 1024),
   'data.template': text('"auto", "none" or the path of a Jinja template', 'auto'),
@@ -69,7 +73,7 @@ export const rules = {
   'batch.evalSize': whole(1, 8),
   'batch.accumulate': whole(1, 4),
   epochs: real(above0, 3, (value) => value > 0),
-  steps: orNull(whole(1, 200)),
+  steps: orNull(steps),
   'cadence.every': whole(1, 50),
   'cadence.each': oneOf('epoch', 'never'),
   'sample.prompts': list('a list of prompts', ['Hello!'], 0),
@@ -97,6 +101,9 @@ export const rules = {
   'mesh.sharding.degree': whole(1, 1),
   'mesh.sharding.stage': oneOf(0, 1, 2, 3),
   threads: orNull(whole(1, 2, 4096)),
+  // What a builder call takes, where the plan may also hold null.
+  'call.data': dataPath,
+  'call.steps': steps,
 } satisfies Record<string, Rule>
 
 export type RuleName = keyof typeof rules

@@ -31,7 +31,7 @@ function walk(value: Record<string, unknown>, like: Record<string, unknown>, pre
     const path = prefix + key
     if (cadences.has(path)) checkCadence(path, value[key])
     else if (path === 'lora') { if (value[key] !== null) walkInto(value[key], { rank: 8, alpha: 16, dropout: 0, targets: [] }, path) }
-    else if (isRecord(like[key])) walkInto(value[key], like[key], path)
+    else if (isRecord(like[key])) walkInto(value[key], like[key] as Record<string, unknown>, path)
     else checkLeaf(path, value[key])
   }
 }

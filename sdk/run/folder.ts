@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { CheckpointError, EnvironmentError, PlanError } from '../errors'
 import type { Plan } from '../plan/plan'
-import { readLog, verdict } from './read-log'
+import { newest, readLog, verdict } from './read-log'
 
 /** Names in an output folder that a run makes. */
 export const metricsName = 'metrics.jsonl'
@@ -53,7 +53,7 @@ function occupied(dir: string, results: string[]): PlanError {
 /** Two runs that write to one folder spoil each other. */
 function refuseLiveRun(dir: string): void {
   const events = readLog(path.join(dir, metricsName))
-  const started = events.findLast((event) => event.type === 'started')
+  const started = newest(events, (event) => event.type === 'started')
   if (started?.type === 'started' && verdict(events, Date.now()) === 'training') {
     throw new PlanError('plan.outputBusy', `process ${started.pid} is training into ${dir}; stop it first, or try another .output(folder)`, { dir, pid: started.pid })
   }

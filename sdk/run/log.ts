@@ -1,6 +1,7 @@
 import type { Table } from 'apache-arrow'
 import type { RunEvent } from './events'
 import { MetricsTable, type StepColumns } from './metrics'
+import { newest } from './read-log'
 
 /** The events of a run, kept from the first, for readers that come at any time. */
 export class EventLog {
@@ -17,7 +18,7 @@ export class EventLog {
 
   /** The newest event of a type. */
   last<T extends RunEvent['type']>(type: T): Extract<RunEvent, { type: T }> | undefined {
-    return this.#events.findLast((event) => event.type === type) as Extract<RunEvent, { type: T }> | undefined
+    return newest(this.#events, (event) => event.type === type) as Extract<RunEvent, { type: T }> | undefined
   }
 
   push(event: RunEvent): void {

@@ -22,7 +22,7 @@ export function readLines(file: string, offset: number): { events: RunEvent[]; o
     const bytes = Buffer.alloc(size - from)
     const read = fs.readSync(fd, bytes, 0, bytes.length, from)
     const end = bytes.subarray(0, read).lastIndexOf(10) + 1
-    const events = bytes.subarray(0, end).toString('utf8').split('\n').map(parseEvent).filter((event) => event !== null)
+    const events = bytes.subarray(0, end).toString('utf8').split('\n').map(parseEvent).filter((event): event is RunEvent => event !== null)
     return { events, offset: from + end }
   } finally { fs.closeSync(fd) }
 }
@@ -41,7 +41,7 @@ function parseEvent(line: string): RunEvent | null {
 
 /** Judges the newest start in a log. */
 export function verdict(events: readonly RunEvent[], now: number): Verdict {
-  const end = events.findLast((event) => turns.has(event.type))
+  const end = newest(events, (event) => turns.has(event.type))
   if (!end) return 'starting'
   if (end.type === 'done') return end.stopped ? 'stopped' : 'finished'
   if (end.type === 'failed') return 'failed'
@@ -49,6 +49,12 @@ export function verdict(events: readonly RunEvent[], now: number): Verdict {
   const elsewhere = end.host !== undefined && end.host !== os.hostname()
   const alive = elsewhere ? now - events.at(-1)!.time < silence : isAlive(end.pid)
   return alive ? 'training' : 'crashed'
+}
+
+/** The last event that passes a test. */
+export function newest(events: readonly RunEvent[], test: (event: RunEvent) => boolean): RunEvent | undefined {
+  for (let i = events.length - 1; i >= 0; i--) if (test(events[i])) return events[i]
+  return undefined
 }
 
 /** True while a process of this host has that id. */

@@ -1,13 +1,13 @@
-import { PlanBuilder } from '../plan/builder'
+import { PlanBuilder, type BuilderState } from '../plan/builder'
 import type { Run, StartOptions } from './run'
 import { start } from './start'
 
 /** Builder of a supervised fine-tuning run; see {@link sft}. */
 export class Sft extends PlanBuilder {
   /** @internal Use `sft(model)`. */
-  constructor(from: ConstructorParameters<typeof PlanBuilder>[0]) { super(from) }
+  constructor(from: string | BuilderState) { super(from) }
 
-  protected override next(from: Parameters<PlanBuilder['next']>[0]): this { return new Sft(from) as this }
+  protected override next(from: BuilderState): this { return new Sft(from) as this }
 
   /** Starts the run in a worker process and gives its handle. Throws a `PlanError` when something is missing. */
   start(options: StartOptions = {}): Promise<Run> { return start(this.plan, options) }

@@ -27,6 +27,8 @@ export async function launch(plan: Plan, options: StartOptions, entry: string): 
   prepareFolder(valid)
   const run = new Run(valid, dir, entry, options)
   runs.set(dir, run)
+  // A notebook kernel draws each run under its cell; elsewhere there is nothing to call.
+  ;(globalThis as unknown as Record<symbol, ((run: Run) => void) | undefined>)[Symbol.for('fettle.display')]?.(run)
   run.done.catch(() => { /* Told by the run itself. */ }).finally(() => { if (!run.alive && runs.get(dir) === run) runs.delete(dir) })
   return run
 }

@@ -1,0 +1,70 @@
+import { PlanError } from '../../errors'
+import { conflict, show } from '../refuse'
+import type { Arguments } from './read'
+
+interface Contradiction {
+  readonly fields: readonly string[]
+  readonly holds: (args: Arguments) => boolean
+  readonly message: (args: Arguments) => string
+  readonly remedy: string
+}
+
+const on = (args: Arguments, ...names: string[]): boolean => names.every((name) => args.get(name) === true)
+
+/** Arguments that exclude each other, with the way out. */
+const contradictions: readonly Contradiction[] = [
+  {
+    fields: ['bf16', 'fp16'], holds: (args) => on(args, 'bf16', 'fp16'),
+    message: () => 'bf16 and fp16 are both true, and a run computes in one of them', remedy: '"fp16": false',
+  },
+  {
+    fields: ['lora', 'prefix_tuning'], holds: (args) => on(args, 'lora', 'prefix_tuning'),
+    message: () => 'lora and prefix_tuning are both true, and a run trains with one method', remedy: '"prefix_tuning": false',
+  },
+  {
+    fields: ['load_best_model_at_end', 'evaluation_strategy', 'save_strategy'],
+    holds: (args) => on(args, 'load_best_model_at_end') && args.get('evaluation_strategy') !== args.get('save_strategy'),
+    message: (args) => `load_best_model_at_end needs a checkpoint at each evaluation, but evaluation_strategy is ${show(args.get('evaluation_strategy'))} and save_strategy ${show(args.get('save_strategy'))}`,
+    remedy: 'the same strategy for both, or "load_best_model_at_end": false',
+  },
+  {
+    fields: ['load_best_model_at_end', 'eval_steps', 'save_steps'],
+    holds: (args) => on(args, 'load_best_model_at_end') && args.get('save_strategy') === 'steps' && args.get<number>('save_steps') % evalSteps(args) !== 0,
+    message: (args) => `load_best_model_at_end needs save_steps to be a multiple of eval_steps, but they are ${args.get('save_steps')} and ${evalSteps(args)}`,
+    remedy: 'save_steps as a multiple of eval_steps, or "load_best_model_at_end": false',
+  },
+  {
+    fields: ['lazy', 'max_steps'], holds: (args) => on(args, 'lazy') && args.get('max_steps') === -1,
+    message: () => 'lazy reads data without knowing its length, so num_train_epochs has no meaning', remedy: '"max_steps": 1000, or "lazy": false',
+  },
+  {
+    fields: ['intokens', 'eval_with_do_generation'], holds: (args) => on(args, 'intokens', 'eval_with_do_generation'),
+    message: () => 'intokens packs rows into one, and eval_with_do_generation needs each row on its own', remedy: '"intokens": false',
+  },
+  {
+    fields: ['do_train', 'do_eval'], holds: (args) => !on(args, 'do_train') && !on(args, 'do_eval') && !on(args, 'do_predict'),
+    message: () => 'none of do_train, do_eval and do_predict is true, so there is nothing to do', remedy: '"do_train": true',
+  },
+]
+
+/** eval_steps, which stands for logging_steps while it is null. */
+export function evalSteps(args: Arguments): number { return args.get<number | null>('eval_steps') ?? args.get('logging_steps') }
+
+/** Throws for the first contradiction. */
+export function refuseContradictions(args: Arguments): void {
+  const found = contradictions.find(({ holds }) => holds(args))
+  if (found) throw conflict(found.fields, found.message(args), found.remedy, args.where(...found.fields))
+}
+
+/** Throws one error that names everything set that this version cannot do. */
+export function refuseNotYet(args: Arguments): void {
+  const refused = args.changed().filter(({ field }) => field.status === 'notYet')
+    .map(({ field, value, where }) => ({ where, name: field.name, text: `${field.name} ${field.name.includes('token') && typeof value === 'string' ? '(hidden)' : show(value)} is not there yet; ${field.note}` }))
+  for (const name of ['tensor_parallel_degree', 'pipeline_parallel_degree', 'sharding_parallel_degree']) {
+    if (args.get<number>(name) > 1) refused.push({ where: args.where(name), name, text: `${name} ${args.get(name)} is not there yet; use 1` })
+  }
+  if (args.get('lr_scheduler_type') === 'polynomial') refused.push({ where: args.where('lr_scheduler_type'), name: 'lr_scheduler_type', text: 'lr_scheduler_type "polynomial" is not there yet; use linear or cosine' })
+  if (args.get('sharding') === 'offload') refused.push({ where: args.where('sharding'), name: 'sharding', text: 'sharding "offload" is not there yet; leave it out' })
+  if (refused.length === 0) return
+  throw new PlanError('plan.notYet', refused.map(({ where, text }) => where + text).join('\n'), { fields: refused.map(({ name }) => name) })
+}

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { parseArguments, PlanError, sft, toArguments } from 'fettle'
+
+const base = { model_name_or_path: 'm', dataset_name_or_path: './data', output_dir: 'out', do_train: true }
+const planOf = (extra: Record<string, unknown>) => parseArguments({ ...base, ...extra }).plan
+const refused = (call: () => unknown, code: string, ...parts: RegExp[]) =>
+  assert.throws(call, (error) => {
+    assert.ok(error instanceof PlanError, String(error))
+    assert.equal(error.code, code, error.message)
+    for (const part of parts) assert.match(error.message, part)
+    return true
+  })
+
+test("defaults are the reference's", () => {
+  const { plan, notes } = parseArguments(base)
+  assert.deepEqual(notes, [])
+  assert.deepEqual(plan, {
+    version: 1, model: 'm', method: 'sft', lora: null, data: { path: './data', srcLength: 1024, maxLength: 2048, template: 'auto', system: null },
+    precision: 'fp32', device: 'auto', blocks: 'auto',
+    optimizer: { learningRate: 5e-5, weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 },
+    schedule: { type: 'linear', warmupSteps: 0, warmupRatio: 0 }, batch: { size: 8, evalSize: 8, accumulate: 1 }, epochs: 3, steps: null,
+    evaluate: { by: 'no' },
+    sample: { cadence: { by: 'no' }, prompts: [], generation: { maxNewTokens: 1024, minNewTokens: 0, temperature: 0, topK: 1, topP: 1, seed: 0, stop: [] } },
+    save: { cadence: { by: 'steps', every: 500 }, keep: null }, logEvery: 500, train: true, evalAtEnd: false, seed: 42, output: 'out', overwrite: false,
+    resume: null, mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 }, threads: null,
+  })
+})
+
+test('an example file in its one-rank form becomes its plan', () => {
+  const { plan, notes } = parseArguments({
+    model_name_or_path: 'meta-llama/Llama-2-7b-chat', dataset_name_or_path: './data', output_dir: './checkpoints/llama_lora_ckpts', per_device_train_batch_size: 4,
+    gradient_accumulation_steps: 4, per_device_eval_batch_size: 8, eval_accumulation_steps: 16, num_train_epochs: 3, learning_rate: 3e-4, warmup_steps: 30,
+    logging_steps: 1, evaluation_strategy: 'epoch', save_strategy: 'epoch', src_length: 1024, max_length: 2048, bf16: true, fp16_opt_level: 'O2', do_train: true,
+    do_eval: true, disable_tqdm: true, eval_with_do_generation: false, metric_for_best_model: 'accuracy', save_total_limit: 1, tensor_parallel_degree: 1,
+    pipeline_parallel_degree: 1, lora: true, zero_padding: false, use_flash_attention: true,
+  })
+  assert.equal(plan.method, 'lora')
+  assert.deepEqual(plan.lora, { rank: 8, alpha: 16, dropout: 0, targets: 'all-linear' })
+  assert.deepEqual([plan.precision, plan.evaluate, plan.save, plan.evalAtEnd, plan.schedule.warmupSteps], ['bf16', { by: 'epoch' }, { cadence: { by: 'epoch' }, keep: 1 }, true, 30])
+  assert.deepEqual(notes.map((note) => note.split(' ')[0]).sort(), ['disable_tqdm', 'eval_accumulation_steps', 'fp16_opt_level', 'metric_for_best_model', 'use_flash_attention'])
+})
+
+test('plans go to arguments and back', () => {
+  const builders = [
+    sft('m').data('d'), sft('m').data('d', { maxLength: 64, system: 'S', template: 'none' }).lora({ rank: 4, alpha: 3, dropout: 0.1, targets: ['q_proj'] }).bf16().steps(20),
+    sft('m').data('d').evaluate({ every: 7 }).sample({ each: 'epoch', prompts: ['a, b'], topK: 1, temperature: 0.5, stop: ['\n'] }).save({ each: 'never', keep: 3 }),
+    sft('m').data('d').resume('out/checkpoint-5').overwrite().device('cuda').threads(2).blocks('plain').log({ every: 3 }).sharding({ stage: 3 }).epochs(0.5),
+    sft('m').data('d').device('cpu').resume().schedule('cosine', { warmupRatio: 0.2 }).sample({ every: 3, temperature: 0, topK: 40 }),
+  ]
+  for (const { plan } of builders) {
+    assert.deepEqual(parseArguments(toArguments(plan)).plan, plan)
+    assert.deepEqual(parseArguments(JSON.stringify(toArguments(plan))).plan, plan)
+  }
+})
+
+test('cadences, and eval_steps that stands for logging_steps', () => {
+  assert.deepEqual(planOf({ evaluation_strategy: 'steps', logging_steps: 5 }).evaluate, { by: 'steps', every: 5 })
+  assert.deepEqual(planOf({ evaluation_strategy: 'steps', eval_steps: 9 }).evaluate, { by: 'steps', every: 9 })
+  assert.equal(planOf({ evaluation_strategy: 'epoch' }).evalAtEnd, true)
+  assert.deepEqual(planOf({ save_strategy: 'no' }).save.cadence, { by: 'no' })
+  assert.equal(planOf({ max_steps: 10 }).steps, 10)
+  assert.deepEqual([planOf({ top_k: 50 }).sample.generation.temperature, planOf({ top_k: 1 }).sample.generation.temperature], [1, 0])
+  assert.equal(parseArguments({ ...base, do_train: false, do_eval: true }).plan.train, false)
+})
+
+test('overrides win and are read by the type of their field', () => {
+  const { plan } = parseArguments({ ...base, lora: false, learning_rate: 1e-5 }, {
+    lora: 'true', learning_rate: '3e-4', 'max-steps': '7', resume_from_checkpoint: 'true', save_total_limit: 'null', lora_target_modules: 'q_proj, v_proj', chat_template: 'none',
+  })
+  assert.deepEqual([plan.lora?.targets, plan.optimizer.learningRate, plan.steps, plan.resume, plan.save.keep, plan.data.template], [['q_proj', 'v_proj'], 3e-4, 7, true, null, 'none'])
+  refused(() => parseArguments(base, { lora_rank: 'eight' }), 'plan.value', /for --lora_rank, got "eight"; try --lora_rank 8/)
+  refused(() => parseArguments(base, { lora: 'maybe' }), 'plan.value', /true or false for --lora/)
+  refused(() => parseArguments(base, { dataset_name_or_path: 'a', task_name_or_path: 'b' }), 'plan.conflict')
+})
+
+test('wrong values say file, line, column and what to write', () => {
+  const text = '{\n  "model_name_or_path": "m",\n  "learning_rate": "3e-05",\n  "output_dir": "o"\n}'
+  refused(() => parseArguments(text, {}, 'sft.json'), 'plan.value', /^sft\.json:3:3: expected a number above 0 for learning_rate, got "3e-05"; try "learning_rate": 0\.00003$/)
+  refused(() => parseArguments('{"lora_rnk": 8}', {}, 'a.json'), 'plan.unknown', /^a\.json:1:2: expected a known argument, got "lora_rnk"; try lora_rank$/)
+  refused(() => planOf({ save_strategy: 'epochs' }), 'plan.value', /"no", "steps" or "epoch"/)
+  refused(() => planOf({ max_steps: 0 }), 'plan.value', /-1 \(as epochs say\)/)
+  refused(() => planOf({ src_length: 2048 }), 'plan.value', /less than max_length \(2048\).*"src_length": 1024/)
+  refused(() => parseArguments({ do_train: true }), 'plan.value', /model_name_or_path/)
+  refused(() => parseArguments({ ...base, output_dir: null }), 'plan.value', /output_dir/)
+})
+
+test('broken JSON is placed', () => {
+  const at = (text: string, place: string, pattern: RegExp) => refused(() => parseArguments(text, {}, 'f.json'), 'plan.json', new RegExp(`^f\\.json:${place}: `), pattern)
+  at('', '1:1', /a \{ that begins/)
+  at('[1]', '1:1', /a \{/)
+  at('{\n  "a": 1,\n}', '3:1', /no comma before \}/)
+  at('{"a": 1 "b": 2}', '1:9', /a , or \}/)
+  at('{"a": True}', '1:7', /true \(JSON, not Python\)/)
+  at("{'a': 1}", '1:2', /double quotes/)
+  at('{"a": 1} x', '1:10', /the end of the file/)
+  at('{"a": 1', '1:8', /got the end of the file/)
+  at('{"a": "x\ny"}', '1:9', /closing "/)
+  at('{"a": "C:\\dir"}', '1:10', /valid escape/)
+  at('{"a": 1, "a": 2}', '1:10', /each name once/)
+  at('{ // no\n}', '1:3', /no comment/)
+  at('{"a": 01}', '1:7', /a value/)
+  at('{"a": NaN}', '1:7', /finite/)
+})
+
+test('a byte-order mark and CRLF do no harm', () => {
+  assert.equal(parseArguments(`\uFEFF${JSON.stringify(base, null, 2).replace(/\n/g, '\r\n')}`).plan.model, 'm')
+})
+
+test('contradictions name the way out', () => {
+  const conflicts: [Record<string, unknown>, RegExp][] = [
+    [{ bf16: true, fp16: true }, /bf16 and fp16 are both true.*"fp16": false/], [{ lora: true, prefix_tuning: true }, /one method/],
+    [{ load_best_model_at_end: true, evaluation_strategy: 'epoch' }, /evaluation_strategy is "epoch" and save_strategy "steps"/],
+    [{ load_best_model_at_end: true, evaluation_strategy: 'steps', eval_steps: 30, save_steps: 50 }, /multiple of eval_steps, but they are 50 and 30/],
+    [{ lazy: true }, /"max_steps": 1000/], [{ intokens: true, eval_with_do_generation: true }, /"intokens": false/],
+    [{ zero_padding: true, eval_with_do_generation: true }, /"intokens": false/], [{ do_train: false }, /nothing to do/],
+  ]
+  for (const [extra, pattern] of conflicts) refused(() => planOf(extra), 'plan.conflict', pattern)
+})
+
+test('what is not there yet is refused by name, all of it at once', () => {
+  refused(() => planOf({ fp16: true, recompute: true, tensor_parallel_degree: 4 }), 'plan.notYet', /fp16 true is not there yet; use bf16/, /recompute true/, /tensor_parallel_degree 4 is not there yet; use 1/)
+  for (const [name, value] of Object.entries({ prefix_tuning: true, neftune: true, pissa: true, rslora: true, weight_quantize_algo: 'nf4', do_predict: true, lr_scheduler_type: 'polynomial', sharding: 'offload', data_seed: 3 })) {
+    refused(() => planOf({ [name]: value }), 'plan.notYet', new RegExp(`${name} .*not there yet`))
+  }
+  assert.doesNotThrow(() => planOf({ fp16: false, recompute: false, neftune_noise_alpha: 5.0, tensor_parallel_degree: -1, sharding: 'stage2' }))
+})
+
+test('a secret stays out of the message', () => {
+  assert.throws(() => planOf({ aistudio_token: 's3cret' }), (error) => error instanceof PlanError && !error.message.includes('s3cret'))
+})

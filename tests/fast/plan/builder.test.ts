@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { PlanError, sft } from 'fettle'
+
+const refused = (call: () => unknown, code: string, ...parts: RegExp[]) =>
+  assert.throws(call, (error) => {
+    assert.ok(error instanceof PlanError, String(error))
+    assert.equal(error.code, code, error.message)
+    for (const part of parts) assert.match(error.message, part)
+    return true
+  })
+// What a JavaScript user may write and TypeScript would refuse.
+const any = (value: unknown) => value as never
+
+test('each call gives a new frozen builder and leaves the old one alone', () => {
+  const base = sft('org/model').data('data')
+  const tuned = base.lora({ rank: 4 }).learningRate(1e-4)
+  assert.equal(base.plan.lora, null)
+  assert.equal(tuned.plan.lora?.rank, 4)
+  assert.ok(Object.isFrozen(tuned) && Object.isFrozen(tuned.plan) && Object.isFrozen(tuned.plan.sample.generation.stop))
+  assert.throws(() => { (tuned.plan.batch as { size: number }).size = 3 }, TypeError)
+})
+
+test('a plan is plain JSON', () => {
+  const { plan } = sft('org/model').data('data').lora().sample({ every: 5, prompts: ['a'] })
+  assert.deepEqual(JSON.parse(JSON.stringify(plan)), plan)
+})
+
+test('every method reaches its field', () => {
+  const { plan } = sft('m').data('d', { srcLength: 100, maxLength: 200, template: 'none', system: 'S' })
+    .lora({ rank: 4, dropout: 0.1, targets: ['q_proj'] }).bf16().learningRate(1e-4).weightDecay(0.1).maxGradNorm(2)
+    .adam({ beta1: 0.8, beta2: 0.95, epsilon: 1e-6 }).schedule('cosine', { warmupRatio: 0.1 }).steps(200).batch(2, 4).accumulate(3)
+    .evaluate({ every: 50 }).sample({ each: 'epoch', prompts: ['p'], topK: 5, temperature: 1, maxNewTokens: 7 }).save({ every: 25, keep: null })
+    .output('out').overwrite().seed(7).device('cpu').threads(1).blocks('plain').log({ every: 10 }).tp(1).pp(1).dp(1).sharding({ stage: 2, degree: 1 })
+  assert.deepEqual(plan, {
+    version: 1, model: 'm', method: 'lora', lora: { rank: 4, alpha: 8, dropout: 0.1, targets: ['q_proj'] },
+    data: { path: 'd', srcLength: 100, maxLength: 200, template: 'none', system: 'S' }, precision: 'bf16', device: 'cpu', blocks: 'plain',
+    optimizer: { learningRate: 1e-4, weightDecay: 0.1, beta1: 0.8, beta2: 0.95, epsilon: 1e-6, maxGradNorm: 2 },
+    schedule: { type: 'cosine', warmupSteps: 0, warmupRatio: 0.1 }, batch: { size: 2, evalSize: 4, accumulate: 3 }, epochs: 3, steps: 200,
+    evaluate: { by: 'steps', every: 50 },
+    sample: { cadence: { by: 'epoch' }, prompts: ['p'], generation: { maxNewTokens: 7, minNewTokens: 0, temperature: 1, topK: 5, topP: 1, seed: 0, stop: [] } },
+    save: { cadence: { by: 'steps', every: 25 }, keep: null }, logEvery: 10, train: true, evalAtEnd: true, seed: 7, output: 'out', overwrite: true,
+    resume: null, mesh: { dp: 1, sharding: { degree: 1, stage: 2 }, pp: 1, tp: 1 }, threads: 1,
+  })
+})
+
+test('defaults follow the method, the lengths and the model', () => {
+  assert.equal(sft('a/B-1.5').plan.optimizer.learningRate, 3e-5)
+  assert.equal(sft('a/B-1.5').lora().plan.optimizer.learningRate, 3e-4)
+  assert.equal(sft('a/b').learningRate(1).lora().plan.optimizer.learningRate, 1)
+  assert.equal(sft('a/b').data('d', { maxLength: 100 }).plan.data.srcLength, 50)
+  assert.equal(sft('a/B-1.5').lora().plan.output, 'output/B-1.5-lora')
+  assert.equal(sft('builtin:smollm2-135m').plan.output, 'output/smollm2-135m-sft')
+  assert.equal(sft('/m/x.Q4_1.gguf').plan.output, 'output/x.Q4_1-sft')
+  assert.equal(sft('..').plan.output, 'output/model-sft')
+  assert.equal(sft('m').epochs(2).steps(5).epochs(4).plan.steps, null)
+  assert.equal(sft('m').bf16().fp32().plan.precision, 'fp32')
+  assert.deepEqual(sft('m').save({ keep: 5 }).plan.save, { cadence: { by: 'epoch' }, keep: 5 })
+  assert.deepEqual(sft('m').save({ each: 'never' }).plan.save.cadence, { by: 'no' })
+  assert.equal(sft('m').resume().plan.resume, true)
+  assert.deepEqual(sft('m').warmup(5).schedule('linear', { warmupRatio: 0.5 }).plan.schedule, { type: 'linear', warmupSteps: 0, warmupRatio: 0.5 })
+})
+
+test('a wrong value is refused at the call with what to write', () => {
+  const b = sft('m')
+  refused(() => sft(''), 'plan.value', /expected a model name .* for \.sft\(\), got ""; try/)
+  refused(() => b.lora({ rank: 0 }), 'plan.value', /^expected a whole number from 1 to 65536 for rank of \.lora\(\), got 0; try \.lora\(\{ rank: 8 \}\)$/)
+  refused(() => b.lora({ rank: 2.5 }), 'plan.value', /got 2\.5/)
+  refused(() => b.lora({ dropout: 1 }), 'plan.value', /below 1 for dropout/)
+  refused(() => b.lora({ targets: [] }), 'plan.value', /'q_proj', 'v_proj'/)
+  refused(() => b.learningRate(NaN), 'plan.value', /got NaN; try \.learningRate\(0\.0001\)/)
+  refused(() => b.learningRate(any('1e-4')), 'plan.value', /got "1e-4"/)
+  refused(() => b.epochs(0), 'plan.value', /above 0/)
+  refused(() => b.steps(any(null)), 'plan.value')
+  refused(() => b.batch(0), 'plan.value')
+  refused(() => b.schedule(any('cosin')), 'plan.value', /"linear", "cosine", "constant" or "constant_with_warmup"/)
+  refused(() => b.data(any(undefined)), 'plan.value', /got nothing/)
+  refused(() => b.data('d', { srcLength: 500, maxLength: 500 }), 'plan.value', /less than maxLength \(500\)/)
+  refused(() => b.evaluate(any({})), 'plan.value', /every or each/)
+  refused(() => b.evaluate(any({ every: 5, each: 'epoch' })), 'plan.conflict')
+  refused(() => b.evaluate(any(5)), 'plan.value', /an object of options/)
+  refused(() => b.sample({ every: 5, minNewTokens: 9, maxNewTokens: 8 }), 'plan.value', /at most maxNewTokens/)
+  refused(() => b.sample({ every: 5, prompts: any('one') }), 'plan.value', /a list of prompts/)
+  refused(() => b.device(any('tpu')), 'plan.value')
+  refused(() => b.resume(any(false)), 'plan.value')
+})
+
+test('unknown options name the nearest', () => {
+  refused(() => sft('m').lora(any({ rnk: 8 })), 'plan.unknown', /got "rnk"; try rank$/)
+  refused(() => sft('m').data('d', any({ src_length: 8 })), 'plan.unknown', /try srcLength/)
+  refused(() => sft('m').sample(any({ every: 1, max_new_tokens: 8 })), 'plan.unknown', /try maxNewTokens/)
+  refused(() => sft('m').save(any({ zzzzzzzz: 8 })), 'plan.unknown', /try one of every, each, keep/)
+})
+
+test('more than one rank is refused by name', () => {
+  for (const method of ['tp', 'pp', 'dp'] as const) refused(() => sft('m')[method](2), 'plan.notYet', new RegExp(`\\.${method}\\(\\).* not there yet; use 1`))
+  refused(() => sft('m').sharding({ stage: 3, degree: 4 }), 'plan.notYet', /degree 4 is not there yet; use 1/)
+  refused(() => sft('m').tp(0), 'plan.value')
+})
+
+test('start refuses a plan without data before it makes a folder', async () => {
+  await assert.rejects(sft('m').output('/nonexistent/never').start(), (error) => error instanceof PlanError && error.code === 'plan.noData')
+})

@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { PlanError, sft, validatePlan } from 'fettle'
+
+const good = () => structuredClone(sft('m').data('d').lora().plan) as unknown as Record<string, any>
+const refused = (change: (plan: Record<string, any>) => void, pattern: RegExp) => {
+  const plan = good()
+  change(plan)
+  assert.throws(() => validatePlan(plan), (error) => error instanceof PlanError && pattern.test(error.message))
+}
+
+test('a right plan comes back equal, frozen and as a copy', () => {
+  const plan = good()
+  const valid = validatePlan(plan)
+  assert.deepEqual(valid, plan)
+  assert.ok(Object.isFrozen(valid.data) && !Object.isFrozen(plan.data))
+})
+
+test('a wrong plan is refused by field', () => {
+  assert.throws(() => validatePlan('plan'), PlanError)
+  refused((plan) => { plan.data = null }, /expected an object for plan\.data/)
+  refused((plan) => { delete plan.seed }, /for plan\.seed, got nothing/)
+  refused((plan) => { plan.seeed = 1 }, /expected a known field of the plan, got "seeed"; try seed/)
+  refused((plan) => { plan.lora.rnk = 1 }, /try lora\.rank/)
+  refused((plan) => { plan.sample.generation.topP = 2 }, /for plan\.sample\.generation\.topP, got 2/)
+  refused((plan) => { plan.evaluate = { by: 'steps' } }, /plan\.evaluate/)
+  refused((plan) => { plan.evaluate = { by: 'epoch', every: 1 } }, /plan\.evaluate/)
+  refused((plan) => { plan.method = 'sft' }, /method is "sft" while lora is/)
+  refused((plan) => { plan.mesh.tp = 2 }, /tp 2 is not there yet; use 1/)
+  refused((plan) => { plan.data.path = null }, /expected a data set/)
+  refused((plan) => { plan.train = false }, /neither trains nor evaluates/)
+})
