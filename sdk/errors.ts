@@ -34,13 +34,15 @@ export class DataError extends FettleError {}
 export class ModelError extends FettleError {}
 /** A checkpoint that is missing, incomplete or does not fit. */
 export class CheckpointError extends FettleError {}
+/** Training that cannot go on: a loss or gradient that is not finite, memory that does not suffice. */
+export class TrainingError extends FettleError {}
 /** A rank worker that failed, was killed or hangs. */
 export class WorkerError extends FettleError {}
 /** What the machine lacks: libtorch, a compiler, memory, a device. */
 export class EnvironmentError extends FettleError {}
 
 const classes: Record<string, new (code: string, message: string, details?: Record<string, unknown>) => FettleError> =
-  { FettleError, PlanError, DataError, ModelError, CheckpointError, WorkerError, EnvironmentError }
+  { FettleError, PlanError, DataError, ModelError, CheckpointError, TrainingError, WorkerError, EnvironmentError }
 
 /** Serializes anything thrown, FettleError or not. */
 export function serializeError(error: unknown): SerializedError {
