@@ -1,4 +1,4 @@
-import type { DType, Tensor } from 'fettle-native'
+import type { DType, MappedFile, Tensor } from 'fettle-native'
 import { ModelError } from '../../errors'
 import { dequantizers } from './gguf-blocks'
 import { ggufConfig, ggufTokenizer } from './gguf-config'
@@ -17,7 +17,7 @@ export class GgufWeights implements Weights {
   readonly config: Readonly<Record<string, unknown>>
   private readonly file: GgufFile
   private readonly places = new Map<string, Place>()
-  private mapping: ReturnType<ReturnType<typeof native>['mapFile']> | undefined
+  private mapping: MappedFile | undefined
 
   constructor(readonly path: string) {
     this.file = readGguf(path)
@@ -49,17 +49,19 @@ export class GgufWeights implements Weights {
     const { tensor, interleaved } = this.place(name)
     const own = ownDtype(tensor)
     const dtype = options.dtype ?? own
-    const shape = [...tensor.shape]
     if (tensor.type.block === 1 && dtype === own && interleaved === undefined) {
       this.mapping ??= native().mapFile(this.path)
-      return this.mapping.tensor(tensor.begin, shape, dtype)
+      return this.mapping.tensor(tensor.begin, tensor.shape, dtype)
     }
     const rows = dequantize(this.path, tensor, interleaved, dtype === 'bfloat16')
-    const made = native().fromBytes(new Uint8Array(rows.buffer), shape, rows instanceof Uint16Array ? 'bfloat16' : 'float32')
+    const made = native().fromBytes(rows, tensor.shape, rows instanceof Uint16Array ? 'bfloat16' : 'float32')
     return made.dtype === dtype ? made : convert(made, dtype)
   }
 
-  close(): void { this.mapping = undefined }
+  close(): void {
+    this.mapping?.close()
+    this.mapping = undefined
+  }
 
   tokenizer(): TokenizerSource { return ggufTokenizer(this.file) }
 
@@ -77,7 +79,7 @@ function ownDtype(tensor: GgufTensor): DType {
 
 /** Converts and frees the original. */
 export function convert(tensor: Tensor, dtype: DType): Tensor {
-  const converted = native().ops.to(tensor, dtype)
+  const converted = native().ops.to(tensor, { dtype })
   tensor.free()
   return converted
 }

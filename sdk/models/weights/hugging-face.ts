@@ -1,8 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Tensor } from 'fettle-native'
 import { ModelError } from '../../errors'
 import { convert } from './gguf'
+import { readJsonObject } from './json'
 import { nearby, SafetensorsFile } from './safetensors-read'
 import { indexName } from './safetensors-write'
 import type { ReadOptions, TensorInfo, TokenizerSource, Weights } from './types'
@@ -102,21 +103,4 @@ export function readIndex(folder: string): Record<string, string> {
     && Object.values(weightMap).every(file => typeof file === 'string' && !/[/\\]|^\.\.?$/.test(file))
   if (sound) return weightMap as Record<string, string>
   throw new ModelError('model.index', `${path}: has no weight_map from tensor names to file names of the same folder; download the folder again`, { path })
-}
-
-/** A JSON file that must hold an object. @throws ModelError `model.json` */
-export function readJsonObject(path: string): Record<string, unknown> {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8').replace(/^\uFEFF/, '')
-  } catch (cause) {
-    throw new ModelError('model.json', `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code}); a model folder needs it: download the folder again`, { path }, { cause })
-  }
-  try {
-    const value: unknown = JSON.parse(text)
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
-  } catch (cause) {
-    throw new ModelError('model.json', `${path}: is not valid JSON (${(cause as Error).message}); correct it or download it again`, { path }, { cause })
-  }
-  throw new ModelError('model.json', `${path}: holds ${text.slice(0, 40)}…, expected a JSON object; correct it or download it again`, { path })
 }

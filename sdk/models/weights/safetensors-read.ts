@@ -1,15 +1,13 @@
 import { closeSync, openSync, readSync } from 'node:fs'
-import type { DType, Tensor } from 'fettle-native'
+import type { MappedFile, Tensor } from 'fettle-native'
 import { ModelError } from '../../errors'
 import { native } from './native'
-import { readSafetensorsHeader, safetensorsDtypes, type SafetensorsEntry, type SafetensorsHeader } from './safetensors-header'
-
-const itemBytes = new Map<DType, number>(safetensorsDtypes.map(([, dtype, size]) => [dtype, size]))
+import { readSafetensorsHeader, type SafetensorsHeader } from './safetensors-header'
 
 /** A safetensors file whose tensors are read one by one. */
 export class SafetensorsFile {
   readonly header: SafetensorsHeader
-  private mapping: ReturnType<ReturnType<typeof native>['mapFile']> | undefined
+  private mapping: MappedFile | undefined
 
   constructor(readonly path: string) {
     this.header = readSafetensorsHeader(path)
@@ -21,20 +19,15 @@ export class SafetensorsFile {
     if (!entry) {
       throw new ModelError('model.tensor', `${this.path}: has no tensor "${name}"; it has ${nearby(name, this.header.tensors.keys())}`, { path: this.path, tensor: name })
     }
-    const bytes = entry.end - entry.begin
-    if (bytes === 0) return native().fromBytes(new Uint8Array(0), [...entry.shape], entry.dtype)
-    if (entry.begin % itemBytes.get(entry.dtype)! !== 0) return this.copy(entry)
+    if (entry.begin === entry.end) return native().fromBytes(new Uint8Array(0), entry.shape, entry.dtype)
     this.mapping ??= native().mapFile(this.path)
-    return this.mapping.tensor(entry.begin, [...entry.shape], entry.dtype)
+    return this.mapping.tensor(entry.begin, entry.shape, entry.dtype)
   }
 
   /** Lets go of the mapping; tensors that were read keep it alive as long as they need it. */
   close(): void {
+    this.mapping?.close()
     this.mapping = undefined
-  }
-
-  private copy(entry: SafetensorsEntry): Tensor {
-    return native().fromBytes(readRange(this.path, entry.begin, entry.end - entry.begin), [...entry.shape], entry.dtype)
   }
 }
 
@@ -44,7 +37,9 @@ export class SafetensorsFile {
  */
 export function readSafetensors(path: string): Map<string, Tensor> {
   const file = new SafetensorsFile(path)
-  return new Map([...file.header.tensors.keys()].map(name => [name, file.read(name)]))
+  const tensors = new Map([...file.header.tensors.keys()].map(name => [name, file.read(name)]))
+  file.close()
+  return tensors
 }
 
 /** Reads `length` bytes at `offset` of a file into a new buffer. */

@@ -1,7 +1,8 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import type { DType, Tensor } from 'fettle-native'
 import { ModelError } from '../../errors'
+import { atomically, writeAll, writeJsonAtomically } from './atomic'
 import { native } from './native'
 import { safetensorsDtypes } from './safetensors-header'
 
@@ -63,16 +64,6 @@ function removeOtherShards(folder: string, keep: readonly string[]): void {
   }
 }
 
-/** Writes JSON to a temporary file, syncs and renames it. */
-export function writeJsonAtomically(path: string, value: unknown): void {
-  atomically(path, fd => writeAll(fd, Buffer.from(JSON.stringify(value, null, 2) + '\n')))
-}
-
-/** Writes text to a temporary file, syncs and renames it. */
-export function writeTextAtomically(path: string, text: string): void {
-  atomically(path, fd => writeFileSync(fd, text))
-}
-
 interface Ordered { name: string; tensor: Tensor; code: string; bytes: number; order: number }
 
 function order(entries: ReadonlyMap<string, Tensor>, path: string, sort = true): Ordered[] {
@@ -128,56 +119,10 @@ function writeTensor(fd: number, tensor: Tensor, bytes: number): void {
 }
 
 function rowsOf(tensor: Tensor, start: number, count: number): Tensor {
-  const rows = native().call('narrow', '', tensor, 0, start, count) as Tensor
+  const { narrow, select } = native().ops
+  const rows = narrow(tensor, 0, start, count)
   // A single row that is still too large is cut along its own first axis.
-  return count === 1 && tensor.shape.length > 1 ? native().call('select', 'int', rows, 0, 0) as Tensor : rows
-}
-
-function atomically(path: string, write: (fd: number) => void): void {
-  const temporary = `${path}.${process.pid}.tmp`
-  let fd: number | undefined
-  try {
-    mkdirSync(dirname(path), { recursive: true })
-    fd = openSync(temporary, 'w')
-    write(fd)
-    fsyncSync(fd)
-    closeSync(fd)
-    fd = undefined
-    renameSync(temporary, path)
-    syncFolder(dirname(path))
-  } catch (cause) {
-    if (fd !== undefined) closeSync(fd)
-    rmSync(temporary, { force: true })
-    throw writeError(path, cause)
-  }
-}
-
-/** A rename is on disk only when its folder is. Some file systems refuse to sync a folder; the file itself is safe by then. */
-function syncFolder(folder: string): void {
-  let fd: number | undefined
-  try {
-    fd = openSync(folder, 'r')
-    fsyncSync(fd)
-  } catch (error) {
-    if (!['EINVAL', 'EPERM', 'EISDIR', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
-  } finally {
-    if (fd !== undefined) closeSync(fd)
-  }
-}
-
-function writeError(path: string, cause: unknown): unknown {
-  const remedies: Record<string, string> = {
-    ENOSPC: 'free some space or choose another folder', EDQUOT: 'your quota is used up: free some space or choose another folder',
-    EACCES: 'choose a folder that you may write to', EROFS: 'choose a folder that you may write to', EPERM: 'choose a folder that you may write to',
-    ENOTDIR: 'a part of the path is a file: choose another folder', EISDIR: 'a folder has this name: choose another',
-  }
-  const code = (cause as NodeJS.ErrnoException).code ?? ''
-  const remedy = remedies[code]
-  return remedy ? new ModelError('model.write', `${path}: cannot be written (${code}); ${remedy}`, { path, errno: code }, { cause }) : cause
-}
-
-function writeAll(fd: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at, Math.min(bytes.length - at, 1 << 30))
+  return count === 1 && tensor.shape.length > 1 ? select(rows, 0, 0) : rows
 }
 
 function number(n: number): string {
