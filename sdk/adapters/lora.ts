@@ -106,6 +106,9 @@ export class LoraAdapter implements AttachedAdapter {
   /** Modules that the adapter changes. */
   get modules(): string[] { return this.attached.map(({ site }) => site.module) }
 
+  /** Modules that could be adapted in this model. */
+  get adaptable(): string[] { return linearModules(this.parameters) }
+
   named(): NamedParameter[] {
     return this.attached.flatMap(({ site, lora, part }) => {
       const rows = (weight: Weight): Pick<NamedParameter, 'value' | 'master' | 'grad'> => {

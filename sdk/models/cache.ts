@@ -5,20 +5,18 @@ import { onDevice } from './device'
 
 /**
  * Keys and values of past tokens: for each layer two tensors `[rows, capacity, kvHeads, headDim]`. Rows may have any
- * lengths up to the capacity; what lies past a row's length is never read.
+ * lengths up to the capacity; what lies past a row's length is masked, and zero, since a masked NaN would still spread.
  */
 export class KeyValueCache {
-  readonly capacity: number
+  private length: number
   private layers: { keys: Tensor; values: Tensor }[]
   private count: number
 
-  constructor(architecture: Architecture, rows: number, capacity: number, dtype: DType, device: Device) {
-    this.capacity = capacity
+  constructor(architecture: Architecture, rows: number, capacity: number, private readonly dtype: DType, private readonly device: Device) {
+    this.length = capacity
     this.count = rows
-    const shape = [rows, capacity, architecture.kvHeads, architecture.headDim]
-    this.layers = Array.from({ length: architecture.layers }, () => ({
-      keys: keep(ops.empty(shape, { dtype, device })), values: keep(ops.empty(shape, { dtype, device })),
-    }))
+    const heads = [architecture.kvHeads, architecture.headDim]
+    this.layers = Array.from({ length: architecture.layers }, () => ({ keys: this.empty(heads), values: this.empty(heads) }))
   }
 
   get rows(): number { return this.count }
@@ -29,19 +27,37 @@ export class KeyValueCache {
     return layer
   }
 
-  /** Keeps only these rows, in this order: what ended leaves the batch. `longest` tokens of each are copied. */
-  select(rows: readonly number[], longest: number, device: Device): void {
-    scope(() => {
-      const index = onDevice(tensor(rows.map(BigInt)), device)
-      const chosen = (old: Tensor): Tensor => {
-        const next = keep(ops.empty([rows.length, ...old.shape.slice(1)], { dtype: old.dtype, device }))
-        ops.copy_(ops.narrow(next, 1, 0, longest), ops.index_select(ops.narrow(old, 1, 0, longest), 0, index))
-        old.free()
-        return next
-      }
-      this.layers = this.layers.map(({ keys, values }) => ({ keys: chosen(keys), values: chosen(values) }))
-    })
+  /** Tokens that a row can hold. */
+  get capacity(): number { return this.length }
+
+  /** Keeps only these rows, in this order: what ended leaves the batch. `used` tokens of each are copied. */
+  select(rows: readonly number[], used: number): void {
     this.count = rows.length
+    scope(() => {
+      const index = onDevice(tensor(rows.map(BigInt)), this.device)
+      this.replace(used, (old) => ops.index_select(old, 0, index))
+    })
+  }
+
+  /** Makes room for `needed` tokens a row, and `spare` more when it has to grow. `used` tokens of each are copied. */
+  reserve(needed: number, used: number, spare: number): void {
+    if (needed <= this.length) return
+    this.length = needed + Math.max(spare, Math.floor(this.length / 2))
+    scope(() => this.replace(used, (old) => old))
+  }
+
+  private replace(used: number, choose: (old: Tensor) => Tensor): void {
+    const moved = (old: Tensor): Tensor => {
+      const next = this.empty(old.shape.slice(2))
+      ops.copy_(ops.narrow(next, 1, 0, used), choose(ops.narrow(old, 1, 0, used)))
+      old.free()
+      return next
+    }
+    this.layers = this.layers.map(({ keys, values }) => ({ keys: moved(keys), values: moved(values) }))
+  }
+
+  private empty(heads: readonly number[]): Tensor {
+    return keep(ops.zeros([this.count, this.length, ...heads], { dtype: this.dtype, device: this.device }))
   }
 
   free(): void {

@@ -8,11 +8,12 @@ export class Random {
   private c: number
   private counter = 1
 
-  constructor(seed: number) {
+  /** @param stream independent sequences of one seed, such as one for each row of a batch */
+  constructor(seed: number, stream = 0) {
     // Both halves of the seed count; the first draws mix them.
     this.a = seed | 0
     this.b = Math.floor(seed / 2 ** 32) | 0
-    this.c = 0x9e3779b9 | 0
+    this.c = (0x9e3779b9 + stream) | 0
     for (let i = 0; i < 15; i++) this.uint32()
   }
 

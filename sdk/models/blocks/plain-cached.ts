@@ -1,7 +1,7 @@
 import { noGrad, ops, tensor, type Tensor } from 'fettle-native'
 import type { CachedAttention } from '../batch'
 import { inType, onDevice } from '../device'
-import { additive, joinHeads, splitHeads } from './plain-attention'
+import { joinHeads, splitHeads } from './plain-attention'
 import type { HeadShape } from './types'
 
 /** Writes the new tokens' keys and values where their rows end. */
@@ -23,14 +23,14 @@ export function cachedAttention(qkv: Tensor, shape: HeadShape, attention: Cached
   return noGrad(() => {
     if (attention.mask !== null) {
       const [q] = splitHeads(qkv, shape, rows), longest = attention.mask.shape[3]
-      return joinHeads(ops.scaled_dot_product_attention(q, past(keys, longest), past(values, longest), additive(attention.mask, q), 0, false, { scale: shape.scale, enableGqa: grouped }))
+      return joinHeads(ops.scaled_dot_product_attention(q, past(keys, longest), past(values, longest), attention.mask, 0, false, { scale: shape.scale, enableGqa: grouped }))
     }
     return ops.cat(starts.map((start, i) => {
       const length = offsets[i + 1] - offsets[i], total = start + length
       const [q] = splitHeads(ops.narrow(qkv, 0, offsets[i], length), shape, 1)
       const row = (stored: Tensor): Tensor => past(ops.narrow(stored, 0, i, 1), total)
       const mask = ops.tril(ops.ones([1, 1, length, total], { dtype: 'bool', device: qkv.device }), start)
-      return joinHeads(ops.scaled_dot_product_attention(q, row(keys), row(values), additive(mask, q), 0, false, { scale: shape.scale, enableGqa: grouped }))
+      return joinHeads(ops.scaled_dot_product_attention(q, row(keys), row(values), mask, 0, false, { scale: shape.scale, enableGqa: grouped }))
     }), 0)
   })
 }
