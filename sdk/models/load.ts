@@ -35,7 +35,22 @@ export function loadParameters(weights: Weights, options: LoadOptions): Paramete
     return [spec.key, weight]
   })
   flat?.sync()
-  return new Parameters(architecture, names, new Map(entries), flat, options.dtype, options.device)
+  const fileNames = new Map(stored.flatMap((spec) => spec.parts.map((part) => [part.name, find(part.name) as string] as const)))
+  return new Parameters(architecture, names, new Map(entries), flat, options.dtype, options.device, fileNames)
+}
+
+/** The same model with all weights trainable, after an adapter was merged into frozen ones. The argument is used up. */
+export function thaw(frozen: Parameters): Parameters {
+  const { architecture, names, dtype, device, fileNames } = frozen
+  const stored = storedWeights(architecture, names)
+  const flat = new FlatParameters(stored, dtype, device)
+  const entries = stored.map((spec, i): [string, Weight] => {
+    ops.copy_(flat.weights[i].master as Tensor, frozen.stored(spec.key).value)
+    return [spec.key, flat.weights[i]]
+  })
+  frozen.free()
+  flat.sync()
+  return new Parameters(architecture, names, new Map(entries), flat, dtype, device, fileNames)
 }
 
 type Find = (name: string) => string | undefined

@@ -38,17 +38,19 @@ export class Parameters {
   readonly head: HeadWeights
   /** Set while an adapter is attached; then only the adapter trains. */
   adapter: AttachedAdapter | null = null
-  private readonly stored: readonly StoredWeight[]
+  private readonly layout: readonly StoredWeight[]
 
   /**
    * @param weights by the keys of `storedWeights`
    * @param flat buffers of what trains; `null`: nothing does
+   * @param fileNames what the checkpoint calls a weight, where it differs or not
    */
   constructor(
     readonly architecture: Architecture, readonly names: NameMap, private readonly weights: Map<string, Weight>,
     public flat: FlatParameters | null, readonly dtype: DType, readonly device: Device,
+    readonly fileNames: ReadonlyMap<string, string> = new Map(),
   ) {
-    this.stored = storedWeights(architecture, names)
+    this.layout = storedWeights(architecture, names)
     this.embedding = this.weight('embedding')
     this.layers = Array.from({ length: architecture.layers }, (_, i) => this.layer(i))
     this.finalNorm = this.norm('finalNorm')
@@ -57,7 +59,7 @@ export class Parameters {
 
   /** All weights of the model itself, adapters not included. Views: call inside a scope. */
   named(): NamedParameter[] {
-    return this.stored.flatMap((stored) => {
+    return this.layout.flatMap((stored) => {
       const weight = this.weight(stored.key)
       let start = 0
       return stored.parts.map(({ name, rows, role }) => {
@@ -81,6 +83,12 @@ export class Parameters {
     this.layers[layer][place].weight = weight
     this.weights.set(`${layer}.${place}.weight`, weight)
   }
+
+  /** The name that the checkpoint gives a weight; adapters' names stay as they are. */
+  fileName(name: string): string { return this.fileNames.get(name) ?? name }
+
+  /** A stored weight by its key in `storedWeights`. */
+  stored(key: string): Weight { return this.weight(key) }
 
   zeroGrad(): void { this.flat?.zeroGrad() }
 
