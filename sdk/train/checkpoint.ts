@@ -1,0 +1,37 @@
+import { checkpointFolder, pruneCheckpoints, type CheckpointEntry, type Warn } from './checkpoints'
+import { writeWhole } from './manifest'
+import { checkSameData, warnPlanChanged } from './resume'
+import { readPlan, readTrainingState } from './state'
+import type { Trainer } from './trainer'
+
+/**
+ * Writes `checkpoint-N/`: the weights as `writeWeights` lays them out (a folder that other programs load as it is) and
+ * all that a resume needs. It is whole or absent; older ones beyond `keep` go after it stands.
+ */
+export async function saveCheckpoint(output: string, trainer: Trainer, keep: number | null, writeWeights: (folder: string) => void | Promise<void>): Promise<string> {
+  const folder = checkpointFolder(output, trainer.step)
+  await writeWhole(folder, trainer.step, async (temporary) => {
+    await writeWeights(temporary)
+    trainer.write(temporary)
+  })
+  pruneCheckpoints(output, keep)
+  return folder
+}
+
+/**
+ * Brings a trainer to a verified checkpoint: the same weights, moments and randomness, bit for bit.
+ * @throws CheckpointError `checkpoint.data`, `checkpoint.fit`
+ */
+export function resumeFrom({ folder }: CheckpointEntry, trainer: Trainer, warn: Warn): void {
+  checkSameData(folder, readTrainingState(folder), trainer.data)
+  warnPlanChanged(readPlan(folder), trainer.parts.plan, warn)
+  trainer.restore(folder)
+}
+
+/** Did the disk refuse, rather than the program fail? */
+export function isDiskFull(error: unknown): boolean {
+  for (let e = error as { code?: unknown; details?: { errno?: unknown }; cause?: unknown } | undefined; e; e = e.cause as typeof e) {
+    if ([e.code, e.details?.errno].some((code) => code === 'ENOSPC' || code === 'EDQUOT')) return true
+  }
+  return false
+}

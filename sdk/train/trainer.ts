@@ -1,0 +1,100 @@
+import { scope } from 'fettle-native'
+import type { RowReader } from '../data/dataset'
+import { TrainingError } from '../errors'
+import { packBatch, type Batch } from '../models/batch'
+import type { Decoder } from '../models/decoder'
+import type { Plan } from '../plan/plan'
+import { evaluate, type EvaluateResult } from './evaluate'
+import { AdamW } from './optimizer'
+import { learningRateAt } from './schedule'
+import { restoreState, writeState, type TrainingState } from './state'
+import { trainStep, type StepOptions, type StepResult } from './step'
+import type { Windows } from './windows'
+
+export interface TrainerParts {
+  readonly plan: Plan
+  /** A decoder whose weights, or whose adapter, train. */
+  readonly decoder: Decoder
+  readonly rows: RowReader
+  readonly windows: Windows
+  readonly recompute: boolean
+  readonly onPoint?: StepOptions['onPoint']
+}
+
+/** One step as the trainer ran it. */
+export interface TrainerStep extends StepResult {
+  /** Steps done, this one included. */
+  readonly step: number
+  readonly learningRate: number
+  /** Row numbers that it trained on. */
+  readonly rows: readonly number[]
+}
+
+/** A loss that is not finite this often in a row will not come back by itself. */
+const patience = 3
+
+/** Training by steps: batches, schedule, optimizer, evaluation, state. When to evaluate or save is the loop's business. */
+export class Trainer {
+  readonly optimizer: AdamW
+  private done = 0
+  private failures = 0
+
+  constructor(readonly parts: TrainerParts) {
+    this.optimizer = new AdamW(parts.decoder.parameters.flat!, parts.plan.optimizer)
+  }
+
+  /** Optimizer steps done. */
+  get step(): number { return this.done }
+
+  /**
+   * The next optimizer step. Weights stay as they were when the window has no label or its loss or gradient is not
+   * finite (see `outcome`); the schedule and the data go on.
+   * @throws TrainingError `train.not-finite` at the third such loss in a row
+   */
+  next(): TrainerStep {
+    const { plan, decoder, windows, recompute, onPoint } = this.parts
+    const micro = windows.at(this.done), rows = micro.flat()
+    const learningRate = learningRateAt(plan.schedule, plan.optimizer.learningRate, this.done, windows.totalSteps)
+    const result = scope(() => trainStep(decoder, this.optimizer, micro.map((numbers) => this.pack(this.parts.rows, numbers)), {
+      learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, onPoint,
+    }))
+    this.done++
+    this.failures = result.outcome === 'not-finite' ? this.failures + 1 : 0
+    if (this.failures >= patience) throw this.diverged(result, rows)
+    return { ...result, step: this.done, learningRate, rows }
+  }
+
+  /** Loss, perplexity and accuracy over all rows of a split. */
+  evaluate(rows: RowReader): EvaluateResult {
+    const size = this.parts.plan.batch.evalSize, pack = (numbers: number[]): Batch => this.pack(rows, numbers)
+    function* batches(): Generator<Batch> {
+      for (let start = 0; start < rows.rows; start += size) yield pack(Array.from({ length: Math.min(size, rows.rows - start) }, (_, i) => start + i))
+    }
+    return scope(() => evaluate(this.parts.decoder, batches()))
+  }
+
+  /** Writes masters, moments, generators, position and plan into a checkpoint's folder. */
+  write(folder: string): void { writeState(folder, this, this.done, this.data, this.parts.plan) }
+
+  /** Goes on from a checkpoint that is verified and of the same data. */
+  restore(folder: string): void {
+    this.done = restoreState(folder, this).step
+    this.parts.decoder.weightsChanged()
+  }
+
+  /** What identifies the training rows. */
+  get data(): TrainingState['data'] { return { hash: this.parts.rows.split.hash, rows: this.parts.rows.rows } }
+  get parameters(): Decoder['parameters'] { return this.parts.decoder.parameters }
+
+  free(): void { this.optimizer.free() }
+
+  private pack(reader: RowReader, numbers: readonly number[]): Batch {
+    return packBatch(numbers.map((number) => reader.row(number)), this.parameters.device)
+  }
+
+  private diverged({ loss, gradNorm }: StepResult, rows: readonly number[]): TrainingError {
+    return new TrainingError('train.not-finite',
+      `the loss or its gradient is not finite for ${patience} steps in a row, up to step ${this.done} (loss ${loss}, gradient norm ${gradNorm}); try a lower learning rate, warm-up, or fp32`,
+      { step: this.done, loss: String(loss), gradNorm: String(gradNorm), rows: rows.slice(0, 64) })
+  }
+}

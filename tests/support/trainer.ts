@@ -1,0 +1,56 @@
+import { attachLora } from 'fettle/dist/adapters/lora'
+import { loraConfig } from 'fettle/dist/adapters/lora-config'
+import type { Row, RowReader } from 'fettle/dist/data/dataset'
+import { plainBlocks } from 'fettle/dist/models/blocks/plain'
+import { Decoder } from 'fettle/dist/models/decoder'
+import { loadParameters } from 'fettle/dist/models/load'
+import { Random } from 'fettle/dist/models/random'
+import { openWeights } from 'fettle/dist/models/weights'
+import { defaultPlan } from 'fettle/dist/plan/defaults'
+import type { Plan } from 'fettle/dist/plan/plan'
+import { Trainer } from 'fettle/dist/train/trainer'
+import { Windows } from 'fettle/dist/train/windows'
+import { fixture } from './paths'
+
+/** Rows that live in memory. */
+export function memoryRows(rows: readonly Row[], hash = 'rows of a test'): RowReader {
+  const supervised = (index: number): number => rows[index].labels.filter((label, t) => t > 0 && label !== -100).length
+  const sum = (of: (index: number) => number): number => rows.reduce((total, _, i) => total + of(i), 0)
+  return {
+    rows: rows.length, row: (index) => rows[index], length: (index) => rows[index].inputIds.length, supervised,
+    split: { file: '', rows: rows.length, tokens: sum((i) => rows[i].inputIds.length), supervised: sum(supervised), truncated: 0, longest: Math.max(...rows.map((row) => row.inputIds.length)), hash }
+  }
+}
+
+/** `count` rows of random ids with lengths that differ; the first part of each is not supervised. */
+export function randomRows(count: number, seed = 1): Row[] {
+  const random = new Random(seed), below = (n: number): number => Math.floor(random.uniform() * n)
+  return Array.from({ length: count }, () => {
+    const length = 4 + below(20), source = 1 + below(3)
+    const inputIds = Int32Array.from({ length }, () => 3 + below(300))
+    return { inputIds, labels: inputIds.map((id, t) => (t < source ? -100 : id)) }
+  })
+}
+
+export type PlanChanges = { readonly [K in keyof Plan]?: Plan[K] }
+
+/** A plan with only what a test of the trainer says. */
+export function trainerPlan(changes: PlanChanges): Plan {
+  return { ...defaultPlan('tiny'), ...changes }
+}
+
+/** A trainer over a golden model with plain blocks; with `plan.lora` an adapter trains. */
+export function tinyTrainer(plan: Plan, rows: RowReader, options: { golden?: string; recompute?: boolean } = {}): Trainer {
+  const dtype = plan.precision === 'bf16' ? 'bfloat16' : 'float32'
+  const parameters = loadParameters(openWeights(fixture('golden', options.golden ?? 'llama-v2-gqa')), { dtype, device: 'cpu', train: plan.lora === null })
+  if (plan.lora !== null) attachLora(parameters, loraConfig(plan.lora), { seed: plan.seed })
+  // Neighbouring rows trade places in odd epochs, so that order depends on the epoch as in a real run.
+  const order = (epoch: number): number[] => Array.from({ length: rows.rows }, (_, i) => (epoch % 2 === 1 && (i ^ 1) < rows.rows ? i ^ 1 : i))
+  return new Trainer({ plan, decoder: new Decoder(parameters, plainBlocks()), rows, windows: new Windows(rows.rows, plan.batch, plan, order), recompute: options.recompute ?? false })
+}
+
+export function freeTrainer(trainer: Trainer): void {
+  trainer.free()
+  trainer.parts.decoder.free()
+  trainer.parameters.free()
+}
