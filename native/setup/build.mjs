@@ -126,6 +126,12 @@ async function link(p) {
   for (const name of fs.readdirSync(path.join(p.folder, 'objects'))) if (name.endsWith('.o') && !used.has(name)) fs.rmSync(path.join(p.folder, 'objects', name))
 }
 
+/** True when an addon for the libtorch at hand stands, whether or not its sources changed since. */
+export function builtAlready() {
+  const torch = findLibtorch()
+  return Boolean(torch.folder) && fs.existsSync(path.join(buildFolder(torch.version), 'engine.node'))
+}
+
 /** Builds what is out of date; returns { folder, built }. */
 export async function build(report = () => {}) {
   const torch = findLibtorch()

@@ -99,4 +99,13 @@ function hasNvidiaDriver() {
   return fs.existsSync('/proc/driver/nvidia/version') || fs.existsSync('/dev/nvidiactl') || fs.existsSync('/dev/dxg')
 }
 
-module.exports = { home, versionOf, defectOf, findLibtorch, buildFolder, hasNvidiaDriver, OLDEST, NEWEST }
+/** A Chromium or Chrome: CHROME_PATH, else the usual names on the PATH. */
+function findBrowser() {
+  if (process.env.CHROME_PATH) return fs.existsSync(process.env.CHROME_PATH) ? process.env.CHROME_PATH : undefined
+  const folders = [...(process.env.PATH ?? '').split(path.delimiter), '/Applications/Google Chrome.app/Contents/MacOS']
+  for (const name of ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome', 'Google Chrome'])
+    for (const folder of folders) if (folder && fs.existsSync(path.join(folder, name))) return path.join(folder, name)
+  return undefined
+}
+
+module.exports = { findBrowser, home, versionOf, defectOf, findLibtorch, buildFolder, hasNvidiaDriver, OLDEST, NEWEST }
