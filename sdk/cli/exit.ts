@@ -1,0 +1,29 @@
+import { CheckpointError, DataError, EnvironmentError, ModelError, PlanError, WorkerError } from '../errors'
+
+/** Exit codes of `fettle`. */
+export const exitCodes = Object.freeze({
+  ok: 0, failed: 1, plan: 2, data: 3, model: 4, environment: 5, worker: 6, interrupted: 130, terminated: 143,
+})
+
+/** What each code means, as `fettle help` lists it. */
+export const exitMeanings: readonly (readonly [number, string])[] = [
+  [exitCodes.ok, 'done'],
+  [exitCodes.failed, 'failed: a fault of Fettle, or a broken checkpoint'],
+  [exitCodes.plan, 'usage: a wrong flag, argument or plan'],
+  [exitCodes.data, 'bad data: the message names file, line and column'],
+  [exitCodes.model, 'a model, tokenizer or weights file that is missing, unknown or broken'],
+  [exitCodes.environment, 'the machine lacks something: see fettle doctor'],
+  [exitCodes.worker, 'the worker was killed, crashed or did not start'],
+  [exitCodes.interrupted, 'stopped by Ctrl-C, with a checkpoint; Ctrl-C again ends it without'],
+  [exitCodes.terminated, 'stopped by SIGTERM, with a checkpoint'],
+]
+
+const byClass: readonly (readonly [new (...args: never[]) => Error, number])[] = [
+  [PlanError, exitCodes.plan], [DataError, exitCodes.data], [ModelError, exitCodes.model], [EnvironmentError, exitCodes.environment],
+  [WorkerError, exitCodes.worker], [CheckpointError, exitCodes.failed],
+]
+
+/** The exit code for anything thrown. */
+export function exitCodeOf(error: unknown): number {
+  return byClass.find(([Class]) => error instanceof Class)?.[1] ?? exitCodes.failed
+}

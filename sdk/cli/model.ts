@@ -1,0 +1,41 @@
+import type { Device } from 'fettle-native'
+import type { ModelProgress } from '../models/hub/progress'
+import { clip, percent } from '../views/format'
+import type { Flag } from './flags'
+import type { Terminal } from './terminal'
+
+/** Flags of commands that run a model in this process. */
+export const modelFlags: readonly Flag[] = [
+  { name: 'dtype', type: 'text', value: 'fp32|bf16', help: 'number type to compute in (fp32)', rule: 'precision' },
+  { name: 'device', type: 'text', value: 'auto|cpu|cuda', help: 'where to compute (auto: a GPU when there is one)', rule: 'device' },
+  { name: 'threads', type: 'number', value: 'N', help: 'CPU threads (all cores)', rule: 'threads' },
+]
+
+/** The model's folder or file on this machine, fetched when it has to be, with its progress shown. */
+export async function localModel(name: string, terminal: Terminal): Promise<string> {
+  const { resolveModel } = await import('../models/hub/resolve')
+  let stage = '', drawn = 0
+  const show = (progress: ModelProgress): void => {
+    if (terminal.live) {
+      const share = progress.total ? ` ${percent(progress.received / progress.total)}` : ''
+      const line = clip(`${progress.message}${share}`, terminal.columns - 1)
+      terminal.err(`\r${line.padEnd(drawn)}`)
+      drawn = line.length
+    } else if (stage !== progress.stage) terminal.err(`${progress.message}\n`)
+    stage = progress.stage
+  }
+  try { return await resolveModel(name, { onProgress: show }) } finally { if (drawn > 0) terminal.err(`\r${' '.repeat(drawn)}\r`) }
+}
+
+/** Sets the threads, and chooses the device that `--device` asks for. */
+export async function prepareDevice(values: Readonly<Record<string, unknown>>): Promise<Device> {
+  const { devices, setThreads } = await import('fettle-native')
+  if (values.threads !== undefined) setThreads(values.threads as number)
+  const asked = values.device ?? 'auto'
+  if (asked === 'cpu') return 'cpu'
+  const hasGpu = devices().some(({ device }) => device.startsWith('cuda'))
+  if (asked === 'auto') return hasGpu ? 'cuda' : 'cpu'
+  if (hasGpu) return 'cuda'
+  const { EnvironmentError } = await import('../errors')
+  throw new EnvironmentError('device.missing', 'expected a GPU for --device cuda, found none; try --device cpu, or fettle doctor', { device: asked })
+}

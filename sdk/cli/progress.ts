@@ -1,0 +1,105 @@
+import type { EvalEvent, PreparedEvent, RunEvent, StartedEvent, StepEvent } from '../run/events'
+import type { RunProgress } from '../run/run'
+import { clip, digits, duration, percent, short, whole } from '../views/format'
+import type { Terminal } from './terminal'
+
+/** Draws a run's events for a person: a bar that is drawn over on a terminal, plain lines elsewhere. */
+export class ProgressLines {
+  readonly #terminal: Terminal
+  readonly #logEvery: number
+  #drawn = 0
+  #recent: StepEvent[] = []
+  #stage = ''
+
+  constructor(terminal: Terminal, logEvery: number) {
+    this.#terminal = terminal
+    this.#logEvery = logEvery
+  }
+
+  event(event: RunEvent): void {
+    if (event.type === 'step') return this.#step(event)
+    for (const line of linesOf(event)) this.line(line)
+  }
+
+  /** A download or another long step before training. */
+  progress({ stage, done, total }: RunProgress): void {
+    const share = total ? `${percent(done / total)}` : whole(done)
+    if (this.#terminal.live) this.#draw(`${stage}: ${share}`)
+    else if (stage !== this.#stage) this.line(`${stage} …`)
+    this.#stage = stage
+  }
+
+  /** A line that stays. */
+  line(text: string): void {
+    this.clear()
+    this.#terminal.err(`${text}\n`)
+  }
+
+  /** Takes the bar away. */
+  clear(): void {
+    if (this.#drawn > 0) this.#terminal.err(`\r${' '.repeat(this.#drawn)}\r`)
+    this.#drawn = 0
+  }
+
+  #step(event: StepEvent): void {
+    this.#recent = [...this.#recent.slice(-29), event]
+    const text = `${stepText(event)}  ${duration(this.#left(event))} left`
+    if (this.#terminal.live) this.#draw(`${bar(event.step / event.totalSteps)} ${text}`)
+    else if (event.step % this.#logEvery === 0 || event.step === event.totalSteps || event.step === 1) this.line(text)
+  }
+
+  /** ms to the end at the pace of the last steps, what came between them included. */
+  #left(event: StepEvent): number {
+    const first = this.#recent[0]
+    const pace = this.#recent.length > 1 ? (event.time - first.time) / (event.step - first.step || 1) : event.ms
+    return pace * (event.totalSteps - event.step)
+  }
+
+  #draw(text: string): void {
+    const line = clip(text, this.#terminal.columns - 1)
+    this.#terminal.err(`\r${line.padEnd(this.#drawn)}`)
+    this.#drawn = [...line].length
+  }
+}
+
+function bar(share: number): string {
+  const full = Math.round(Math.min(1, share) * 20)
+  return `[${'#'.repeat(full)}${'-'.repeat(20 - full)}] ${percent(share)}`
+}
+
+function stepText(event: StepEvent): string {
+  return `step ${event.step}/${event.totalSteps}  loss ${digits(event.loss, 4)}  lr ${digits(event.learningRate, 3)}  ${whole(event.tokensPerSecond)} tokens/s`
+}
+
+/** The lines that stay for an event; steps are drawn apart. */
+function linesOf(event: RunEvent): string[] {
+  switch (event.type) {
+    case 'prepared': return preparedLines(event)
+    case 'started': return startedLines(event)
+    case 'eval': return [evalText(event)]
+    case 'sample': return event.samples.flatMap(({ prompt, answer, reference }) => [
+      `sample at step ${event.step}: ${clip(prompt, 100)}`, `  → ${clip(answer, 160)}`, ...(reference === null ? [] : [`  = ${clip(reference, 160)}`]),
+    ])
+    case 'saved': return [event.final ? `final weights in ${event.path}` : `checkpoint ${event.path}`]
+    case 'warning': return [`warning: ${event.message}`]
+    case 'done': return [`${event.stopped ? 'stopped' : 'done'} after step ${event.step}, ${duration(event.ms)}`]
+    default: return []
+  }
+}
+
+function preparedLines({ split, rows, tokens, supervised, truncated, preview }: PreparedEvent): string[] {
+  return [
+    `${split}: ${whole(rows)} rows, ${whole(tokens)} tokens, ${whole(supervised)} supervised${truncated > 0 ? `, ${whole(truncated)} rows cut` : ''}`,
+    ...(split === 'train' ? [`first row: ${clip(preview.text, 200)}`] : []),
+  ]
+}
+
+function startedLines(event: StartedEvent): string[] {
+  const from = event.startStep > 0 ? `, from step ${event.startStep}` : ''
+  return [`${event.model}: ${short(event.trainable)} of ${short(event.parameters)} parameters train on ${event.device} (${event.blocks} blocks, ${event.threads} threads), ${whole(event.totalSteps)} steps${from}`]
+}
+
+/** An evaluation in one line. */
+export function evalText(event: EvalEvent): string {
+  return `evaluation at step ${event.step}: loss ${digits(event.loss, 4)}  perplexity ${digits(event.perplexity, 4)}  accuracy ${percent(event.accuracy)}  (${whole(event.rows)} rows)`
+}

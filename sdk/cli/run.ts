@@ -1,0 +1,72 @@
+import { PlanError } from '../errors'
+import { groups, fields, parseArguments, readArguments, type Field } from '../plan/arguments'
+import { start } from '../run/start'
+import type { Run } from '../run/run'
+import type { Command } from './command'
+import { exitCodes } from './exit'
+import type { Flag, Parsed } from './flags'
+import { ProgressLines } from './progress'
+import type { Terminal } from './terminal'
+
+/** Arguments as flags: their values are read by the argument table, which knows their types. */
+const flags: readonly Flag[] = fields.map((field) => ({ name: field.name, type: field.type === 'flag' ? 'flag' : 'text', help: field.note, aliases: field.aliases }))
+
+export const runCommand: Command = {
+  name: 'run',
+  summary: 'train or evaluate as an argument file says',
+  usage: ['run ARGS.json [--name value …]', 'run --model_name_or_path MODEL --dataset_name_or_path DATA --output_dir DIR --do_train [--name value …]'],
+  flags,
+  details: argumentHelp,
+  run: runArguments,
+}
+
+async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number> {
+  const { json, debug, help, ...overrides } = parsed.values
+  const [file, extra] = parsed.positionals
+  if (extra !== undefined) throw new PlanError('cli.extra', `expected one argument file, got ${JSON.stringify(extra)} too; try fettle run ${file} --name value`, { extra })
+  const { plan, notes } = file === undefined ? parseArguments({}, overrides) : readArguments(file, overrides)
+  const lines = new ProgressLines(terminal, plan.logEvery)
+  for (const note of notes) lines.line(`note: ${note}`)
+  const run = await start(plan, {
+    onEvent: (event) => {
+      if (json) terminal.out(`${JSON.stringify(event)}\n`)
+      lines.event(event)
+    },
+    onProgress: (progress) => lines.progress(progress),
+  })
+  return watch(run, lines, terminal)
+}
+
+/** Waits for the end; a first signal stops cleanly, a second at once. */
+async function watch(run: Run, lines: ProgressLines, terminal: Terminal): Promise<number> {
+  let code: number = exitCodes.ok
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (code !== exitCodes.ok) { run.kill(); return }
+    code = signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated
+    lines.line('stopping after this step, with a checkpoint; once more to end at once')
+    run.stop().catch(() => { /* `done` below tells it. */ })
+  }
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+  try {
+    const result = await run.done
+    lines.clear()
+    if (!result.stopped && code !== exitCodes.ok) code = exitCodes.ok
+    return code
+  } catch (error) {
+    if (code === exitCodes.ok) throw error
+    terminal.err('ended without a checkpoint of the last steps\n')
+    return code
+  } finally {
+    lines.clear()
+    process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
+    await run.close()
+  }
+}
+
+const marks: Record<Field['status'], string> = { plan: '', note: 'accepted, changes nothing: ', notYet: 'not there yet: ' }
+
+/** The argument table as text. */
+function argumentHelp(): string {
+  const line = (field: Field) => `    --${field.name} (${JSON.stringify(field.default)})${field.aliases.length > 0 ? `, also ${field.aliases.join(', ')}` : ''}\n        ${marks[field.status]}${field.note}`
+  return Object.entries(groups).map(([title, group]) => `  ${title}\n${group.map(line).join('\n')}`).join('\n\n')
+}

@@ -1,0 +1,51 @@
+import type { Command } from './command'
+import { exitCodes } from './exit'
+import { takePositionals, type Parsed } from './flags'
+import { localModel, modelFlags, prepareDevice } from './model'
+import { PlanError } from '../errors'
+import type { Terminal } from './terminal'
+
+export const traceCommand: Command = {
+  name: 'trace',
+  summary: "write a model's logits, loss, gradients or trained weights for a batch, to compare with any reference",
+  usage: ['trace MODEL --inputs in.safetensors --out out.safetensors [--adapter DIR] [--grads all] [--steps N --lr X --weight-decay W]'],
+  flags: [
+    { name: 'inputs', type: 'text', value: 'FILE', help: 'safetensors with input_ids [B,T], perhaps attention_mask, position_ids, labels' },
+    { name: 'out', type: 'text', value: 'FILE', help: 'safetensors to write: logits, loss, grad.NAME, losses, after.NAME' },
+    { name: 'adapter', type: 'text', value: 'DIR', help: 'a LoRA adapter, which then is what trains' },
+    { name: 'merge', type: 'flag', help: 'merge the adapter before the trace' },
+    { name: 'grads', type: 'text', value: 'all|NAME,NAME', help: 'gradients to write' },
+    { name: 'steps', type: 'number', value: 'N', help: 'AdamW steps on the batch (betas 0.9 and 0.999, eps 1e-8)', rule: 'call.steps' },
+    { name: 'lr', type: 'number', value: 'X', help: 'learning rate of the steps (1e-3)', rule: 'optimizer.learningRate', aliases: ['learning-rate'] },
+    { name: 'weight-decay', type: 'number', value: 'X', help: 'weight decay of the steps (0)', rule: 'optimizer.weightDecay' },
+    ...modelFlags,
+  ],
+  run: traceModel,
+}
+
+async function traceModel(parsed: Parsed, terminal: Terminal): Promise<number> {
+  const [name] = takePositionals(parsed, ['MODEL'], 'trace')
+  const { values } = parsed
+  const need = (flag: string): string => {
+    if (values[flag] === undefined) throw new PlanError('cli.missing', `expected --${flag} for fettle trace, got nothing; try --${flag} ${flag}.safetensors`, { flag })
+    return values[flag] as string
+  }
+  const inputs = need('inputs'), out = need('out')
+  const model = await localModel(name, terminal)
+  const device = await prepareDevice(values)
+  const [{ trace }, { readSafetensors, writeSafetensors }, { scope }] = await Promise.all([import('../train/trace'), import('../models/weights'), import('fettle-native')])
+  const grads = values.grads as string | undefined
+  const written = scope(() => {
+    const results = trace({
+      model, inputs: readSafetensors(inputs), device, adapter: values.adapter as string | undefined, merge: values.merge === true,
+      dtype: values.dtype as 'fp32' | 'bf16' | undefined, grads: grads === undefined || grads === 'all' ? grads : grads.split(',').map((part) => part.trim()).filter((part) => part !== ''),
+      steps: values.steps as number | undefined, learningRate: values.lr as number | undefined, weightDecay: (values['weight-decay'] as number | undefined) ?? 0,
+    })
+    writeSafetensors(out, results)
+    const loss = results.get('loss')
+    return { out, tensors: [...results].map(([key, { shape }]) => ({ name: key, shape })), loss: loss ? loss.item() : null }
+  })
+  if (values.json) terminal.out(`${JSON.stringify(written)}\n`)
+  else terminal.err(`${out}: ${written.tensors.length} tensors${written.loss === null ? '' : `, loss ${written.loss}`}\n`)
+  return exitCodes.ok
+}
