@@ -1,0 +1,6 @@
+export { KernelClient, type ServerAddress } from './client'
+export { NotebookError } from './error'
+export { readNotebook, writeNotebook, type Notebook, type NotebookCell, type NotebookOutput } from './notebook'
+export type { OutputChange } from './outputs'
+export { runNotebook, type RunNotebookOptions } from './run'
+export { startServer, type LocalServer, type LocalServerOptions } from './server'

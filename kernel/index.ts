@@ -1,0 +1,3 @@
+export { NotebookError, readNotebook, runNotebook, startServer, writeNotebook } from './driver'
+export type { LocalServer, LocalServerOptions, Notebook, NotebookCell, NotebookOutput, OutputChange, RunNotebookOptions } from './driver'
+export { install, remove, type Place } from './spec'

@@ -1,0 +1,120 @@
+import { createConverter } from 'tslab/dist/converter'
+import { createExecutor, type Executor } from 'tslab/dist/executor'
+import * as jupyter from 'tslab/dist/jupyter'
+import { Cell } from './cell'
+import { describeFindings, describeInterrupt, describeThrown, type CellError, type Finding } from './errors'
+import { Runs } from './runs'
+import type { Server, Session } from './server'
+import type { MimeBundle } from './values'
+import type { Message } from './wire'
+
+type Reply = Record<string, unknown>
+
+/** A TypeScript session: tslab's executor, run cell by cell, with real Jupyter errors, displays and interrupts. */
+export class TypeScriptSession implements Session {
+  private readonly executor: Executor
+  private readonly helper: jupyter.JupyterHandlerImpl
+  private readonly runs: Runs
+  private readonly converter = createConverter({ isJS: false, isBrowser: false })
+  private cell: Cell | null = null
+  private count = 0
+  private queue: Promise<unknown> = Promise.resolve()
+  /** Cells queued before the last error are not run. */
+  private generation = 0
+  private findings: Finding[] = []
+  private thrown: { value: unknown } | null = null
+
+  constructor(private readonly server: Server) {
+    const converters = { node: this.converter, browser: this.converter, close: () => this.converter.close() }
+    this.executor = createExecutor(process.cwd(), converters, { log: (value) => this.cell?.result(value), error: (...what) => this.failed(what) })
+    this.helper = new jupyter.JupyterHandlerImpl(this.executor, false)
+    this.runs = new Runs(() => this.cell, () => this.executor.interrupt())
+    const write = (name: 'stdout' | 'stderr') => (data: string | Uint8Array) => {
+      this.cell?.write(name, typeof data === 'string' ? data : Buffer.from(data).toString('utf8'))
+      return true
+    }
+    process.stdout.write = write('stdout') as typeof process.stdout.write
+    process.stderr.write = write('stderr') as typeof process.stderr.write
+  }
+
+  /** Compiles an import once, so that the first cell does not pay for it. */
+  warm(): void {
+    this.converter.convert('', "import * as fettle from 'fettle'\nfettle")
+  }
+
+  kernelInfo(): Reply {
+    const info = this.helper.handleKernel() as unknown as { language_info: Reply }
+    return { ...info, implementation: 'fettle', implementation_version: '0.1.0', banner: 'Fettle: fine-tune language models from TypeScript',
+      language_info: { ...info.language_info, version: '5.0' } }
+  }
+
+  isComplete(code: string): Reply { return this.helper.handleIsComplete({ code }) as unknown as Reply }
+  complete(code: string, position: number): Reply { return this.helper.handleComplete({ code, cursor_pos: position }) as unknown as Reply }
+  inspect(code: string, position: number): Reply {
+    return this.helper.handleInspect({ code, cursor_pos: position, detail_level: 0 }) as unknown as Reply
+  }
+
+  interrupt(): void { this.runs.interrupt() }
+
+  async shutdown(): Promise<void> {
+    await this.runs.shutdown()
+    this.executor.close()
+  }
+
+  execute(message: Message): Promise<Reply> {
+    const generation = this.generation
+    const result = this.queue.then(() => generation === this.generation ? this.run(message) : { status: 'aborted' })
+    this.queue = result.catch(() => undefined)
+    return result
+  }
+
+  private async run(message: Message): Promise<Reply> {
+    const { code, silent = false, stop_on_error: stopOnError = true } = message.content as { code: string; silent?: boolean; stop_on_error?: boolean }
+    const cell = new Cell(this.server, message, silent ? this.count : ++this.count)
+    this.enter(cell)
+    if (!silent) cell.publish('execute_input', { code, execution_count: cell.count })
+    const ok = await this.executor.execute(code)
+    // Output of the last turn, such as that of `console.log` in a resolved promise, belongs before the reply.
+    await new Promise((resolve) => setImmediate(resolve))
+    cell.flush()
+    const stopped = await this.runs.leave()
+    const error = stopped ?? (ok ? null : this.error(code))
+    if (!error) return { execution_count: cell.count, payload: [], user_expressions: {} }
+    cell.publish('error', error)
+    if (stopOnError) await this.abortQueued()
+    return { status: 'error', execution_count: cell.count, ...error }
+  }
+
+  private enter(cell: Cell): void {
+    this.cell = cell
+    this.findings = []
+    this.thrown = null
+    this.runs.enter()
+    // tslab's own `display` object writes through this variable of its module.
+    const shared = jupyter as unknown as { lastWriteDisplayData: unknown }
+    shared.lastWriteDisplayData = (output: { data: MimeBundle; transient?: { display_id?: string } }, update: boolean) =>
+      cell.display(output.data, output.transient?.display_id ?? null, update)
+  }
+
+  /** tslab reports findings of the compiler as a format string with values, and what a cell threw as it is. */
+  private failed(what: unknown[]): void {
+    if (what.length === 5 && what[0] === '%s%d:%d - %s') {
+      const [, file, line, character, text] = what as [string, string, number, number, string]
+      this.findings.push({ line: line - 1, character: character - 1, text, ...(file ? { file: file.trim() } : {}) })
+    } else this.thrown = { value: what[0] }
+  }
+
+  private error(code: string): CellError {
+    if (!this.thrown) return describeFindings(this.findings, code)
+    const { message, code: kind } = (this.thrown.value ?? {}) as { message?: unknown; code?: unknown }
+    // tslab ends a waiting cell with this message, Node a running one with this code.
+    const interrupted = message === 'Interrupted asynchronously' || kind === 'ERR_SCRIPT_EXECUTION_INTERRUPTED'
+    return interrupted ? describeInterrupt('the cell was left; what it had started may go on behind it.') : describeThrown(this.thrown.value)
+  }
+
+  /** Cells that the client had sent before it could see this error are aborted; some may still be in the socket. */
+  private async abortQueued(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    this.generation++
+  }
+}

@@ -1,0 +1,57 @@
+import { board, html, planView, tableView, type LiveRun } from 'fettle/dist/views'
+
+/** One value in several forms, as Jupyter takes them: the client shows the richest that it knows. */
+export type MimeBundle = Readonly<Record<string, unknown>>
+
+/** A method of this name returns the forms that a value is shown in (the name that other TypeScript kernels use). */
+export const displayMethod = Symbol.for('Jupyter.display')
+
+interface ArrowTable { readonly numRows: number; readonly numCols: number; readonly schema: { readonly fields: readonly { readonly name: string; readonly type: unknown }[] }; get(row: number): Record<string, unknown> | null }
+
+/** The forms of a cell's last value, or `null` where plain text is all there is. */
+export function bundleOf(value: unknown): MimeBundle | null {
+  if (typeof value !== 'object' || value === null) return null
+  const method = (value as Record<symbol, unknown>)[displayMethod]
+  if (typeof method === 'function') return method.call(value) as MimeBundle
+  if (isTable(value)) return tableBundle(value)
+  if (isRun(value)) return runBundle(value)
+  if (isPlan(value)) return planView(value)
+  const { plan } = value as { plan?: unknown }
+  return isPlan(plan) ? planView(plan) : null
+}
+
+function isRun(value: object): value is LiveRun {
+  const run = value as Partial<LiveRun>
+  return Array.isArray(run.events) && typeof run.stop === 'function' && run.done instanceof Promise
+}
+
+/** A run as it stands; its live charts are under the cell that started it. */
+function runBundle(run: LiveRun): MimeBundle {
+  const { head, samples, text } = board(run.events)
+  return { 'text/html': `${head}${samples}`, 'text/plain': text }
+}
+
+function isTable(value: object): value is ArrowTable {
+  const table = value as Partial<ArrowTable>
+  return typeof table.numRows === 'number' && typeof table.get === 'function' && Array.isArray(table.schema?.fields)
+}
+
+function isPlan(value: unknown): value is Record<string, unknown> {
+  const plan = value as { version?: unknown; model?: unknown; batch?: unknown } | null
+  return typeof plan === 'object' && plan !== null && plan.version === 1 && typeof plan.model === 'string' && typeof plan.batch === 'object'
+}
+
+const shownRows = 20
+
+/** First and last rows of an Arrow table. */
+function tableBundle(table: ArrowTable): MimeBundle {
+  const names = table.schema.fields.map((field) => field.name)
+  const rows = Array.from({ length: Math.min(table.numRows, shownRows) }, (_, i) => {
+    // Of a long table its start and its end say more than its start alone.
+    const at = table.numRows <= shownRows || i < shownRows / 2 ? i : table.numRows - shownRows + i
+    const row = table.get(at)
+    return names.map((name) => row?.[name])
+  })
+  const note = `${table.numRows.toLocaleString('en-US')} rows × ${table.numCols} columns${table.numRows > shownRows ? `, first and last ${shownRows / 2} shown` : ''}`
+  return tableView(names, rows, html`${note}`, note)
+}
