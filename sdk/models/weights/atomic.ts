@@ -21,13 +21,15 @@ export function atomically(path: string, write: (fd: number) => void): void {
     fd = openSync(temporary, 'w')
     write(fd)
     fsyncSync(fd)
+    renameSync(temporary, path)
     closeSync(fd)
     fd = undefined
-    renameSync(temporary, path)
     syncFolder(dirname(path))
   } catch (cause) {
-    if (fd !== undefined) closeSync(fd)
-    rmSync(temporary, { force: true })
+    if (fd !== undefined) {
+      closeSync(fd)
+      rmSync(temporary, { force: true })
+    }
     throw writeError(path, cause)
   }
 }
