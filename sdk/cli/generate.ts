@@ -4,6 +4,7 @@ import type { Tokenizer } from '../tokenizers'
 import type { Command } from './command'
 import { exitCodes } from './exit'
 import { takePositionals, type Parsed } from './flags'
+import { lazy } from './lazy'
 import { localModel, modelFlags, prepareDevice } from './model'
 import type { Terminal } from './terminal'
 
@@ -35,10 +36,9 @@ async function generate(parsed: Parsed, terminal: Terminal): Promise<number> {
   const given = ['chat', 'prompt', 'ids'].filter((flag) => values[flag] !== undefined)
   if (given.length !== 1) throw new PlanError('cli.prompt', `expected one of --chat, --prompt and --ids, got ${given.map((flag) => `--${flag}`).join(' and ') || 'none'}; try --chat 'Hello!'`, { given })
   const path = await localModel(name, terminal)
-  const { loadTokenizer } = await import('../tokenizers')
-  const tokenizer = loadTokenizer(path)
+  const tokenizer = lazy.tokenizers().loadTokenizer(path)
   const ids = await promptIds(values, tokenizer)
-  const decoder = await loadDecoder(path, values)
+  const decoder = loadDecoder(path, values)
   const answer = await continueIds(decoder, ids, tokenizer, values, values.json ? null : terminal)
   if (values.json) terminal.out(`${JSON.stringify(answer)}\n`)
   return exitCodes.ok
@@ -59,22 +59,20 @@ function parseIds(text: string): number[] {
   return parts.map(Number)
 }
 
-async function loadDecoder(path: string, values: Parsed['values']): Promise<Decoder> {
-  const device = await prepareDevice(values)
-  const [{ openWeights }, { loadParameters }, { Decoder }, { plainBlocks }, { loadLora }, { noGrad }] = await Promise.all([
-    import('../models/weights'), import('../models/load'), import('../models/decoder'), import('../models/blocks/plain'), import('../adapters/peft'), import('fettle-native'),
-  ])
-  const weights = openWeights(path)
+function loadDecoder(path: string, values: Parsed['values']): Decoder {
+  const device = prepareDevice(values)
+  const { Decoder } = lazy.decoder()
+  const weights = lazy.weights().openWeights(path)
   try {
-    const parameters = noGrad(() => loadParameters(weights, { dtype: values.dtype === 'bf16' ? 'bfloat16' : 'float32', device, train: false }))
-    if (values.adapter !== undefined) loadLora(parameters, values.adapter as string)
-    return new Decoder(parameters, plainBlocks())
+    const parameters = lazy.native().noGrad(() => lazy.load().loadParameters(weights, { dtype: values.dtype === 'bf16' ? 'bfloat16' : 'float32', device, train: false }))
+    if (values.adapter !== undefined) lazy.peft().loadLora(parameters, values.adapter as string)
+    return new Decoder(parameters, lazy.blocks().plainBlocks())
   } finally { weights.close() }
 }
 
 /** New ids and their text; `null` text where the model has no tokenizer. Pieces go to the terminal as they come. */
 async function continueIds(decoder: Decoder, ids: number[], tokenizer: Tokenizer, values: Parsed['values'], terminal: Terminal | null): Promise<{ ids: number[]; text: string | null }> {
-  const { generateTokens } = await import('../train/generate')
+  const { generateTokens } = lazy.generate()
   const readable = values.ids === undefined || isReadable(tokenizer)
   const stop = values.stop as string | undefined
   const stream = readable ? tokenizer.streamDecoder({ skipSpecial: true }) : null

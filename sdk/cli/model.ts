@@ -1,7 +1,9 @@
 import type { Device } from 'fettle-native'
+import { EnvironmentError } from '../errors'
 import type { ModelProgress } from '../models/hub/progress'
 import { clip, percent } from '../views/format'
 import type { Flag } from './flags'
+import { lazy } from './lazy'
 import type { Terminal } from './terminal'
 
 /** Flags of commands that run a model in this process. */
@@ -13,7 +15,7 @@ export const modelFlags: readonly Flag[] = [
 
 /** The model's folder or file on this machine, fetched when it has to be, with its progress shown. */
 export async function localModel(name: string, terminal: Terminal): Promise<string> {
-  const { resolveModel } = await import('../models/hub/resolve')
+  const { resolveModel } = lazy.resolve()
   let stage = '', drawn = 0
   const show = (progress: ModelProgress): void => {
     if (terminal.live) {
@@ -28,14 +30,13 @@ export async function localModel(name: string, terminal: Terminal): Promise<stri
 }
 
 /** Sets the threads, and chooses the device that `--device` asks for. */
-export async function prepareDevice(values: Readonly<Record<string, unknown>>): Promise<Device> {
-  const { devices, setThreads } = await import('fettle-native')
+export function prepareDevice(values: Readonly<Record<string, unknown>>): Device {
+  const { devices, setThreads } = lazy.native()
   if (values.threads !== undefined) setThreads(values.threads as number)
   const asked = values.device ?? 'auto'
   if (asked === 'cpu') return 'cpu'
   const hasGpu = devices().some(({ device }) => device.startsWith('cuda'))
   if (asked === 'auto') return hasGpu ? 'cuda' : 'cpu'
   if (hasGpu) return 'cuda'
-  const { EnvironmentError } = await import('../errors')
   throw new EnvironmentError('device.missing', 'expected a GPU for --device cuda, found none; try --device cpu, or fettle doctor', { device: asked })
 }

@@ -3,6 +3,7 @@ import { DataError } from '../errors'
 import type { Command } from './command'
 import { exitCodes } from './exit'
 import { takePositionals, type Parsed } from './flags'
+import { lazy } from './lazy'
 import { localModel } from './model'
 import type { Terminal } from './terminal'
 
@@ -20,7 +21,7 @@ export const tokenizeCommand: Command = {
 async function tokenize(parsed: Parsed, terminal: Terminal): Promise<number> {
   const [model] = takePositionals(parsed, ['MODEL'], 'tokenize')
   const texts = readTexts(parsed.values.json as string | undefined)
-  const { loadTokenizer } = await import('../tokenizers')
+  const { loadTokenizer } = lazy.tokenizers()
   // A folder needs no weights to tokenise.
   const tokenizer = loadTokenizer(fs.existsSync(model) ? model : await localModel(model, terminal))
   const ids = await tokenizer.encodeBatch(texts, { special: parsed.values.special === true })

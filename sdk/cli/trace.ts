@@ -1,8 +1,9 @@
+import { PlanError } from '../errors'
 import type { Command } from './command'
 import { exitCodes } from './exit'
 import { takePositionals, type Parsed } from './flags'
+import { lazy } from './lazy'
 import { localModel, modelFlags, prepareDevice } from './model'
-import { PlanError } from '../errors'
 import type { Terminal } from './terminal'
 
 export const traceCommand: Command = {
@@ -32,8 +33,8 @@ async function traceModel(parsed: Parsed, terminal: Terminal): Promise<number> {
   }
   const inputs = need('inputs'), out = need('out')
   const model = await localModel(name, terminal)
-  const device = await prepareDevice(values)
-  const [{ trace }, { readSafetensors, writeSafetensors }, { scope }] = await Promise.all([import('../train/trace'), import('../models/weights'), import('fettle-native')])
+  const device = prepareDevice(values)
+  const { trace } = lazy.trace(), { readSafetensors, writeSafetensors } = lazy.weights(), { scope } = lazy.native()
   const grads = values.grads as string | undefined
   const written = scope(() => {
     const results = trace({

@@ -1,0 +1,16 @@
+/**
+ * Parts that load the native addon, libtorch or the tokenizer library: loaded by the command that needs them, at the time
+ * when it does, so that `fettle help` and the front of `fettle run` stay light.
+ */
+export const lazy = {
+  native: () => require('fettle-native') as typeof import('fettle-native'),
+  resolve: () => require('../models/hub/resolve') as typeof import('../models/hub/resolve'),
+  weights: () => require('../models/weights') as typeof import('../models/weights'),
+  load: () => require('../models/load') as typeof import('../models/load'),
+  decoder: () => require('../models/decoder') as typeof import('../models/decoder'),
+  blocks: () => require('../models/blocks/plain') as typeof import('../models/blocks/plain'),
+  peft: () => require('../adapters/peft') as typeof import('../adapters/peft'),
+  tokenizers: () => require('../tokenizers') as typeof import('../tokenizers'),
+  generate: () => require('../train/generate') as typeof import('../train/generate'),
+  trace: () => require('../train/trace') as typeof import('../train/trace'),
+}

@@ -1,0 +1,43 @@
+// What users write, as TypeScript 5.0 with Node10 resolution (the one inside tslab) must read it.
+import {
+  attach, parseArguments, PlanError, sft, start, toArguments, validatePlan,
+  type AttachedRun, type EvalEvent, type Plan, type Run, type RunEvent, type RunResult, type Sft, type StepColumns,
+} from 'fettle'
+import type { Table } from 'apache-arrow'
+
+const base: Sft = sft('HuggingFaceTB/SmolLM2-135M-Instruct').data('data/advertise')
+const builder = base
+  .data('data', { srcLength: 128, maxLength: 256, template: 'auto', system: null })
+  .lora({ rank: 8, alpha: 16, dropout: 0.05, targets: ['q_proj'] }).lora().bf16().fp32()
+  .learningRate(1e-4).weightDecay(0.01).maxGradNorm(1).adam({ beta1: 0.9, beta2: 0.999, epsilon: 1e-8 })
+  .schedule('cosine', { warmupSteps: 10 }).schedule('linear', { warmupRatio: 0.1 }).warmup(5)
+  .epochs(3).steps(200).batch(8).batch(8, 16).accumulate(4)
+  .evaluate({ every: 50 }).evaluate({ each: 'epoch' })
+  .sample({ every: 50, prompts: ['Hello!'], temperature: 0.7, topK: 50, topP: 0.9, maxNewTokens: 32 })
+  .save({ every: 50, keep: 2 }).save({ keep: null }).output('output/run').overwrite().resume().resume('output/run/checkpoint-50')
+  .seed(1).device('cpu').threads(2).blocks('plain').log({ every: 10 }).tp(1).pp(1).dp(1).sharding({ stage: 2, degree: 1 })
+const same: Sft = builder
+const plan: Plan = same.plan
+const checked: Plan = validatePlan(JSON.parse(JSON.stringify(plan)))
+const rank: number | undefined = checked.lora?.rank
+const parsed: { readonly plan: Plan; readonly notes: readonly string[] } = parseArguments({ model_name_or_path: 'm' }, { lora: 'true' }, 'a.json')
+const file: Record<string, unknown> = toArguments(parsed.plan)
+
+export async function main(): Promise<void> {
+  const run: Run = await builder.start({ onEvent: (event: RunEvent) => console.log(event.type), startTimeout: 5000 })
+  for await (const event of run) if (event.type === 'step') console.log(event.loss, event.tokensPerSecond)
+  const table: Table<StepColumns> = run.metrics
+  const loss: number | null | undefined = table.get(0)?.loss
+  const result: RunResult = await run.done
+  const answer: string = await run.generate('Hello!', { maxNewTokens: 5, onToken: (text: string, row: number) => console.log(text, row) })
+  const answers: string[] = await run.generate(['a', 'b'])
+  for await (const piece of run.stream('Hello!')) console.log(piece.length)
+  const evaluation: EvalEvent = await run.evaluate()
+  const path: string = await run.save()
+  await run.stop()
+  await run.close()
+  const seen: AttachedRun = await attach(run.dir)
+  const other: Run = await start(plan)
+  try { await other.done } catch (error) { if (error instanceof PlanError) console.log(error.code, error.details) }
+  console.log(rank, file, loss, result.steps, answer, answers, evaluation.perplexity, path, seen.state)
+}

@@ -1,0 +1,23 @@
+// Each line marked `// error` must be refused by the types, and no other.
+import { sft } from 'fettle'
+
+const b = sft('m')
+b.lora({ rnk: 8 }) // error
+b.lora({ rank: '8' }) // error
+b.lora({ targets: 'q_proj' }) // error
+b.learningRate('1e-4') // error
+b.schedule('cosin') // error
+b.evaluate({}) // error
+b.evaluate({ each: 'day' }) // error
+b.evaluate({ every: 5, each: 'epoch' }) // error
+b.sample({ prompts: ['a'] }) // error
+b.sample({ every: 5, maxTokens: 3 }) // error
+b.save({ each: 'epoch', keep: '2' }) // error
+b.device('tpu') // error
+b.resume(false) // error
+b.plan.seed = 3 // error
+b.sharding({ stage: 4 }) // error
+b.lorra() // error
+sft() // error
+b.save({ keep: 1 })
+b.start().then((run) => run.generate(5)) // error
