@@ -37,11 +37,10 @@ struct Task {
 };
 
 /// Longest first: threads take tasks in turn, and the short ones fill the gaps.
-std::vector<Task> tasksOf(const Tensor& offsets, const Shape& shape, bool backward) {
-  const int64_t* o = data<int64_t>(offsets);
+std::vector<Task> tasksOf(const std::vector<int64_t>& o, const Shape& shape, bool backward) {
   const int64_t threads = at::get_num_threads();
   std::vector<Task> tasks;
-  for (int64_t s = 0; s + 1 < offsets.numel(); s++) {
+  for (size_t s = 0; s + 1 < o.size(); s++) {
     const int64_t length = o[s + 1] - o[s];
     if (length == 0) continue;
     const int64_t blocks = std::max<int64_t>(1, length * shape.group() / kBlock);
@@ -172,20 +171,17 @@ template <class T> class Worker {
   int64_t positions_, blockRows_;
 };
 
-Shape checked(const Tensor& qkv, const Tensor& offsets, int64_t heads, int64_t kvHeads, int64_t dim, double scale) {
+Shape checked(const Tensor& qkv, const std::vector<int64_t>& offsets, int64_t heads, int64_t kvHeads, int64_t dim, double scale) {
   TORCH_CHECK(kvHeads > 0 && heads % kvHeads == 0, "expected heads to be a multiple of key-value heads, got ", heads, " and ", kvHeads);
   const Shape shape{heads, kvHeads, dim, static_cast<float>(scale)};
   checkMatrix(qkv, "qkv", -1, shape.width());
   checkContiguous(qkv, "qkv", qkv.scalar_type(), qkv.numel());
-  TORCH_CHECK(offsets.numel() >= 1, "expected at least one offset");
-  checkContiguous(offsets, "offsets", at::kLong, offsets.numel());
-  const int64_t* o = data<int64_t>(offsets);
-  TORCH_CHECK(o[0] == 0 && o[offsets.numel() - 1] == qkv.size(0), "expected offsets from 0 to ", qkv.size(0), ", got ", o[0], " to ", o[offsets.numel() - 1]);
-  for (int64_t s = 0; s + 1 < offsets.numel(); s++) TORCH_CHECK(o[s] <= o[s + 1], "expected rising offsets, got ", o[s], " before ", o[s + 1]);
+  TORCH_CHECK(!offsets.empty() && offsets.front() == 0 && offsets.back() == qkv.size(0), "expected offsets from 0 to ", qkv.size(0), ", got ", offsets);
+  TORCH_CHECK(std::is_sorted(offsets.begin(), offsets.end()), "expected rising offsets, got ", offsets);
   return shape;
 }
 
-void attentionForward(const Tensor& qkv, const Tensor& offsets, int64_t heads, int64_t kvHeads, int64_t dim, double scale, const Tensor& out, const Tensor& logSumExp) {
+void attentionForward(const Tensor& qkv, const std::vector<int64_t>& offsets, int64_t heads, int64_t kvHeads, int64_t dim, double scale, const Tensor& out, const Tensor& logSumExp) {
   const Shape shape = checked(qkv, offsets, heads, kvHeads, dim, scale);
   const int64_t tokens = qkv.size(0);
   checkContiguous(out, "out", qkv.scalar_type(), tokens * heads * dim);
@@ -207,7 +203,7 @@ template <class T> void writeKeysAndValues(const Task& task, const Worker<T>& wo
   }
 }
 
-void attentionBackward(const Tensor& grad, const Tensor& qkv, const Tensor& output, const Tensor& logSumExp, const Tensor& offsets, int64_t heads, int64_t kvHeads, int64_t dim, double scale, const Tensor& out) {
+void attentionBackward(const Tensor& grad, const Tensor& qkv, const Tensor& output, const Tensor& logSumExp, const std::vector<int64_t>& offsets, int64_t heads, int64_t kvHeads, int64_t dim, double scale, const Tensor& out) {
   const Shape shape = checked(qkv, offsets, heads, kvHeads, dim, scale);
   const int64_t tokens = qkv.size(0);
   checkContiguous(grad, "grad", qkv.scalar_type(), tokens * heads * dim);
@@ -241,8 +237,8 @@ void attentionBackward(const Tensor& grad, const Tensor& qkv, const Tensor& outp
 }
 
 TORCH_LIBRARY_FRAGMENT(fettle, m) {
-  m.def("attention_forward(Tensor qkv, Tensor offsets, int heads, int kv_heads, int head_dim, float scale, Tensor(a!) out, Tensor(b!) log_sum_exp) -> ()", attentionForward);
-  m.def("attention_backward(Tensor grad, Tensor qkv, Tensor output, Tensor log_sum_exp, Tensor offsets, int heads, int kv_heads, int head_dim, float scale, Tensor(a!) out) -> ()", attentionBackward);
+  m.def("attention_forward(Tensor qkv, int[] offsets, int heads, int kv_heads, int head_dim, float scale, Tensor(a!) out, Tensor(b!) log_sum_exp) -> ()", attentionForward);
+  m.def("attention_backward(Tensor grad, Tensor qkv, Tensor output, Tensor log_sum_exp, int[] offsets, int heads, int kv_heads, int head_dim, float scale, Tensor(a!) out) -> ()", attentionBackward);
 }
 
 }  // namespace

@@ -47,6 +47,8 @@ Choice& choice() {
   return chosen;
 }
 
+std::string describe(const Choice& c) { return std::string(c.level->name) + "/" + (c.half ? "aten" : "own"); }
+
 /// Sets level and products of bf16 (`auto` keeps what the CPU asks for); returns `level/products`.
 std::string useKernels(const std::string& level, const std::string& products) {
   Choice next = detect();
@@ -57,11 +59,12 @@ std::string useKernels(const std::string& level, const std::string& products) {
   TORCH_CHECK(products == "auto" || products == "own" || products == "aten", "expected 'auto', 'own' or 'aten' for products, got '", products, "'");
   if (products != "auto") next.half = products == "aten";
   choice() = next;
-  return std::string(next.level->name) + "/" + (next.half ? "aten" : "own");
+  return describe(next);
 }
 
 TORCH_LIBRARY_FRAGMENT(fettle, m) {
   m.def("use_kernels(str level, str products) -> str", useKernels);
+  m.def("kernels() -> str", [] { return describe(choice()); });
 }
 
 }  // namespace

@@ -1,0 +1,22 @@
+// Memory for the buffers that the fused blocks plan: one tensor of bytes, on huge pages where the system has them.
+#include "scratch.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/from_blob.h>
+#include <torch/library.h>
+
+namespace fettle {
+namespace {
+
+at::Tensor pages(int64_t bytes) {
+  TORCH_CHECK(bytes > 0, "expected a positive number of bytes, got ", bytes);
+  void* memory = mapPages(static_cast<size_t>(bytes));
+  return at::from_blob(memory, {bytes}, [bytes](void* p) { unmapPages(p, static_cast<size_t>(bytes)); }, at::TensorOptions(at::kByte));
+}
+
+TORCH_LIBRARY_FRAGMENT(fettle, m) {
+  m.def("pages(int bytes) -> Tensor", pages);
+}
+
+}  // namespace
+}  // namespace fettle

@@ -1,0 +1,37 @@
+import { call, ops, type Tensor } from 'fettle-native'
+import { plainAttention } from './plain-attention'
+import type { AttentionBlock, Saved } from './types'
+import type { Workspace } from './fused-workspace'
+
+type AttentionSaved =
+  | { readonly qkv: Tensor; readonly out: Tensor; readonly logSumExp: Tensor; readonly offsets: readonly number[] }
+  | { readonly plain: Saved }
+
+/** Causal attention of packed rows, each sequence by itself. Masked and cached attention run in the plain form. */
+export function fusedAttention(workspace: Workspace): AttentionBlock {
+  return {
+    forward(qkv, shape, place, context) {
+      const { attention } = context, { heads, kvHeads, headDim, scale } = shape
+      if (attention.kind !== 'packed') {
+        const { out, saved } = plainAttention.forward(qkv, shape, place, context)
+        return { out, saved: saved && { plain: saved } }
+      }
+      workspace.enter(context)
+      const rows = qkv.shape[0]
+      const out = workspace.saved(place, context, 'out', rows, heads * headDim, qkv.dtype)
+      // Kept as [heads, rows]; the buffer only has to hold as many numbers.
+      const logSumExp = workspace.saved(place, context, 'logSumExp', rows, heads, 'float32')
+      call('fettle::attention_forward', '', qkv, attention.offsets, heads, kvHeads, headDim, scale, out, logSumExp)
+      const saved: AttentionSaved | null = context.mode === 'train' ? { qkv: ops.alias(qkv), out: ops.alias(out), logSumExp, offsets: attention.offsets } : null
+      return { out, saved }
+    },
+    backward(grad, saved, shape, place, context) {
+      const record = saved as AttentionSaved
+      if ('plain' in record) return plainAttention.backward(grad, record.plain, shape, place, context)
+      const { heads, kvHeads, headDim, scale } = shape
+      const out = workspace.gradient(place, grad.shape[0], (heads + 2 * kvHeads) * headDim, grad.dtype)
+      call('fettle::attention_backward', '', grad, record.qkv, record.out, record.logSumExp, record.offsets, heads, kvHeads, headDim, scale, out)
+      return out
+    },
+  }
+}

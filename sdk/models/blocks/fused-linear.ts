@@ -1,0 +1,62 @@
+import { call, ops, type Tensor } from 'fettle-native'
+import { plainLinear } from './plain-linear'
+import type { BlockContext, LinearBlock, LinearWeights, Saved } from './types'
+import type { Workspace } from './fused-workspace'
+
+/** What a linear layer's backward reads: its input and the adapter's inner activations; or the plain form's record. */
+type LinearSaved = { readonly x: Tensor; readonly inner: Tensor | null } | { readonly plain: Saved }
+
+/** `x Wᵀ` with bias, LoRA and residual in one product; gradients of weights and adapters straight into fp32. */
+export function fusedLinear(workspace: Workspace): LinearBlock {
+  return {
+    forward(x, residual, weights, place, context) {
+      if (needsPlain(weights, context)) {
+        const { out, saved } = plainLinear.forward(x, residual, weights, place, context)
+        return { out, saved: saved && { plain: saved } }
+      }
+      workspace.enter(context)
+      const rows = x.shape[0], { a, b, rowStarts, rankStarts, scales } = adapterOf(weights)
+      const out = workspace.saved(place, context, 'out', rows, weights.outFeatures, x.dtype)
+      const inner = a && workspace.saved(place, context, 'inner', rows, a.shape[0], 'float32')
+      call('fettle::linear_forward', '', x, weights.weight.value, weights.bias?.value, residual, a, b, rowStarts, rankStarts, scales, out, inner)
+      const saved: LinearSaved | null = context.mode === 'train' ? { x: ops.alias(x), inner } : null
+      return { out, saved }
+    },
+    backward(grad, saved, weights, place) {
+      const record = saved as LinearSaved
+      if ('plain' in record) return plainLinear.backward(grad, record.plain, weights, place)
+      const { a, b, rowStarts, rankStarts, scales, aGrad, bGrads } = adapterOf(weights)
+      const out = workspace.gradient(place, grad.shape[0], weights.inFeatures, grad.dtype)
+      call('fettle::linear_backward', '', grad, record.x, weights.weight.value, a, b, rowStarts, rankStarts, scales, record.inner,
+        weights.weight.grad, weights.bias?.grad, aGrad, bGrads, out)
+      return out
+    },
+  }
+}
+
+/** Dropout draws from ATen's generator, and DoRA scales the whole product: both are the plain form's. */
+function needsPlain({ lora }: LinearWeights, context: BlockContext): boolean {
+  return lora !== null && ((context.dropout && lora.dropout > 0) || lora.parts.some((part) => part.magnitude !== null))
+}
+
+interface AdapterArguments {
+  readonly a: Tensor | null
+  readonly aGrad: Tensor | null
+  readonly b: Tensor[]
+  /** Empty when the adapter is frozen. */
+  readonly bGrads: Tensor[]
+  readonly rowStarts: number[]
+  readonly rankStarts: number[]
+  readonly scales: number[]
+}
+
+const none: AdapterArguments = { a: null, aGrad: null, b: [], bGrads: [], rowStarts: [], rankStarts: [], scales: [] }
+
+function adapterOf({ lora }: LinearWeights): AdapterArguments {
+  if (lora === null) return none
+  const { parts } = lora
+  return {
+    a: lora.a.value, aGrad: lora.a.grad, b: parts.map((p) => p.b.value), bGrads: parts.flatMap((p) => p.b.grad ?? []),
+    rowStarts: parts.map((p) => p.rowStart), rankStarts: parts.map((p) => p.rankStart), scales: parts.map((p) => p.scale),
+  }
+}
