@@ -1,0 +1,62 @@
+import { DataError } from '../errors'
+import type { ChatMessage, ChatTemplate } from '../tokenizers'
+
+/** Where an answer stands in a rendered chat (UTF-16 indices). */
+export interface AnswerSpan {
+  /** Where generation would start: the end of the rendered prompt. */
+  readonly start: number
+  /** Where the answer's own text ends. */
+  readonly contentEnd: number
+  /** Where everything ends that the template writes for this message. */
+  readonly end: number
+}
+
+export interface RenderedChat { readonly text: string; readonly answers: readonly AnswerSpan[] }
+
+/**
+ * Renders a chat and finds its answers, for any template: an answer starts where the rendering of the messages before it,
+ * with the generation prompt, ends. That rendering must be the beginning of the whole, which is checked.
+ * @throws DataError `data.template` when the answers cannot be found
+ */
+export function renderSpans(template: ChatTemplate, messages: readonly ChatMessage[]): RenderedChat {
+  const text = template.render(messages)
+  const answers: AnswerSpan[] = []
+  messages.forEach((message, i) => {
+    if (message.role !== 'assistant') return
+    const start = answerStart(template, messages, i, text)
+    const contentEnd = endOfContent(text, message.content, start)
+    const last = i === messages.length - 1
+    const end = last ? text.length : commonPrefix(template.render(messages.slice(0, i + 1)), text)
+    answers.push({ start, contentEnd, end: Math.max(end, contentEnd) })
+  })
+  return { text, answers }
+}
+
+function answerStart(template: ChatTemplate, messages: readonly ChatMessage[], i: number, text: string): number {
+  const before = messages.slice(0, i)
+  const prompt = template.render(before, { addGenerationPrompt: true })
+  if (text.startsWith(prompt)) return prompt.length
+  // Some templates open an answer in another way when they ask for one; then the answer's own text shows the place.
+  const history = template.render(before)
+  const { content } = messages[i]
+  const at = text.startsWith(history) && content.trim() !== '' ? text.indexOf(content.trim(), history.length) : -1
+  if (at >= 0) return at
+  throw new DataError('data.template',
+    `chat template ${template.name || 'of the model'}: writes message ${i + 1} of ${messages.length} differently in a chat than before it, so the answer cannot be found; use rows of one round, or another template`,
+    { message: i, prompt: prompt.slice(-200), text: text.slice(Math.max(0, commonPrefix(prompt, text) - 100), commonPrefix(prompt, text) + 100) })
+}
+
+/** Templates may trim a message. One that rewrites it leaves no text to find; then all that follows may be its end. */
+function endOfContent(text: string, content: string, start: number): number {
+  if (text.startsWith(content, start)) return start + content.length
+  const trimmed = content.trim()
+  const at = text.indexOf(trimmed, start)
+  return at < 0 ? start : at + trimmed.length
+}
+
+function commonPrefix(a: string, b: string): number {
+  if (b.startsWith(a)) return a.length
+  let i = 0
+  while (i < a.length && a[i] === b[i]) i++
+  return i
+}
