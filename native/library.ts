@@ -23,6 +23,7 @@ interface Finder {
   findLibtorch(): { folder?: string; version?: string; source?: string; rejected: RejectedLibtorch[] }
   buildFolder(version: string): string
   hasNvidiaDriver(): boolean
+  findBrowser(): string | undefined
 }
 
 /** The finder is shared with the set-up script, which runs before anything is compiled. */

@@ -1,3 +1,4 @@
+import { NativeError } from './errors'
 import { native } from './library'
 import type { Tensor } from './tensor'
 
@@ -68,6 +69,7 @@ export function scope<T>(body: () => T): T {
   try {
     const result = body()
     if (typeof result === 'object' && result !== null) {
+      if (typeof (result as { then?: unknown }).then === 'function') throw new NativeError('native.argument', 'scope() needs a synchronous body; await outside of it')
       kept = new Set()
       reach(result, kept, new Set())
     }

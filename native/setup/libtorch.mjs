@@ -17,7 +17,8 @@ const CPU_LIBRARIES = /^(libtorch_cpu|libc10|libgomp|libgfortran|libarm_compute|
 /** Wheels are asked for by platform, so that any Python from 3.9 can fetch them. */
 function wheelOptions() {
   const machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
-  const platforms = ['manylinux_2_28', 'manylinux_2_27', 'manylinux_2_17', 'manylinux2014'].map((p) => `--platform=${p}_${machine}`)
+  // pip matches a named platform exactly, so every glibc that a wheel may be tagged with is listed.
+  const platforms = Array.from({ length: 12 }, (_, i) => `--platform=manylinux_2_${28 - i}_${machine}`).concat(`--platform=manylinux2014_${machine}`)
   return ['--only-binary=:all:', '--python-version=3.12', '--implementation=cp', '--abi=cp312', ...platforms]
 }
 
