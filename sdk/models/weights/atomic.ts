@@ -51,7 +51,7 @@ function writeError(path: string, cause: unknown): unknown {
   const remedies: Record<string, string> = {
     ENOSPC: 'free some space or choose another folder', EDQUOT: 'your quota is used up: free some space or choose another folder',
     EACCES: 'choose a folder that you may write to', EROFS: 'choose a folder that you may write to', EPERM: 'choose a folder that you may write to',
-    ENOTDIR: 'a part of the path is a file: choose another folder', EISDIR: 'a folder has this name: choose another',
+    EEXIST: 'a part of the path is a file: choose another folder', ENOTDIR: 'a part of the path is a file: choose another folder', EISDIR: 'a folder has this name: choose another',
   }
   const code = (cause as NodeJS.ErrnoException).code ?? ''
   const remedy = remedies[code]
