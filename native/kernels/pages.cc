@@ -14,7 +14,14 @@ at::Tensor pages(int64_t bytes) {
   return at::from_blob(memory, {bytes}, [bytes](void* p) { unmapPages(p, static_cast<size_t>(bytes)); }, at::TensorOptions(at::kByte));
 }
 
+/// True when the elements of b start inside the memory that a's elements span. Both are contiguous.
+bool overlaps(const at::Tensor& a, const at::Tensor& b) {
+  const char *start = static_cast<const char*>(a.data_ptr()), *at = static_cast<const char*>(b.data_ptr());
+  return at >= start && at < start + a.nbytes();
+}
+
 TORCH_LIBRARY_FRAGMENT(fettle, m) {
+  m.def("overlaps(Tensor a, Tensor b) -> bool", overlaps);
   m.def("pages(int bytes) -> Tensor", pages);
 }
 

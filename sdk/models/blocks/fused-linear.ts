@@ -1,17 +1,20 @@
 import { call, ops, type Tensor } from 'fettle-native'
 import { plainLinear } from './plain-linear'
 import type { BlockContext, LinearBlock, LinearWeights, Saved } from './types'
+import type { Kept, Recipes } from './fused-recipes'
 import type { Workspace } from './fused-workspace'
 
 /** What a linear layer's backward reads: its input and the adapter's inner activations; or the plain form's record. */
-type LinearSaved = { readonly x: Tensor; readonly inner: Tensor | null } | { readonly plain: Saved }
+type LinearSaved = { readonly x: Kept; readonly inner: Tensor | null } | { readonly plain: Saved }
 
 /** `x Wᵀ` with bias, LoRA and residual in one product; gradients of weights and adapters straight into fp32. */
-export function fusedLinear(workspace: Workspace): LinearBlock {
+export function fusedLinear(workspace: Workspace, recipes: Recipes): LinearBlock {
   return {
     forward(x, residual, weights, place, context) {
       if (needsPlain(weights, context)) {
-        const { out, saved } = plainLinear.forward(x, residual, weights, place, context)
+        // Its graph keeps x itself, which must not be memory that the next layers write.
+        const input = context.mode === 'train' && workspace.isShared(x) ? ops.clone(x) : x
+        const { out, saved } = plainLinear.forward(input, residual, weights, place, context)
         return { out, saved: saved && { plain: saved } }
       }
       workspace.enter(context)
@@ -19,7 +22,7 @@ export function fusedLinear(workspace: Workspace): LinearBlock {
       const out = workspace.saved(place, context, 'out', rows, weights.outFeatures, x.dtype)
       const inner = a && workspace.saved(place, context, 'inner', rows, a.shape[0], 'float32')
       call('fettle::linear_forward', '', x, weights.weight.value, weights.bias?.value, residual, a, b, rowStarts, rankStarts, scales, out, inner)
-      const saved: LinearSaved | null = context.mode === 'train' ? { x: ops.alias(x), inner } : null
+      const saved: LinearSaved | null = context.mode === 'train' ? { x: recipes.keep(x), inner } : null
       return { out, saved }
     },
     backward(grad, saved, weights, place) {
@@ -27,7 +30,7 @@ export function fusedLinear(workspace: Workspace): LinearBlock {
       if ('plain' in record) return plainLinear.backward(grad, record.plain, weights, place)
       const { a, b, rowStarts, rankStarts, scales, aGrad, bGrads } = adapterOf(weights)
       const out = workspace.gradient(place, grad.shape[0], weights.inFeatures, grad.dtype)
-      call('fettle::linear_backward', '', grad, record.x, weights.weight.value, a, b, rowStarts, rankStarts, scales, record.inner,
+      call('fettle::linear_backward', '', grad, recipes.again(record.x), weights.weight.value, a, b, rowStarts, rankStarts, scales, record.inner,
         weights.weight.grad, weights.bias?.grad, aGrad, bGrads, out)
       return out
     },

@@ -2,12 +2,13 @@ import { call, ops, type Tensor } from 'fettle-native'
 import { plainActivation } from './plain-activation'
 import { plainNorm } from './plain-norm'
 import type { ActivationBlock, ActivationShape, HeadShape, NormBlock, RotaryBlock, RopeTables, Saved } from './types'
+import type { Recipes } from './fused-recipes'
 import type { Workspace } from './fused-workspace'
 
 type NormSaved = { readonly x: Tensor; readonly rstd: Tensor } | { readonly plain: Saved }
 
 /** RMS norm; the backward adds the residual's gradient in its own memory. Layer norm runs in the plain form. */
-export function fusedNorm(workspace: Workspace): NormBlock {
+export function fusedNorm(workspace: Workspace, recipes: Recipes): NormBlock {
   return {
     forward(x, weights, place, context) {
       if (weights.kind !== 'rms') {
@@ -16,10 +17,12 @@ export function fusedNorm(workspace: Workspace): NormBlock {
       }
       workspace.enter(context)
       const [rows, width] = x.shape
-      const out = workspace.saved(place, context, 'out', rows, width, x.dtype)
+      const out = workspace.shared(place, 'out', rows, width, x.dtype)
       const rstd = workspace.saved(place, context, 'rstd', rows, 1, 'float32')
       call('fettle::rms_norm_forward', '', x, weights.weight.value, weights.eps, out, rstd)
-      const saved: NormSaved | null = context.mode === 'train' ? { x: ops.alias(x), rstd } : null
+      if (context.mode !== 'train') return { out, saved: null }
+      const saved: NormSaved = { x: ops.alias(x), rstd }
+      recipes.remember(out, { kind: 'norm', ...saved, weight: ops.alias(weights.weight.value), eps: weights.eps })
       return { out, saved }
     },
     backward(grad, residual, saved, weights, place) {
@@ -47,7 +50,7 @@ function rotate(qkv: Tensor, { heads, kvHeads, headDim, rotary }: HeadShape, { c
 type ActivationSaved = { readonly x: Tensor } | { readonly plain: Saved }
 
 /** SwiGLU; other activations run in the plain form. */
-export function fusedActivation(workspace: Workspace): ActivationBlock {
+export function fusedActivation(workspace: Workspace, recipes: Recipes): ActivationBlock {
   return {
     forward(x, shape, place, context) {
       if (!isSwiglu(shape)) {
@@ -55,9 +58,11 @@ export function fusedActivation(workspace: Workspace): ActivationBlock {
         return { out, saved: saved && { plain: saved } }
       }
       workspace.enter(context)
-      const out = workspace.saved(place, context, 'out', x.shape[0], shape.width, x.dtype)
+      const out = workspace.shared(place, 'out', x.shape[0], shape.width, x.dtype)
       call('fettle::swiglu_forward', '', x, out)
-      const saved: ActivationSaved | null = context.mode === 'train' ? { x: ops.alias(x) } : null
+      if (context.mode !== 'train') return { out, saved: null }
+      const saved: ActivationSaved = { x: ops.alias(x) }
+      recipes.remember(out, { kind: 'swiglu', ...saved })
       return { out, saved }
     },
     backward(grad, saved, shape, place) {

@@ -19,6 +19,7 @@ export class Workspace {
   private planned = 0
   private slabs: Slab[] = []
   private readonly buffers = new Map<string, Tensor>()
+  private readonly sharedKeys = new Set<string>()
   private context: BlockContext | null = null
   /** The batch that last passed in `boundary` mode: its layers run again one at a time. */
   private boundary: unknown = null
@@ -39,6 +40,24 @@ export class Workspace {
     return this.take(`${this.owner(place, context)}.${use}`, rows, width, dtype)
   }
 
+  /** `[rows, width]` that the next layer but one writes again, whatever the mode. */
+  shared(place: Place, use: string, rows: number, width: number, dtype: DType): Tensor {
+    const key = `shared.${parity(place.layer)}.${place.id}.${use}`
+    this.sharedKeys.add(nameOf(key, width, dtype))
+    return this.take(key, rows, width, dtype)
+  }
+
+  /** True when the tensor shows memory that `shared` gave, be it through another handle. */
+  isShared(x: Tensor): boolean {
+    return [...this.sharedKeys].some((name) => {
+      const buffer = this.buffers.get(name)
+      return buffer !== undefined && (call('fettle::overlaps', '', buffer, x) as boolean)
+    })
+  }
+
+  /** `[rows, width]` for what a backward makes again, one at a time. */
+  again(rows: number, width: number, dtype: DType): Tensor { return this.take('again', rows, width, dtype) }
+
   /** `[rows, width]` for a gradient: two layers share it in turn. */
   gradient(place: Place, rows: number, width: number, dtype: DType): Tensor {
     return this.take(`${parity(place.layer)}.${place.id}.gradient`, rows, width, dtype)
@@ -48,6 +67,7 @@ export class Workspace {
     for (const buffer of this.buffers.values()) buffer.free()
     for (const { memory } of this.slabs) memory.free()
     this.buffers.clear()
+    this.sharedKeys.clear()
     this.slabs = []
     this.rows = 0
     this.context = null
@@ -57,7 +77,7 @@ export class Workspace {
   /** A fresh view of the buffer under `key`, made at its first use. */
   private take(key: string, rows: number, width: number, dtype: DType): Tensor {
     if (rows > this.rows) this.layOut(rows)
-    const name = `${key}.${width}.${dtype}`
+    const name = nameOf(key, width, dtype)
     let buffer = this.buffers.get(name)
     if (buffer === undefined) this.buffers.set(name, (buffer = this.place(width, dtype)))
     return ops.narrow(buffer, 0, 0, rows)
@@ -99,6 +119,7 @@ export class Workspace {
   }
 }
 
+function nameOf(key: string, width: number, dtype: DType): string { return `${key}.${width}.${dtype}` }
 function parity(layer: number): number { return layer < 0 ? layer : layer & 1 }
 /** The block whose output a layer hands on. */
 function lastOfLayer(id: BlockId): boolean { return id === 'down' }

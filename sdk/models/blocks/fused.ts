@@ -3,6 +3,7 @@ import { FusedHead } from './fused-head'
 import { fusedAttention } from './fused-attention'
 import { fusedLinear } from './fused-linear'
 import { fusedActivation, fusedNorm, fusedRotary } from './fused-rows'
+import { Recipes } from './fused-recipes'
 import { Workspace } from './fused-workspace'
 import { plainBlocks } from './plain'
 import type { Blocks, EmbeddingBlock } from './types'
@@ -13,7 +14,7 @@ import type { Blocks, EmbeddingBlock } from './types'
  * DoRA, layer norm, activations other than SwiGLU, masked and cached attention.
  */
 export function fusedBlocks(): Blocks {
-  const workspace = new Workspace(), head = new FusedHead(workspace), plain = plainBlocks()
+  const workspace = new Workspace(), recipes = new Recipes(workspace), head = new FusedHead(workspace), plain = plainBlocks()
   const embedding: EmbeddingBlock = {
     forward(ids, weight, context) {
       workspace.enter(context)
@@ -23,8 +24,8 @@ export function fusedBlocks(): Blocks {
     backward: (grad, ids, weight) => plain.embedding.backward(grad, ids, weight),
   }
   return {
-    form: 'fused', embedding, norm: fusedNorm(workspace), linear: fusedLinear(workspace), rotary: fusedRotary,
-    attention: fusedAttention(workspace), activation: fusedActivation(workspace), head,
+    form: 'fused', embedding, norm: fusedNorm(workspace, recipes), linear: fusedLinear(workspace, recipes), rotary: fusedRotary,
+    attention: fusedAttention(workspace), activation: fusedActivation(workspace, recipes), head,
     weightsChanged: () => undefined,
     free: () => { workspace.free(); head.free() },
   }
