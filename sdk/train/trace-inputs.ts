@@ -26,12 +26,13 @@ export function traceBatch(inputs: ReadonlyMap<string, Tensor>, vocab: number, d
   const positions = positionsOf(inputs.get('position_ids'), rows, length, leading)
   const place = (values: readonly number[]): Tensor => onDevice(tensor(values.map((value) => BigInt(value))), device)
   const open = mask === undefined || (mask.shape.length === 2 && whole(mask).every((seen) => seen !== 0))
-  const spans = Array.from({ length: rows }, (_, row) => maximum(positions, row * length, (row + 1) * length) + 1)
+  const longest = positions.reduce((largest, position) => Math.max(largest, position), 0) + 1
   return {
     rows, length,
     batch: {
       ids: place(ids), positions: place(positions), tokens: rows * length,
-      lengths: open ? spans : [Math.max(...spans)],
+      // References scale a padded batch as one: by its largest position.
+      lengths: Array.from({ length: open ? rows : 1 }, () => longest),
       attention: open
         ? { kind: 'packed', offsets: Array.from({ length: rows + 1 }, (_, row) => row * length) }
         : { kind: 'masked', rows, length, mask: onDevice(seenMask(mask, rows, length), device) },
@@ -79,12 +80,6 @@ function leadingHidden(mask: Tensor, rows: number, length: number): number[] {
     const first = values.slice(row * length, (row + 1) * length).findIndex((seen) => seen !== 0)
     return first === -1 ? 0 : first
   })
-}
-
-function maximum(values: readonly number[], start: number, end: number): number {
-  let largest = 0
-  for (let i = start; i < end; i++) largest = Math.max(largest, values[i])
-  return largest
 }
 
 function whole(value: Tensor): number[] { return value.dtype === 'bool' ? inType(value, 'int64').toArray() : value.toArray() }

@@ -48,6 +48,6 @@ function masked(qkv: Tensor, shape: HeadShape, { rows, mask }: MaskedAttention):
 /** A finite lowest value instead of −∞: a padding row that sees nothing gives a mean, not NaN, as the references do. */
 function additive(mask: Tensor, like: Tensor): Tensor {
   const lowest = like.dtype === 'float16' ? -65504 : -3.3e38
-  return ops.masked_fill(ops.zeros(mask.shape, { dtype: like.dtype, device: like.device }), ops.logical_not(mask), lowest)
+  return ops.where_scalar(mask, ops.zeros(mask.shape, { dtype: like.dtype, device: like.device }), lowest)
 }
 
