@@ -1,8 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { createReadStream, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { createReadStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { EnvironmentError, ModelError } from '../../errors'
 import { withLock } from './lock'
 import { expandHome, modelsFolder } from './places'
@@ -79,8 +79,10 @@ function refuseOther(seen: string, path: string, model: Builtin, remedy: string)
 
 /** Puts the file in place by way of a folder of its own on the same disk, so that it appears whole. */
 async function obtain(model: Builtin, target: string, onProgress?: OnProgress): Promise<void> {
-  mkdirSync(dirname(target), { recursive: true })
-  const folder = mkdtempSync(join(dirname(target), '.fetch-'))
+  const folder = `${target}.fetch`
+  // Only the holder of the lock comes here: what is there was left by a process that was killed.
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
   try {
     const python = findPython(model)
     const unpacked = join(folder, model.file)

@@ -1,13 +1,11 @@
 import { ModelError } from '../../errors'
 import { readJsonObject } from '../weights/json'
+import { tokenizerFiles } from '../weights/tokenizer-files'
 
 /** Index of a model that is cut into shards. */
 export const indexFile = 'model.safetensors.index.json'
 
-const besides = [
-  'config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json', 'vocab.json',
-  'merges.txt', 'tokenizer.model', 'spiece.model', 'ice_text.model', 'qwen.tiktoken', 'chat_template.jinja', 'chat_template.json',
-]
+const besides = ['config.json', 'generation_config.json', ...tokenizerFiles]
 
 /**
  * What to fetch of a repository: safetensors before anything else, with configuration and tokenizer; a single .gguf
