@@ -3,7 +3,7 @@ import type { DType } from './types'
 /** An integer that stands for a tensor on the C++ side; 0 is "no tensor". */
 export type Handle = number
 
-/** What `resolve` tells about an operator: id, schema, parameter names and kinds, return kinds, returned parameter, first keyword. */
+/** What `resolve` tells about an operator: id, schema, parameter names and kinds, return kinds, returned parameter, changed parameters. */
 export type Resolved = [
   id: number,
   schema: string,
@@ -11,7 +11,7 @@ export type Resolved = [
   kinds: ('tensor' | 'tensors' | 'list' | 'value')[],
   returns: ('tensor' | 'tensors' | 'value')[],
   returned: number,
-  keywords: number,
+  changed: number[],
 ]
 
 /** The functions of engine.node, one to one (native/src). Handles are raw: only the binding calls these. */

@@ -13,17 +13,17 @@ export class Operator {
   readonly returns: Resolved[4]
   private readonly id: number
   private readonly returned: number
-  private readonly keywords: number
+  private readonly changed: readonly number[]
 
   constructor(readonly name: string, readonly overload: string) {
-    const [id, schema, names, kinds, returns, returned, keywords] = native().resolve(name, overload)
+    const [id, schema, names, kinds, returns, returned, changed] = native().resolve(name, overload)
     this.id = id
     this.schema = schema
     this.names = names
     this.kinds = kinds
     this.returns = returns
     this.returned = returned
-    this.keywords = keywords
+    this.changed = changed
   }
 
   /**
@@ -34,12 +34,8 @@ export class Operator {
     const last = values[values.length - 1]
     const given = isOptions(last) ? this.positional(values.slice(0, -1), last) : values
     const result = this.dispatch(given)
-    if (this.returned >= 0) {
-      const changed = given[this.returned] as Tensor
-      changed.changed()
-      return changed
-    }
-    return this.received(result)
+    for (const i of this.changed) if (given[i] instanceof Tensor) (given[i] as Tensor).changed()
+    return this.returned >= 0 ? given[this.returned] : this.received(result)
   }
 
   get fullName(): string {
@@ -94,15 +90,6 @@ export class Operator {
     if (returns.length === 1) return receive(result, returns[0])
     if (returns.length === 0) return undefined
     return (result as unknown[]).map((value, i) => receive(value, returns[i]))
-  }
-
-  /** Index of the first keyword-only parameter; -1 when there is none. */
-  get firstKeyword(): number {
-    return this.keywords
-  }
-  /** Index of the parameter that the call changes and returns; -1 when the result is new. */
-  get returnsParameter(): number {
-    return this.returned
   }
 }
 

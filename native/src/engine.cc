@@ -83,6 +83,13 @@ napi_value Args::make(const std::string& x) const {
   return result;
 }
 
+napi_value Args::make(const std::vector<int64_t>& x) const {
+  napi_value result;
+  napi_create_array_with_length(env, x.size(), &result);
+  for (size_t i = 0; i < x.size(); i++) napi_set_element(env, result, static_cast<uint32_t>(i), make(static_cast<double>(x[i])));
+  return result;
+}
+
 napi_value Args::makeBool(bool x) const {
   napi_value result;
   napi_get_boolean(env, x, &result);
@@ -179,7 +186,7 @@ void raise(napi_env env, const std::string& operation, const std::vector<std::st
 
 void define(napi_env env, napi_value exports, const char* name, napi_callback callback) {
   napi_value function;
-  napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, const_cast<char*>(name), &function);
   napi_set_named_property(env, exports, name, function);
 }
 

@@ -57,10 +57,11 @@ struct Args {
   napi_env env;
   napi_value v[kMax];
   size_t n = kFew;
+  void* name = nullptr;  // what the function was defined as, for errors
 
   Args(napi_env env, napi_callback_info info) : env(env) {
     // Node fills every slot that it is offered, so most calls offer few.
-    napi_get_cb_info(env, info, &n, v, nullptr, nullptr);
+    napi_get_cb_info(env, info, &n, v, nullptr, &name);
     if (n > kFew) {
       n = kMax;
       napi_get_cb_info(env, info, &n, v, nullptr, nullptr);
@@ -79,6 +80,7 @@ struct Args {
 
   napi_value make(double x) const;
   napi_value make(const std::string& x) const;
+  napi_value make(const std::vector<int64_t>& x) const;
   napi_value makeBool(bool x) const;
   napi_value make(at::Tensor x) const;  // a new handle; 0 for an undefined tensor
   napi_value none() const { return nullptr; }
@@ -90,7 +92,7 @@ std::string describe(const at::Tensor& tensor);
 const char* typeName(at::ScalarType type);
 at::ScalarType typeOf(const std::string& name);
 
-/// Turns the exception in flight into a pending JavaScript NativeError. `operation` and `shapes` may be empty.
+/// Turns the exception in flight into a pending JavaScript NativeError. `operation` is the operator or function that was called.
 void raise(napi_env env, const std::string& operation, const std::vector<std::string>& shapes);
 
 using Method = napi_value (*)(Args&);
@@ -103,7 +105,7 @@ napi_value guarded(napi_env env, napi_callback_info info) {
   try {
     return method(args);
   } catch (...) {
-    raise(env, "", {});
+    raise(env, static_cast<const char*>(args.name), {});
     return nullptr;
   }
 }

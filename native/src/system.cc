@@ -62,11 +62,7 @@ napi_value deviceMemory(Args& args) {
   size_t free = 0, total = 0;
   if (!setDevice || !memGetInfo || setDevice(static_cast<int>(args.integer(0))) != 0 || memGetInfo(&free, &total) != 0)
     throw CodedError("native.device", "the CUDA runtime does not answer for device " + std::to_string(args.integer(0)));
-  napi_value result;
-  napi_create_array_with_length(args.env, 2, &result);
-  napi_set_element(args.env, result, 0, args.make(static_cast<double>(free)));
-  napi_set_element(args.env, result, 1, args.make(static_cast<double>(total)));
-  return result;
+  return args.make(std::vector<int64_t>{static_cast<int64_t>(free), static_cast<int64_t>(total)});
 }
 
 /// tuneAllocator(): keeps freed blocks in the process instead of giving each large one back to the kernel, which would
@@ -94,11 +90,7 @@ napi_value hugePages(Args& args) {
 /// heap(): [bytes in use, bytes held by the allocator]
 napi_value heap(Args& args) {
   struct mallinfo2 info = mallinfo2();
-  napi_value result;
-  napi_create_array_with_length(args.env, 2, &result);
-  napi_set_element(args.env, result, 0, args.make(static_cast<double>(info.uordblks + info.hblkhd)));
-  napi_set_element(args.env, result, 1, args.make(static_cast<double>(info.arena + info.hblkhd)));
-  return result;
+  return args.make(std::vector<int64_t>{static_cast<int64_t>(info.uordblks + info.hblkhd), static_cast<int64_t>(info.arena + info.hblkhd)});
 }
 
 }  // namespace

@@ -112,11 +112,7 @@ napi_value mapOpen(Args& args) {
   }
   size_t length = mapping->length;
   mappings.push_back(std::move(mapping));
-  napi_value result;
-  napi_create_array_with_length(args.env, 2, &result);
-  napi_set_element(args.env, result, 0, args.make(static_cast<double>(mappings.size() - 1)));
-  napi_set_element(args.env, result, 1, args.make(static_cast<double>(length)));
-  return result;
+  return args.make(std::vector<int64_t>{static_cast<int64_t>(mappings.size() - 1), static_cast<int64_t>(length)});
 }
 
 std::shared_ptr<Mapping>& mappingAt(int64_t id) {
@@ -162,15 +158,8 @@ napi_value freeAll(Args& args) {
   return args.none();
 }
 
-napi_value sizes(Args& args, at::IntArrayRef values) {
-  napi_value result;
-  napi_create_array_with_length(args.env, values.size(), &result);
-  for (size_t i = 0; i < values.size(); i++) napi_set_element(args.env, result, static_cast<uint32_t>(i), args.make(static_cast<double>(values[i])));
-  return result;
-}
-
-napi_value shape(Args& args) { return sizes(args, args.tensor(0).sizes()); }
-napi_value strides(Args& args) { return sizes(args, args.tensor(0).strides()); }
+napi_value shape(Args& args) { return args.make(args.tensor(0).sizes().vec()); }
+napi_value strides(Args& args) { return args.make(args.tensor(0).strides().vec()); }
 napi_value dtype(Args& args) { return args.make(std::string(typeName(args.tensor(0).scalar_type()))); }
 napi_value device(Args& args) { return args.make(args.tensor(0).device().str()); }
 napi_value numel(Args& args) { return args.make(static_cast<double>(args.tensor(0).numel())); }
