@@ -1,5 +1,6 @@
 import { noGrad, scope } from 'fettle-native'
-import type { Batch } from '../models/batch'
+import type { RowReader } from '../data/dataset'
+import { packBatch, type Batch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
 
 export interface EvaluateResult {
@@ -10,6 +11,11 @@ export interface EvaluateResult {
   /** Share of supervised positions whose argmax is the label. */
   readonly accuracy: number
   readonly supervised: number
+}
+
+/** Loss, perplexity and token accuracy over all rows of a split, `size` rows at a time. */
+export function evaluateRows(decoder: Decoder, rows: RowReader, size: number): EvaluateResult {
+  return scope(() => evaluate(decoder, batches(rows, size, decoder.parameters.device)))
 }
 
 /** Loss, perplexity and token accuracy over batches, weighted by token, without gradients or dropout. */
@@ -28,4 +34,10 @@ export function evaluate(decoder: Decoder, batches: Iterable<Batch>): EvaluateRe
   }
   const loss = lossSum / supervised
   return { loss, perplexity: Math.exp(loss), accuracy: correct / supervised, supervised }
+}
+
+function* batches(rows: RowReader, size: number, device: string): Generator<Batch> {
+  for (let start = 0; start < rows.rows; start += size) {
+    yield packBatch(Array.from({ length: Math.min(size, rows.rows - start) }, (_, i) => rows.row(start + i)), device)
+  }
 }

@@ -1,10 +1,9 @@
 import { scope } from 'fettle-native'
 import type { RowReader } from '../data/dataset'
 import { TrainingError } from '../errors'
-import { packBatch, type Batch } from '../models/batch'
+import { packBatch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
 import type { Plan } from '../plan/plan'
-import { evaluate, type EvaluateResult } from './evaluate'
 import { AdamW } from './optimizer'
 import { learningRateAt } from './schedule'
 import { restoreState, writeState, type TrainingState } from './state'
@@ -33,7 +32,7 @@ export interface TrainerStep extends StepResult {
 /** A loss that is not finite this often in a row will not come back by itself. */
 const patience = 3
 
-/** Training by steps: batches, schedule, optimizer, evaluation, state. When to evaluate or save is the loop's business. */
+/** Training by steps: batches, schedule, optimizer, state. When to evaluate or save is the loop's business. */
 export class Trainer {
   readonly optimizer: AdamW
   private done = 0
@@ -55,22 +54,13 @@ export class Trainer {
     const { plan, decoder, windows, recompute, onPoint } = this.parts
     const micro = windows.at(this.done), rows = micro.flat()
     const learningRate = learningRateAt(plan.schedule, plan.optimizer.learningRate, this.done, windows.totalSteps)
-    const result = scope(() => trainStep(decoder, this.optimizer, micro.map((numbers) => this.pack(this.parts.rows, numbers)), {
+    const result = scope(() => trainStep(decoder, this.optimizer, micro.map((numbers) => packBatch(numbers.map((row) => this.parts.rows.row(row)), this.parameters.device)), {
       learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, onPoint,
     }))
     this.done++
     this.failures = result.outcome === 'not-finite' ? this.failures + 1 : 0
     if (this.failures >= patience) throw this.diverged(result, rows)
     return { ...result, step: this.done, learningRate, rows }
-  }
-
-  /** Loss, perplexity and accuracy over all rows of a split. */
-  evaluate(rows: RowReader): EvaluateResult {
-    const size = this.parts.plan.batch.evalSize, pack = (numbers: number[]): Batch => this.pack(rows, numbers)
-    function* batches(): Generator<Batch> {
-      for (let start = 0; start < rows.rows; start += size) yield pack(Array.from({ length: Math.min(size, rows.rows - start) }, (_, i) => start + i))
-    }
-    return scope(() => evaluate(this.parts.decoder, batches()))
   }
 
   /** Writes masters, moments, generators, position and plan into a checkpoint's folder. */
@@ -87,10 +77,6 @@ export class Trainer {
   get parameters(): Decoder['parameters'] { return this.parts.decoder.parameters }
 
   free(): void { this.optimizer.free() }
-
-  private pack(reader: RowReader, numbers: readonly number[]): Batch {
-    return packBatch(numbers.map((number) => reader.row(number)), this.parameters.device)
-  }
 
   private diverged({ loss, gradNorm }: StepResult, rows: readonly number[]): TrainingError {
     return new TrainingError('train.not-finite',

@@ -18,7 +18,7 @@ export function memoryRows(rows: readonly Row[], hash = 'rows of a test'): RowRe
   const sum = (of: (index: number) => number): number => rows.reduce((total, _, i) => total + of(i), 0)
   return {
     rows: rows.length, row: (index) => rows[index], length: (index) => rows[index].inputIds.length, supervised,
-    split: { file: '', rows: rows.length, tokens: sum((i) => rows[i].inputIds.length), supervised: sum(supervised), truncated: 0, longest: Math.max(...rows.map((row) => row.inputIds.length)), hash }
+    split: { file: '', rows: rows.length, tokens: sum((i) => rows[i].inputIds.length), supervised: sum(supervised), truncated: 0, sources: [], template: 'plain', preview: { text: '', ids: [], labels: [], tokens: [] }, notes: [], longest: Math.max(...rows.map((row) => row.inputIds.length)), hash }
   }
 }
 

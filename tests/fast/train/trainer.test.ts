@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { manualSeed, memory, ops, scope } from 'fettle-native'
 import type { Row } from 'fettle/dist/data/dataset'
 import type { Plan } from 'fettle/dist/plan/plan'
+import { evaluateRows } from 'fettle/dist/train/evaluate'
 import { freeTrainer, memoryRows, randomRows, tinyTrainer, trainerPlan } from '../../support/trainer'
 
 const optimizer: Plan['optimizer'] = { learningRate: 1e-3, weightDecay: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 }
@@ -78,7 +79,7 @@ test('evaluation weighs by token and does not depend on its batch size', () => {
   const dev = memoryRows(randomRows(5, 9))
   const results = [1, 3, 8].map((evalSize) => {
     const trainer = tinyTrainer(trainerPlan({ optimizer, batch: { size: 2, evalSize, accumulate: 1 } }), dev)
-    const result = trainer.evaluate(dev)
+    const result = evaluateRows(trainer.parts.decoder, dev, trainer.parts.plan.batch.evalSize)
     freeTrainer(trainer)
     return result
   })
@@ -102,10 +103,10 @@ for (const method of ['sft', 'lora'] as const) {
     const dev = memoryRows(randomRows(3, 4))
     const trainer = tinyTrainer(plan, memoryRows(randomRows(17)))
     trainer.next()
-    trainer.evaluate(dev)
+    evaluateRows(trainer.parts.decoder, dev, trainer.parts.plan.batch.evalSize)
     const live = memory().liveTensors
     for (let i = 0; i < 10; i++) trainer.next()
-    trainer.evaluate(dev)
+    evaluateRows(trainer.parts.decoder, dev, trainer.parts.plan.batch.evalSize)
     assert.equal(memory().liveTensors, live)
     freeTrainer(trainer)
   })

@@ -1,0 +1,70 @@
+import { getThreads, pageFaults, residentMemory, scope } from 'fettle-native'
+import { hostname } from 'node:os'
+import type { Cadence } from '../plan/plan'
+import type { Trainer, TrainerStep } from '../train/trainer'
+import type { Commands } from './commands'
+import type { Reporter } from './reporter'
+import type { Session } from './session'
+import type { Tasks } from './tasks'
+
+/** The run from its first step to its last, or to a stop. Returns whether it was stopped before its end. */
+export async function train(session: Session, tasks: Tasks, commands: Commands, reporter: Reporter): Promise<boolean> {
+  const { plan, trainer } = session
+  const first = trainer?.step ?? 0
+  tellStart(session, reporter, first)
+  if (first === 0 && plan.sample.cadence.by !== 'no') await tasks.sample() // the untouched model's answers, to compare with
+  const stopped = trainer !== null && await steps(trainer, session, tasks, commands, reporter)
+  if (stopped) return true
+  if (trainer !== null && trainer.step > first && plan.sample.cadence.by !== 'no' && tasks.last.sample !== tasks.step) await tasks.sample()
+  if (plan.evalAtEnd && tasks.last.eval !== tasks.step) tasks.evaluate()
+  if (trainer !== null) tasks.saveFinal()
+  return false
+}
+
+async function steps(trainer: Trainer, { plan }: Session, tasks: Tasks, commands: Commands, reporter: Reporter): Promise<boolean> {
+  const { windows } = trainer.parts
+  const due = (cadence: Cadence): boolean => cadence.by === 'steps' ? trainer.step % cadence.every === 0 : cadence.by === 'epoch' && windows.endsEpoch(trainer.step)
+  while (trainer.step < windows.totalSteps) {
+    await commands.between()
+    if (commands.stopping) return true
+    runStep(trainer, reporter)
+    if (due(plan.evaluate)) tasks.evaluate()
+    if (due(plan.sample.cadence)) await tasks.sample()
+    if (due(plan.save.cadence)) await tasks.saveIfRoom()
+  }
+  // What was asked during the last step is answered before the end.
+  await commands.between()
+  return false
+}
+
+function runStep(trainer: Trainer, reporter: Reporter): void {
+  const { windows } = trainer.parts
+  const started = performance.now(), faults = pageFaults().minor
+  const step = trainer.next()
+  const ms = performance.now() - started
+  warnIfSkipped(step, reporter)
+  reporter.event({
+    type: 'step', step: step.step, totalSteps: windows.totalSteps, epoch: windows.epochsDone(step.step), loss: step.loss,
+    learningRate: step.learningRate, gradNorm: step.gradNorm, tokens: step.tokens, supervised: step.supervised, ms,
+    tokensPerSecond: step.tokens / ms * 1000, memory: residentMemory() / 2 ** 20, faults: pageFaults().minor - faults,
+  })
+}
+
+function warnIfSkipped({ outcome, step, rows, loss, gradNorm }: TrainerStep, reporter: Reporter): void {
+  const which = `rows ${rows.slice(0, 16).join(', ')}${rows.length > 16 ? ', …' : ''} (counted from 0)`
+  if (outcome === 'no-labels') reporter.warn('train.no-labels', `step ${step} changed nothing: none of its ${which} has an answer to learn`)
+  if (outcome === 'not-finite') reporter.warn('train.not-finite', `step ${step} changed nothing: its loss is ${loss} and its gradient norm ${gradNorm}, on ${which}; a lower learning rate or fp32 may help`)
+}
+
+function tellStart({ plan, decoder, trainer }: Session, reporter: Reporter, startStep: number): void {
+  const { parameters, blocks } = decoder
+  const count = (list: readonly { readonly value: { readonly numel: number } }[]): number => list.reduce((sum, { value }) => sum + value.numel, 0)
+  const own = scope(() => count(parameters.named())), trainable = scope(() => count(parameters.trainable()))
+  const totalSteps = trainer?.parts.windows.totalSteps ?? 0
+  reporter.event({
+    type: 'started', pid: process.pid, host: hostname(), model: plan.model,
+    parameters: own + (parameters.adapter === null ? 0 : trainable), trainable, totalSteps, startStep,
+    epochs: trainer?.parts.windows.epochsDone(totalSteps) ?? 0, device: parameters.device,
+    blocks: blocks.form === 'fused' ? 'fused' : 'plain', threads: getThreads(),
+  })
+}

@@ -1,0 +1,59 @@
+import { devices, residentMemory } from 'fettle-native'
+import * as fs from 'node:fs'
+import { TrainingError } from '../errors'
+import type { Architecture } from '../models/architecture'
+import type { Warn } from '../train/checkpoints'
+
+/** Bytes that this process may still take: free and reclaimable memory, less under a container's limit; on a GPU its free memory. */
+export function availableMemory(device: string): number {
+  if (device !== 'cpu') return devices().find((info) => info.device === device)?.freeMemory ?? Infinity
+  const free = Number(/^MemAvailable:\s+(\d+) kB/m.exec(read('/proc/meminfo'))?.[1] ?? NaN) * 1024
+  const limit = Number(read('/sys/fs/cgroup/memory.max')), used = Number(read('/sys/fs/cgroup/memory.current'))
+  // Cached files count as used there, but give way.
+  const cached = Number(/^inactive_file (\d+)/m.exec(read('/sys/fs/cgroup/memory.stat'))?.[1] ?? 0)
+  const room = limit > 0 ? limit - used + cached : Infinity
+  return Math.min(Number.isNaN(free) ? Infinity : free, Number.isNaN(room) ? Infinity : room)
+}
+
+/**
+ * About how many bytes a step of `tokens` tokens takes beside weights and optimizer, from below: what the backward needs
+ * of every layer (with recompute: of one layer, and the inputs of the others).
+ */
+export function stepMemory(a: Architecture, tokens: number, bytesPerValue: number, recompute: boolean): number {
+  const qkv = (a.heads + 2 * a.kvHeads) * a.headDim
+  const layer = 4 * a.hiddenSize + 2 * qkv + a.heads * a.headDim + (a.mlp.kind === 'gated' ? 3 : 2) * a.intermediateSize
+  const kept = recompute ? layer + a.layers * a.hiddenSize : a.layers * layer
+  return tokens * kept * bytesPerValue
+}
+
+export interface LargestBatch { readonly step: number; readonly rows: readonly number[]; readonly tokens: number }
+
+/**
+ * Looks at the largest batch of the run before the first step, so that one very long row in the middle of the data does
+ * not end it hours later. Where its step does not fit, layers are recomputed; where that does not fit either, it is refused.
+ * @throws TrainingError `train.memory`
+ */
+export function planMemory(a: Architecture, largest: LargestBatch, length: (row: number) => number, bytesPerValue: number, device: string, warn: Warn): { readonly recompute: boolean } {
+  const free = availableMemory(device)
+  const need = (recompute: boolean): number => stepMemory(a, largest.tokens, bytesPerValue, recompute)
+  if (need(false) <= free) return { recompute: false }
+  const longest = largest.rows.reduce((best, row) => (length(row) > length(best) ? row : best), largest.rows[0])
+  const what = `the largest batch (step ${largest.step + 1}: ${largest.tokens} tokens, its longest row number ${longest} with ${length(longest)})`
+  if (need(true) > free) {
+    throw new TrainingError('train.memory',
+      `${what} needs at least ${gib(need(true))} of memory, ${gib(free)} are free; shorten rows with .maxLength(n) / max_length, or take fewer rows a batch: .batch(n).accumulate(n) / per_device_train_batch_size with gradient_accumulation_steps`,
+      { row: longest, length: length(longest), tokens: largest.tokens, need: need(true), free, resident: residentMemory() })
+  }
+  warn('train.recompute', `${what} needs about ${gib(need(false))} of memory, ${gib(free)} are free: each layer is computed again in the backward, which takes ${gib(need(true))} and a third more time. Fewer rows a batch or shorter rows avoid it.`)
+  return { recompute: true }
+}
+
+function gib(bytes: number): string { return `${(bytes / 2 ** 30).toFixed(bytes < 10 * 2 ** 30 ? 2 : 0)} GiB` }
+
+function read(file: string): string {
+  try {
+    return fs.readFileSync(file, 'utf8')
+  } catch {
+    return '' // not Linux, or no such controller: the other figures count
+  }
+}

@@ -1,0 +1,97 @@
+import { tuneAllocator } from 'fettle-native'
+import * as path from 'node:path'
+import { FettleError, serializeError } from '../errors'
+import type { Plan } from '../plan/plan'
+import { resumeFrom } from '../train/checkpoint'
+import { findCheckpoint, type CheckpointEntry } from '../train/checkpoints'
+import { cleanLeftovers } from '../train/manifest'
+import type { Channel } from './channel'
+import { Commands } from './commands'
+import { train } from './loop'
+import { Reporter } from './reporter'
+import { openSession } from './session'
+import { Tasks } from './tasks'
+
+/**
+ * The life of a rank worker: plan in, training, final weights out, then answers on the live weights until it is closed.
+ * Returns the process's exit code; a failure has then been told as a `failed` event.
+ */
+export async function runWorker(channel: Channel): Promise<number> {
+  channel.send({ kind: 'ready' })
+  const plan = await channel.start()
+  if (plan === null) return 0 // the front went away before it said what to do
+  const reporter = new Reporter(channel, plan.logEvery)
+  process.on('uncaughtException', (error) => void fail(error, reporter, channel).then(() => process.exit(1)))
+  try {
+    await live(plan, channel, reporter)
+    return 0
+  } catch (error) {
+    await fail(error, reporter, channel)
+    return 1
+  } finally {
+    reporter.close()
+    await channel.flush()
+  }
+}
+
+async function live(plan: Plan, channel: Channel, reporter: Reporter): Promise<void> {
+  const started = performance.now(), output = path.resolve(plan.output)
+  const done = (step: number, stopped: boolean): void => { reporter.event({ type: 'done', step, stopped, output, ms: performance.now() - started }) }
+  tuneAllocator()
+  const checkpoint = await openOutput(plan, output, reporter)
+  // A stop while data is prepared or a model fetched does not wait for that: the process ends, and its helpers with it.
+  const abort = new AbortController()
+  const opening = openSession(plan, output, reporter, abort.signal)
+  const session = await Promise.race([opening, channel.leaving.then(() => null)])
+  if (session === null) {
+    opening.catch(() => undefined) // it fails because of the abort
+    abort.abort()
+    done(checkpoint?.step ?? 0, true)
+    return answerStops(channel)
+  }
+  if (checkpoint !== null && session.trainer !== null) resumeFrom(checkpoint, session.trainer, reporter.warn)
+  const tasks = new Tasks(session, reporter, () => channel.interrupted !== null)
+  const commands = new Commands(channel, tasks, reporter)
+  const stopped = await train(session, tasks, commands, reporter)
+  if (stopped) await leaveCheckpoint(tasks, commands)
+  done(tasks.step, stopped)
+  commands.stopped(null) // a stop that came with the last step
+  if (!commands.closing) await commands.serve()
+}
+
+/** A stop ends with a checkpoint, so that a resume loses nothing; with none before the first step. */
+async function leaveCheckpoint(tasks: Tasks, commands: Commands): Promise<void> {
+  try {
+    commands.stopped(tasks.step === 0 ? null : await tasks.saveOnce())
+  } catch (error) {
+    commands.stopped(null, error)
+    throw error
+  }
+}
+
+/** Before there was anything to save. */
+function answerStops(channel: Channel): void {
+  for (let ask = channel.take(); ask !== undefined; ask = channel.take()) {
+    channel.send({ kind: 'reply', id: ask.id, value: ask.command.name === 'stop' ? { path: null } : undefined })
+  }
+}
+
+/** Finds the checkpoint to go on from, and opens the log from its step on. */
+async function openOutput(plan: Plan, output: string, reporter: Reporter): Promise<CheckpointEntry | null> {
+  cleanLeftovers(output)
+  try {
+    const checkpoint = plan.resume === null ? null : await findCheckpoint(output, plan.resume, reporter.warn)
+    reporter.open(output, checkpoint?.step ?? null)
+    return checkpoint
+  } catch (error) {
+    reporter.open(output, null) // the failure that follows stands in the log too
+    throw error
+  }
+}
+
+async function fail(error: unknown, reporter: Reporter, channel: Channel): Promise<void> {
+  // For worker.log: the event carries the message, the stack helps to report a fault of Fettle's own.
+  process.stderr.write(`${error instanceof FettleError ? error.message : (error as Error)?.stack ?? String(error)}\n`)
+  reporter.event({ type: 'failed', error: serializeError(error) })
+  await channel.flush()
+}

@@ -1,0 +1,109 @@
+import { cores, devices, manualSeed, noGrad, setThreads, type Device } from 'fettle-native'
+import { attachLora, type LoraAdapter } from '../adapters/lora'
+import { loraConfig } from '../adapters/lora-config'
+import type { PreparedData, RowReader } from '../data/dataset'
+import { rowEncoder, type RowEncoder } from '../data/encode'
+import { openRows } from '../data/arrow-reader'
+import { epochOrder } from '../data/order'
+import { prepare } from '../data/prepare'
+import { DataError, EnvironmentError, PlanError } from '../errors'
+import { chooseBlocks } from '../models/blocks/fused'
+import { Decoder } from '../models/decoder'
+import { resolveModel } from '../models/hub/resolve'
+import { loadParameters } from '../models/load'
+import type { Parameters } from '../models/parameters'
+import { openWeights } from '../models/weights'
+import type { Plan } from '../plan/plan'
+import { loadTokenizer, type Tokenizer } from '../tokenizers'
+import { Trainer } from '../train/trainer'
+import { Windows } from '../train/windows'
+import { planMemory } from './memory'
+import type { Reporter } from './reporter'
+
+/** Everything of one run, ready for its first step. */
+export interface Session {
+  readonly plan: Plan
+  /** Absolute path of the output folder. */
+  readonly output: string
+  /** The model's folder or file on this machine. */
+  readonly modelPath: string
+  readonly tokenizer: Tokenizer
+  readonly encoder: RowEncoder
+  readonly data: PreparedData
+  readonly dev: RowReader | null
+  readonly decoder: Decoder
+  readonly adapter: LoraAdapter | null
+  /** `null` when the plan does not train. */
+  readonly trainer: Trainer | null
+}
+
+/**
+ * Finds the model, prepares the data in its own process while the weights load, and puts trainer and adapter together.
+ * @param signal ends the preparation
+ */
+export async function openSession(plan: Plan, output: string, reporter: Reporter, signal: AbortSignal): Promise<Session> {
+  setThreads(plan.threads ?? cores())
+  manualSeed(plan.seed) // dropout draws from it; a resume brings the checkpoint's state back
+  const device = chooseDevice(plan)
+  const modelPath = await resolveModel(plan.model, { onProgress: ({ message, received, total }) => reporter.progress(message, received, total ?? null) })
+  const tokenizer = loadTokenizer(modelPath)
+  const preparing = prepareData(plan, modelPath, reporter, signal)
+  // The weights load while the other process tokenises; its failure is met below.
+  preparing.catch(() => undefined)
+  await new Promise((resolve) => setImmediate(resolve))
+  const parameters = loadModel(plan, modelPath, device)
+  const adapter = plan.lora === null ? null : attachLora(parameters, loraConfig(plan.lora), { seed: plan.seed })
+  const decoder = new Decoder(parameters, chooseBlocks({ device, dtype: parameters.dtype, blocks: plan.blocks }))
+  const data = await preparing
+  const dev = data.dev === null ? null : openRows(data.dev)
+  const trainer = plan.train ? openTrainer(plan, decoder, data, reporter) : null
+  return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, decoder, adapter, trainer }
+}
+
+function chooseDevice({ device }: Plan): Device {
+  const gpu = device === 'cpu' ? undefined : devices().find((info) => info.kind === 'cuda')
+  if (device === 'cuda' && gpu === undefined) {
+    throw new EnvironmentError('device.missing', "expected a GPU for device 'cuda', found none; try .device('cpu'), or npm run doctor", { device })
+  }
+  return gpu?.device ?? 'cpu'
+}
+
+async function prepareData(plan: Plan, modelPath: string, reporter: Reporter, signal: AbortSignal): Promise<PreparedData> {
+  const { path } = plan.data
+  if (path === null) throw new PlanError('plan.data', "expected training data; try .data('folder') with train.json, or --dataset_name_or_path", {})
+  const evaluates = plan.evaluate.by !== 'no' || plan.evalAtEnd
+  const data = await prepare(plan.data, modelPath, {
+    require: [...(plan.train ? ['train' as const] : []), ...(evaluates ? ['dev' as const] : [])], skip: plan.train ? [] : ['train'],
+    onProgress: ({ split, bytes, totalBytes }) => reporter.progress(`preparing ${split}`, bytes, totalBytes), signal,
+  })
+  for (const split of ['train', 'dev'] as const) {
+    const found = data[split]
+    if (found === null) continue
+    const { rows, tokens, supervised, truncated, preview } = found
+    reporter.event({ type: 'prepared', split, rows, tokens, supervised, truncated, preview })
+    for (const note of found.notes) reporter.warn(note.code, note.message)
+  }
+  return data
+}
+
+function loadModel(plan: Plan, modelPath: string, device: Device): Parameters {
+  const weights = openWeights(modelPath)
+  try {
+    const dtype = plan.precision === 'bf16' ? 'bfloat16' : 'float32'
+    return noGrad(() => loadParameters(weights, { dtype, device, train: plan.train && plan.lora === null }))
+  } finally {
+    weights.close()
+  }
+}
+
+function openTrainer(plan: Plan, decoder: Decoder, data: PreparedData, reporter: Reporter): Trainer {
+  const split = data.train! // prepare() was asked to require it
+  if (split.supervised === 0) {
+    throw new DataError('data.no-labels', `none of the ${split.rows} rows of ${split.sources.join(', ')} has an answer left to train on; fill tgt, or raise .maxLength(n) / max_length so that answers are not cut away`, { sources: split.sources, rows: split.rows })
+  }
+  const rows = openRows(split)
+  const windows = new Windows(rows.rows, plan.batch, plan, (epoch) => epochOrder({ rows: rows.rows, seed: plan.seed, epoch }))
+  const { architecture, device } = decoder.parameters
+  const { recompute } = planMemory(architecture, windows.largest(0, (row) => rows.length(row)), (row) => rows.length(row), plan.precision === 'bf16' ? 2 : 4, device, reporter.warn)
+  return new Trainer({ plan, decoder, rows, windows, recompute })
+}

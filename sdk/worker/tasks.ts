@@ -1,0 +1,75 @@
+import { DataError, PlanError } from '../errors'
+import type { GenerationPlan } from '../plan/plan'
+import type { EvalEvent } from '../run/events'
+import { isDiskFull, saveCheckpoint } from '../train/checkpoint'
+import { evaluateRows } from '../train/evaluate'
+import { answer, samplePrompts, type SamplePrompt } from './answers'
+import { writeTrained } from './output'
+import type { Reporter } from './reporter'
+import type { Session } from './session'
+
+/** What is done beside training, on the live weights: each as an event, and as a value for who asked. */
+export class Tasks {
+  /** Step of the newest of each, so that the end of a run does not repeat it. */
+  readonly last = { eval: -1, sample: -1 }
+  private saved: { readonly step: number; readonly path: string } | null = null
+  private prompts: SamplePrompt[] | null = null
+
+  /** @param isOver nobody waits for an answer any more */
+  constructor(private readonly session: Session, private readonly reporter: Reporter, private readonly isOver: () => boolean) {}
+
+  get step(): number { return this.session.trainer?.step ?? 0 }
+
+  /** @throws DataError `data.no-dev` */
+  evaluate(): EvalEvent {
+    const { dev, plan, decoder } = this.session
+    if (dev === null) throw new DataError('data.no-dev', `expected held-out rows to evaluate on, found none in ${plan.data.path}; add dev.json beside train.json`, { path: plan.data.path })
+    const started = performance.now()
+    const { loss, perplexity, accuracy } = evaluateRows(decoder, dev, plan.batch.evalSize)
+    this.last.eval = this.step
+    return this.reporter.event({ type: 'eval', step: this.step, loss, perplexity, accuracy, rows: dev.rows, ms: performance.now() - started })
+  }
+
+  /** Answers to the sample prompts of the plan. */
+  async sample(): Promise<void> {
+    const { plan, data } = this.session
+    this.prompts ??= samplePrompts(plan.sample.prompts, data.dev ?? data.train)
+    const answers = await this.generate(this.prompts.map(({ prompt }) => prompt), plan.sample.generation, true)
+    this.last.sample = this.step
+    this.reporter.event({ type: 'sample', step: this.step, samples: this.prompts.map((prompt, i) => ({ ...prompt, answer: answers[i] })) })
+  }
+
+  generate(prompts: readonly string[], generation: GenerationPlan, chat: boolean, onText?: (row: number, text: string) => void): Promise<string[]> {
+    return answer(this.session, prompts, generation, { chat, onText, isOver: this.isOver })
+  }
+
+  /** Writes `checkpoint-N`; @throws PlanError `run.no-training` when nothing trains */
+  async save(): Promise<string> {
+    const { plan, trainer, output } = this.session
+    if (trainer === null) throw new PlanError('run.no-training', 'expected a run that trains, got one that only evaluates; there is nothing to save', {})
+    const path = await saveCheckpoint(output, trainer, plan.save.keep, (folder) => writeTrained(this.session, folder))
+    this.saved = { step: this.step, path }
+    this.reporter.event({ type: 'saved', step: this.step, path, final: false })
+    return path
+  }
+
+  /** The checkpoint of this very step: the one that stands, else a new one. */
+  async saveOnce(): Promise<string> { return this.saved?.step === this.step ? this.saved.path : this.save() }
+
+  /** As `save`, but a disk that is full does not end the run: the older checkpoints stand, and training may still finish. */
+  async saveIfRoom(): Promise<void> {
+    try {
+      await this.save()
+    } catch (error) {
+      if (!isDiskFull(error)) throw error
+      this.reporter.warn('checkpoint.disk-full', `checkpoint-${this.step} was not saved: ${(error as Error).message}. Training goes on; free some space before the next one.`)
+    }
+  }
+
+  /** Writes the final weights into the output folder itself. */
+  saveFinal(): void {
+    const { output } = this.session
+    writeTrained(this.session, output)
+    this.reporter.event({ type: 'saved', step: this.step, path: output, final: true })
+  }
+}
