@@ -20,29 +20,34 @@ export class LibraryTokenizer implements Tokenizer {
   readonly added: { readonly before: readonly number[]; readonly after: readonly number[] }
   readonly chatTemplate: string | null
   readonly specialTexts: Readonly<Record<string, string>>
-  private readonly library: Library
-  private readonly decoder: Decoder | null
+  private readonly json: string
+  private built: { readonly library: Library; readonly decoder: Decoder | null } | null = null
   private compiled: ChatTemplate | null = null
 
   constructor(spec: TokenizerSpec) {
-    const json = JSON.stringify(spec.json)
+    this.json = JSON.stringify(spec.json)
     this.source = spec.source
-    this.fingerprint = createHash('sha256').update(json).update(JSON.stringify([spec.specialTexts, spec.chatTemplate])).digest('hex')
-    try {
-      this.library = Library.fromString(json)
-    } catch (cause) {
-      throw new ModelError('tokenizer.file', `${spec.source}: the tokenizer cannot be built (${(cause as Error).message}); download the model's tokenizer again`, { source: spec.source }, { cause })
-    }
-    this.decoder = this.library.getDecoder()
+    this.fingerprint = createHash('sha256').update(this.json).update(JSON.stringify([spec.specialTexts, spec.chatTemplate])).digest('hex')
     this.chatTemplate = spec.chatTemplate
     this.specialTexts = spec.specialTexts
     this.added = addedRound(spec.json.post_processor)
     this.specialIds = new Set(spec.json.added_tokens.filter(t => t.special).map(t => t.id))
     this.vocabSize = highestId(spec) + 1
-    const idOf = (name: string): number | null => name in spec.specialTexts ? this.idOf(spec.specialTexts[name]) : null
-    this.bosId = idOf('bos_token')
-    this.eosId = idOf('eos_token')
-    this.padId = idOf('pad_token')
+    this.bosId = specialId(spec, 'bos_token')
+    this.eosId = specialId(spec, 'eos_token')
+    this.padId = specialId(spec, 'pad_token')
+  }
+
+  /** Built on first use: knowing the fingerprint, which decides whether prepared data can be reused, needs no vocabulary. */
+  private get library(): Library { return this.build().library }
+
+  private build(): { readonly library: Library; readonly decoder: Decoder | null } {
+    try {
+      const library = this.built?.library ?? Library.fromString(this.json)
+      return this.built ??= { library, decoder: library.getDecoder() }
+    } catch (cause) {
+      throw new ModelError('tokenizer.file', `${this.source}: the tokenizer cannot be built (${(cause as Error).message}); download the model's tokenizer again`, { source: this.source }, { cause })
+    }
   }
 
   async encode(text: string, { special = false }: EncodeOptions = {}): Promise<number[]> {
@@ -59,14 +64,15 @@ export class LibraryTokenizer implements Tokenizer {
   }
 
   decode(ids: ArrayLike<number>, { skipSpecial = false }: DecodeOptions = {}): string {
+    const { library, decoder } = this.build()
     const tokens: string[] = []
     for (let i = 0; i < ids.length; i++) {
       if (skipSpecial && this.specialIds.has(ids[i])) continue
-      const token = this.library.idToToken(ids[i])
+      const token = library.idToToken(ids[i])
       // Models often have more rows of embedding than the tokenizer has tokens; those ids have no text.
       if (token !== null) tokens.push(token)
     }
-    return this.decoder ? this.decoder.decode(tokens) : tokens.join(' ')
+    return decoder ? decoder.decode(tokens) : tokens.join(' ')
   }
 
   streamDecoder(options?: DecodeOptions): StreamDecoder {
@@ -92,6 +98,18 @@ export class LibraryTokenizer implements Tokenizer {
   encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): Promise<number[]> {
     return this.encode(this.renderChat(messages, options))
   }
+}
+
+/** Id of `bos_token` and its like: added tokens come before the vocabulary's own. */
+function specialId({ json, specialTexts }: TokenizerSpec, name: string): number | null {
+  const text = specialTexts[name]
+  if (text === undefined) return null
+  const added = json.added_tokens.find(t => t.content === text)
+  if (added) return added.id
+  const vocab = (json.model.vocab ?? {}) as Record<string, number> | [string, number][]
+  if (!Array.isArray(vocab)) return vocab[text] ?? null
+  const at = vocab.findIndex(([token]) => token === text)
+  return at < 0 ? null : at
 }
 
 function highestId({ json }: TokenizerSpec): number {

@@ -18,7 +18,8 @@ const otherKinds: Readonly<Record<string, string>> = {
 /**
  * Loads the tokenizer of a model: a Hugging Face folder with tokenizer.json, or a .gguf file.
  * A model without one gives a tokenizer that throws `tokenizer.missing` on first use, so that work on ids needs none.
- * @throws ModelError `tokenizer.file`, `tokenizer.gguf` when there is one that is broken or of an unknown kind
+ * @throws ModelError `tokenizer.file`, `tokenizer.gguf` when there is one that is broken or of an unknown kind (a
+ * vocabulary that the library refuses shows on first use)
  */
 export function loadTokenizer(modelPath: string): Tokenizer {
   const spec = tokenizerSpec(modelPath)
