@@ -1,4 +1,5 @@
 import * as path from 'node:path'
+import { discoverData, requireSplit } from '../data/discover'
 import { PlanError } from '../errors'
 import type { Plan } from '../plan/plan'
 import { refusal } from '../plan/refuse'
@@ -13,7 +14,8 @@ const runs = new Map<string, Run>()
 
 /**
  * Starts a run in a worker process of its own and gives its handle at once; data, model and training follow as events.
- * Throws a `PlanError` for a plan that cannot run and for an output folder that holds an earlier run.
+ * Throws a `PlanError` for a plan that cannot run and for an output folder that holds an earlier run, and a `DataError`
+ * where the data set lacks a file that the plan needs.
  */
 export async function start(plan: Plan, options: StartOptions = {}): Promise<Run> { return launch(plan, options, workerEntry) }
 
@@ -22,6 +24,7 @@ export async function launch(plan: Plan, options: StartOptions, entry: string): 
   const { startTimeout } = options
   if (startTimeout !== undefined && !(startTimeout > 0)) throw refusal('startTimeout of .start()', 'a number of ms above 0', startTimeout, '.start({ startTimeout: 60000 })')
   const valid = validatePlan(plan)
+  checkData(valid)
   const dir = path.resolve(valid.output)
   await leaveFolder(dir)
   prepareFolder(valid)
@@ -31,6 +34,14 @@ export async function launch(plan: Plan, options: StartOptions, entry: string): 
   ;(globalThis as unknown as Record<symbol, ((run: Run) => void) | undefined>)[Symbol.for('fettle.display')]?.(run)
   run.done.catch(() => { /* Told by the run itself. */ }).finally(() => { if (!run.alive && runs.get(dir) === run) runs.delete(dir) })
   return run
+}
+
+/** The files are there: found out now rather than after a model was fetched and an old run deleted. */
+function checkData(plan: Plan): void {
+  const data = plan.data.path!
+  const files = discoverData(data)
+  if (plan.train) requireSplit(data, files, 'train')
+  if (plan.evalAtEnd || plan.evaluate.by !== 'no') requireSplit(data, files, 'dev')
 }
 
 /** An earlier run of this process that is done gives its folder up; one that trains keeps it. */

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import * as fs from 'node:fs'
+import * as os from 'node:os'
+import * as path from 'node:path'
+import { test } from 'node:test'
+import { fixture, repoRoot } from '../../support/paths'
+import { largestDifference, readPlain, relativeError, writePlain, type PlainTensor } from '../../support/safetensors'
+import { tinyModel } from '../../support/tiny'
+
+const bin = path.join(repoRoot, 'sdk', 'bin', 'fettle.js')
+const temporary = fs.mkdtempSync(path.join(os.tmpdir(), 'fettle-models-'))
+process.on('exit', () => fs.rmSync(temporary, { recursive: true, force: true }))
+const at = (name: string) => path.join(temporary, name)
+const fettle = (...args: string[]) => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [bin, ...args], { encoding: 'utf8', env: { ...process.env, OMP_NUM_THREADS: '1' } })
+  assert.equal(status, 0, stderr)
+  return { stdout, stderr }
+}
+const golden = (name: string, ...rest: string[]) => fixture('golden', name, ...rest)
+const llama = golden('llama-v2-gqa')
+const reference = readPlain(golden('llama-v2-gqa', 'io.safetensors'))
+const whole = (tensor: PlainTensor) => ({ ...tensor, dtype: 'I64' as const })
+
+test('generate: greedy ids are those of the reference, without a tokenizer', () => {
+  const ids = reference.get('generate.prompt_ids')!.values.join(',')
+  const { stdout, stderr } = fettle('generate', llama, '--ids', ids, '--max-new-tokens', '16', '--min-new-tokens', '16', '--temperature', '0', '--json')
+  assert.deepEqual(JSON.parse(stdout), { ids: reference.get('generate.new_ids')!.values, text: null })
+  assert.equal(stderr, '')
+})
+
+test('generate: text in and out, drawn again by its seed, ended by a stop text', () => {
+  const model = tinyModel(at('tiny'))
+  const draw = (...args: string[]) => JSON.parse(fettle('generate', model, '--prompt', 'abc', '--temperature', '1', '--max-new-tokens', '12', '--json', ...args).stdout)
+  const first = draw('--seed', '5')
+  assert.deepEqual(draw('--seed', '5'), first)
+  assert.notDeepEqual(draw('--seed', '6'), first)
+  assert.equal(typeof first.text, 'string')
+  assert.equal(fettle('generate', model, '--prompt', 'abc', '--temperature', '1', '--max-new-tokens', '12', '--seed', '5').stdout, `${first.text}\n`)
+  const stop = [...first.text as string].at(2)!
+  assert.equal(draw('--seed', '5', '--stop', stop).text, (first.text as string).split(stop)[0])
+})
+
+test('tokenize: ids with and without special tokens', () => {
+  const model = tinyModel(at('tiny'))
+  fs.writeFileSync(at('strings.json'), JSON.stringify(['ab', '', 'é🙂']))
+  const [ab, empty, unicode] = JSON.parse(fettle('tokenize', model, '--json', at('strings.json')).stdout)
+  assert.deepEqual([ab.length, empty, unicode.length], [2, [], 6])
+  assert.equal(JSON.parse(fettle('tokenize', model, '--json', at('strings.json'), '--special').stdout).length, 3)
+})
+
+test('trace: logits, loss and gradients of the reference', () => {
+  const name = (key: string) => whole(reference.get(`batch.${key}`)!)
+  writePlain(at('in.safetensors'), { input_ids: name('input_ids'), attention_mask: name('attention_mask'), labels: name('labels') })
+  const { stdout } = fettle('trace', llama, '--inputs', at('in.safetensors'), '--out', at('out.safetensors'), '--grads', 'all', '--json')
+  const traced = readPlain(at('out.safetensors'))
+  const mask = name('attention_mask').values
+  const vocab = traced.get('logits')!.shape[2]
+  const seen = (values: readonly number[]) => values.filter((_, i) => mask[Math.floor(i / vocab)] !== 0)
+  assert.ok(largestDifference(seen(traced.get('logits')!.values), seen(reference.get('batch.logits')!.values)) <= 1e-4)
+  assert.ok(Math.abs(traced.get('loss')!.values[0] - reference.get('batch.loss')!.values[0]) <= 1e-5)
+  assert.ok(Math.abs(JSON.parse(stdout).loss - reference.get('batch.loss')!.values[0]) <= 1e-5)
+  const grads = [...reference.keys()].filter((key) => key.startsWith('grad.'))
+  for (const key of grads) assert.ok(relativeError(traced.get(key)!.values, reference.get(key)!.values) <= 1e-4, key)
+})
+
+test('trace: three AdamW steps of an adapter, and the merged adapter', () => {
+  const lora = golden('lora-llama')
+  const expected = readPlain(path.join(lora, 'io.safetensors'))
+  const { base } = { base: llama }
+  writePlain(at('lora.safetensors'), { input_ids: whole(expected.get('input_ids')!), attention_mask: whole(expected.get('attention_mask')!), labels: whole(expected.get('labels')!) })
+  fettle('trace', base, '--inputs', at('lora.safetensors'), '--out', at('merged.safetensors'), '--adapter', lora, '--merge')
+  assert.ok(largestDifference(masked(readPlain(at('merged.safetensors')).get('logits')!, expected), masked(expected.get('merged.logits')!, expected)) <= 1e-4)
+  fettle('trace', base, '--inputs', at('lora.safetensors'), '--out', at('steps.safetensors'), '--adapter', lora, '--grads', 'all', '--steps', '3', '--lr', '1e-2', '--weight-decay', '0')
+  const traced = readPlain(at('steps.safetensors'))
+  assert.equal(traced.get('losses')!.values.length, 3)
+  const grads = [...traced.keys()].filter((key) => key.startsWith('grad.'))
+  assert.ok(grads.length > 0 && grads.every((key) => /^grad\.base_model\.model\..*\.lora_[AB]\.weight$/.test(key)), grads[0])
+  for (const key of grads) assert.ok(relativeError(traced.get(key)!.values, expected.get(key.replace(/\.weight$/, '.default.weight'))!.values) <= 1e-4, key)
+})
+
+function masked(logits: PlainTensor, expected: Map<string, PlainTensor>): number[] {
+  const mask = expected.get('attention_mask')!.values
+  return logits.values.filter((_, i) => mask[Math.floor(i / logits.shape[2])] !== 0)
+}
