@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path'
 import { scope, type DType, type Tensor } from 'fettle-native'
 import { ModelError } from '../errors'
 import type { Parameters } from '../models/parameters'
-import { openWeights, writeJsonAtomically, writeShardedSafetensors, type GgufTokenizerMaterial, type TokenizerSource, type Weights } from '../models/weights'
+import { openWeights, writeJsonAtomically, writeShardedSafetensors, type GgufTokenizerMaterial, type LazyTensor, type TokenizerSource, type Weights } from '../models/weights'
 import { tokenizerFiles } from '../models/weights/tokenizer-files'
 import { specFromGguf } from '../tokenizers/gguf'
 
@@ -12,7 +12,7 @@ export interface ModelFolder {
   /** Content of the base model's config.json, as `Weights.config` gives it. */
   readonly config: Readonly<Record<string, unknown>>
   /** Weights by their names in the family's checkpoints. */
-  readonly tensors: ReadonlyMap<string, Tensor>
+  readonly tensors: ReadonlyMap<string, Tensor | LazyTensor>
   /** Left out for a model that works on ids alone. */
   readonly tokenizerSource?: TokenizerSource
   /** Left out: start, end and padding ids of the configuration. */
@@ -62,7 +62,7 @@ export function exportModel(parameters: Parameters, modelPath: string, folder: s
 }
 
 /** A GGUF file without a tokenizer still is a model: one that works on ids. */
-function sourceOf(base: Weights): TokenizerSource | undefined {
+export function sourceOf(base: Weights): TokenizerSource | undefined {
   try {
     return base.tokenizer()
   } catch (error) {
@@ -108,16 +108,16 @@ function writeGgufTokenizer(folder: string, material: GgufTokenizerMaterial, con
 }
 
 /** The configuration with the number type that the weights have now, under the name that it already uses for it. */
-function configOf(config: Readonly<Record<string, unknown>>, tensors: ReadonlyMap<string, Tensor>): Record<string, unknown> {
+function configOf(config: Readonly<Record<string, unknown>>, tensors: ReadonlyMap<string, Tensor | LazyTensor>): Record<string, unknown> {
   const { _name_or_path: _, ...kept } = config
   const dtype = commonDtype(tensors)
   return dtype === undefined ? kept : { ...kept, ['dtype' in kept ? 'dtype' : 'torch_dtype']: dtype }
 }
 
 /** The number type that most weights have. */
-function commonDtype(tensors: ReadonlyMap<string, Tensor>): DType | undefined {
+function commonDtype(tensors: ReadonlyMap<string, Tensor | LazyTensor>): DType | undefined {
   const counts = new Map<DType, number>()
-  for (const { dtype, numel } of tensors.values()) counts.set(dtype, (counts.get(dtype) ?? 0) + numel)
+  for (const { dtype, shape } of tensors.values()) counts.set(dtype, (counts.get(dtype) ?? 0) + shape.reduce((a, b) => a * b, 1))
   return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0]
 }
 

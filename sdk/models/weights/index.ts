@@ -1,7 +1,7 @@
 export { openWeights } from './open'
 export { readSafetensors } from './safetensors-read'
 export { readSafetensorsHeader, type SafetensorsEntry, type SafetensorsHeader } from './safetensors-header'
-export { writeSafetensors, writeShardedSafetensors } from './safetensors-write'
+export { writeSafetensors, writeShardedSafetensors, type LazyTensor } from './safetensors-write'
 export { atomically, writeJsonAtomically, writeTextAtomically } from './atomic'
 export { readJsonObject } from './json'
 export { readGguf, type GgufFile, type GgufTensor, type GgufValue } from './gguf-metadata'

@@ -9,6 +9,9 @@ import { safetensorsDtypes } from './safetensors-header'
 const codes = new Map<DType, { code: string; size: number; order: number }>(
   safetensorsDtypes.map(([code, dtype, size], order) => [dtype, { code, size, order }]))
 
+/** A tensor that is made when its turn to be written comes and freed after it, so that all of them never exist at once. */
+export interface LazyTensor { readonly dtype: DType; readonly shape: readonly number[]; readonly make: () => Tensor }
+
 /** What goes through memory at once while a tensor is written. */
 const pieceBytes = 64 << 20
 
@@ -19,11 +22,14 @@ const pieceBytes = 64 << 20
  * @param metadata strings for the header; by default `{ format: 'pt' }`, which transformers asks for
  * @throws ModelError `model.write` for a number type that the format has no name for, or when the disk refuses
  */
-export function writeSafetensors(path: string, entries: ReadonlyMap<string, Tensor>, metadata: Readonly<Record<string, string>> = { format: 'pt' }): void {
+export function writeSafetensors(path: string, entries: ReadonlyMap<string, Tensor | LazyTensor>, metadata: Readonly<Record<string, string>> = { format: 'pt' }): void {
   const ordered = order(entries, path)
   atomically(path, fd => {
     writeAll(fd, headerBytes(ordered, metadata))
-    for (const { tensor, bytes } of ordered) writeTensor(fd, tensor, bytes)
+    for (const { tensor, bytes } of ordered) {
+      if ('make' in tensor) native().scope(() => writeTensor(fd, tensor.make(), bytes))
+      else writeTensor(fd, tensor, bytes)
+    }
   })
 }
 
@@ -34,7 +40,7 @@ export const indexName = 'model.safetensors.index.json'
  * Writes `model.safetensors`, or, when the tensors are more than `maxShardBytes`, shards
  * `model-00001-of-0000N.safetensors` with their index written last. Returns the file names.
  */
-export function writeShardedSafetensors(folder: string, entries: ReadonlyMap<string, Tensor>, options: { maxShardBytes: number }): string[] {
+export function writeShardedSafetensors(folder: string, entries: ReadonlyMap<string, Tensor | LazyTensor>, options: { maxShardBytes: number }): string[] {
   mkdirSync(folder, { recursive: true })
   const shards = split(order(entries, folder, false), options.maxShardBytes)
   if (shards.length <= 1) {
@@ -64,16 +70,16 @@ function removeOtherShards(folder: string, keep: readonly string[]): void {
   }
 }
 
-interface Ordered { name: string; tensor: Tensor; code: string; bytes: number; order: number }
+interface Ordered { name: string; tensor: Tensor | LazyTensor; code: string; bytes: number; order: number }
 
-function order(entries: ReadonlyMap<string, Tensor>, path: string, sort = true): Ordered[] {
+function order(entries: ReadonlyMap<string, Tensor | LazyTensor>, path: string, sort = true): Ordered[] {
   const list = [...entries].map(([name, tensor]) => {
     const type = codes.get(tensor.dtype)
     if (!type) {
       throw new ModelError('model.write', `${path}: tensor "${name}" has number type ${tensor.dtype}, which safetensors cannot hold; convert it to one of ${[...codes.keys()].join(', ')}`,
         { path, tensor: name, dtype: tensor.dtype })
     }
-    return { name, tensor, code: type.code, bytes: tensor.numel * type.size, order: type.order }
+    return { name, tensor, code: type.code, bytes: tensor.shape.reduce((a, b) => a * b, type.size), order: type.order }
   })
   // Wider number types first: every offset is then a multiple of its tensor's item size.
   return sort ? list.sort((a, b) => b.order - a.order || Buffer.compare(Buffer.from(a.name), Buffer.from(b.name))) : list
