@@ -72,7 +72,10 @@ export function pageFaults(): { minor: number; major: number } {
   return { minor: minorPageFault, major: majorPageFault }
 }
 
-/** Keeps freed blocks in the process, so that steps do not fault their pages in again. For rank workers; call it first. */
+/**
+ * Makes a step find the memory again that the one before freed, as tcmalloc would, instead of faulting new pages in. For rank
+ * workers; call it first. True when the C library took the settings.
+ */
 export function tuneAllocator(): boolean {
   return native().tuneAllocator()
 }

@@ -7,14 +7,16 @@ export type Wrapper<F> = F & { readonly schemas: readonly string[] }
 
 interface Form {
   readonly schema: string
+  readonly parameters: readonly string[]
   /** Number of out tensors, which stand first in the wrapper and last in the schema. */
   readonly outs: number
   operator?: Operator
 }
 
 function formOf(schema: string): Form {
-  const keywords = schema.slice(schema.indexOf('('), schema.lastIndexOf(') -> ')).split('*, ')[1] ?? ''
-  return { schema, outs: (keywords.match(/Tensor\([a-z]!\)/g) ?? []).length }
+  const list = schema.slice(schema.indexOf('(') + 1, schema.lastIndexOf(') -> '))
+  const keywords = list.split('*, ')[1] ?? ''
+  return { schema, parameters: list.split(', '), outs: (keywords.match(/Tensor\([a-z]!\)/g) ?? []).length }
 }
 
 function operatorOf(form: Form): Operator {
@@ -33,12 +35,13 @@ function outLast(form: Form, o: Operator, values: unknown[]): unknown[] {
   return given
 }
 
-/** A wrapper of one schema, or of two: the second serves calls whose second argument is a plain number (`add(x, 2)`). */
+/** A wrapper of one schema, or of two: the second serves calls that pass a plain number where the first wants a tensor (`add(x, 2)`). */
 export function op<F extends (...values: any[]) => any>(...schemas: [string] | [string, string]): Wrapper<F> {
   const forms = schemas.map(formOf)
   const [main, other] = forms
+  const telling = other === undefined ? -1 : main.parameters.findIndex((p, i) => p !== other.parameters[i])
   const wrapper = (...values: unknown[]): unknown => {
-    const form = other !== undefined && typeof values[1] !== 'object' ? other : main
+    const form = other !== undefined && typeof values[telling] !== 'object' ? other : main
     const o = form.operator ?? operatorOf(form)
     if (form.outs === 0) return o.invoke(values)
     for (let i = 0; i < form.outs; i++)

@@ -74,7 +74,7 @@ function signature(schema) {
   return `(${given.join(', ')}) => ${result}`
 }
 
-/** `add = add.Tensor | add.Scalar`: the second overload serves calls whose second argument is no Tensor. */
+/** `add = add.Tensor | add.Scalar`: the second overload serves calls that pass a plain number where the first wants a tensor. */
 function line(text) {
   const [name, spec] = text.includes('=') ? text.split('=').map((s) => s.trim()) : [text.replace('.', '_'), text]
   const found = spec.split('|').map((s) => {

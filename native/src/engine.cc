@@ -198,6 +198,7 @@ NAPI_MODULE_INIT() {
   defineTensors(env, exports);
   defineOperators(env, exports);
   defineAutograd(env, exports);
+  defineAllocator(env, exports);
   defineSystem(env, exports);
   return exports;
 }

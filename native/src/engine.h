@@ -113,6 +113,7 @@ napi_value guarded(napi_env env, napi_callback_info info) {
 void defineTensors(napi_env env, napi_value exports);
 void defineOperators(napi_env env, napi_value exports);
 void defineAutograd(napi_env env, napi_value exports);
+void defineAllocator(napi_env env, napi_value exports);
 void defineSystem(napi_env env, napi_value exports);
 
 }  // namespace fettle

@@ -1,4 +1,4 @@
-// The machine: random state, threads, devices, memory and the allocator.
+// The machine: random state, threads, devices and memory.
 #include "engine.h"
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -6,7 +6,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <dlfcn.h>
-#include <malloc.h>
 #include <sys/mman.h>
 #include <torch/headeronly/version.h>
 
@@ -65,18 +64,6 @@ napi_value deviceMemory(Args& args) {
   return args.make(std::vector<int64_t>{static_cast<int64_t>(free), static_cast<int64_t>(total)});
 }
 
-/// tuneAllocator(): keeps freed blocks in the process instead of giving each large one back to the kernel, which would
-/// fault every page in again on the next step.
-napi_value tuneAllocator(Args& args) {
-  bool done = mallopt(M_MMAP_MAX, 0) == 1;
-  done = mallopt(M_TRIM_THRESHOLD, 2147483647) == 1 && done;
-  done = mallopt(M_TOP_PAD, 64 << 20) == 1 && done;
-  return args.makeBool(done);
-}
-
-/// trimAllocator(): gives free memory back to the kernel.
-napi_value trimAllocator(Args& args) { return args.makeBool(malloc_trim(0) == 1); }
-
 /// hugePages(handle): asks for transparent huge pages under a tensor's memory.
 napi_value hugePages(Args& args) {
   auto& tensor = args.tensor(0);
@@ -85,12 +72,6 @@ napi_value hugePages(Args& args) {
   uintptr_t begin = (reinterpret_cast<uintptr_t>(tensor.data_ptr()) + kHuge - 1) & ~(kHuge - 1);
   uintptr_t end = (reinterpret_cast<uintptr_t>(tensor.data_ptr()) + tensor.nbytes()) & ~(kHuge - 1);
   return args.makeBool(end > begin && madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE) == 0);
-}
-
-/// heap(): [bytes in use, bytes held by the allocator]
-napi_value heap(Args& args) {
-  struct mallinfo2 info = mallinfo2();
-  return args.make(std::vector<int64_t>{static_cast<int64_t>(info.uordblks + info.hblkhd), static_cast<int64_t>(info.arena + info.hblkhd)});
 }
 
 }  // namespace
@@ -105,10 +86,7 @@ void defineSystem(napi_env env, napi_value exports) {
   define(env, exports, "setRngState", guarded<setRngState>);
   define(env, exports, "cudaDevices", guarded<cudaDevices>);
   define(env, exports, "deviceMemory", guarded<deviceMemory>);
-  define(env, exports, "tuneAllocator", guarded<tuneAllocator>);
-  define(env, exports, "trimAllocator", guarded<trimAllocator>);
   define(env, exports, "hugePages", guarded<hugePages>);
-  define(env, exports, "heap", guarded<heap>);
 }
 
 }  // namespace fettle
