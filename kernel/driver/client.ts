@@ -4,12 +4,23 @@ import { NotebookError } from './error'
 /** Where a Jupyter server answers. */
 export interface ServerAddress { readonly url: string; readonly token: string }
 
+let quiet = false
+
+/** The client library tells the console of each connection; what a program prints stays its own. */
+function quietClient(): void {
+  if (quiet) return
+  quiet = true
+  const debug = console.debug
+  console.debug = (...what: unknown[]) => { if (!/^(Starting WebSocket|Kernel): /.test(String(what[0]))) debug(...what) }
+}
+
 /** A kernel on a Jupyter server, reached from plain Node through @jupyterlab/services. */
 export class KernelClient {
   private constructor(private readonly manager: KernelManager, readonly kernel: Kernel.IKernelConnection) {}
 
   /** Starts a kernel; `folder` is relative to the server's root. */
   static async start(address: ServerAddress, name: string, folder: string): Promise<KernelClient> {
+    quietClient()
     // Loaded here, because it takes most of a second and half of our users never run a notebook from Node.
     const services = require('@jupyterlab/services') as typeof import('@jupyterlab/services')
     const serverSettings = services.ServerConnection.makeSettings({

@@ -14,7 +14,7 @@ export function lossChart(view: RunView): Figure {
 }
 
 function small(id: string, title: string, data: readonly Trace[], yFormat: string, rangemode: 'normal' | 'tozero' = 'tozero'): Figure {
-  return { id, title, height: 130, data, layout: layoutOf({ height: 130, yFormat, rangemode }) }
+  return { id, title, height: 130, data, layout: layoutOf({ height: 130, yFormat, rangemode, ticks: 3 }) }
 }
 
 /** Small charts below the loss: what a glance should find normal. */

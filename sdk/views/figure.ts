@@ -46,15 +46,15 @@ function compact(value: number): number {
 }
 
 /** Axes and margins that all charts share: one quiet grid, no frame, room for the ticks and nothing else. */
-export function layoutOf(options: { height: number; xTitle?: string; yFormat?: string; legend?: boolean; rangemode?: 'normal' | 'tozero' }): Record<string, unknown> {
+export function layoutOf(options: { height: number; xTitle?: string; yFormat?: string; legend?: boolean; ticks?: number; rangemode?: 'normal' | 'tozero' }): Record<string, unknown> {
   const axis = { gridcolor: colours.grid, zeroline: false, automargin: true, ticks: '', fixedrange: true }
   return {
     height: options.height,
-    margin: { l: 44, r: 12, t: options.legend ? 28 : 8, b: options.xTitle ? 36 : 24 },
+    margin: { l: 44, r: 12, t: options.legend ? 24 : 8, b: options.xTitle ? 36 : 24 },
     font: { size: 11, color: colours.text },
     paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
     hovermode: 'x unified',
-    xaxis: { ...axis, showgrid: false, nticks: 6, ...(options.xTitle ? { title: { text: options.xTitle, standoff: 6 } } : {}) },
+    xaxis: { ...axis, showgrid: false, nticks: options.ticks ?? 6, ...(options.xTitle ? { title: { text: options.xTitle, standoff: 6 } } : {}) },
     yaxis: { ...axis, nticks: 5, rangemode: options.rangemode ?? 'normal', ...(options.yFormat ? { tickformat: options.yFormat } : {}) },
     ...(options.legend ? { legend: { orientation: 'h', x: 0, y: 1.02, xanchor: 'left', yanchor: 'bottom' } } : {}),
     showlegend: options.legend ?? false,

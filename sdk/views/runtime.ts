@@ -63,7 +63,7 @@ window.fettleLibrary = window.fettleLibrary || (async () => {
   const module = { exports: {} }
   new Function('module', 'exports', text)(module, module.exports)
   return module.exports
-})()
+})();
 ${runtime}
 </script>`)
 }

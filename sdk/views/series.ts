@@ -40,8 +40,8 @@ export function seriesOf<T extends { readonly step: number }>(events: readonly T
  * Exponential moving average with bias correction (Kingma & Ba 2015, §3), as wide as a share of the series: a line that one
  * can read at 50 steps as at 50,000. Values that are not finite are skipped.
  */
-export function smooth(series: Series, share = 1 / 20): Series {
-  const width = Math.max(2, series.y.length * share)
+export function smooth(series: Series, share = 1 / 40): Series {
+  const width = Math.max(3, series.y.length * share)
   const keep = 1 - 1 / width
   let mean = 0
   let weight = 0

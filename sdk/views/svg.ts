@@ -55,7 +55,7 @@ function drawFigure(figure: Figure, box: Box): string {
   const { rangemode } = figure.layout.yaxis as { rangemode?: string }
   const [x0, x1] = [Math.min(...xs.slice(0, 1), ...figure.data.map((t) => t.x[0] ?? Infinity)), Math.max(...figure.data.map((t) => t.x.at(-1) ?? -Infinity))]
   const [y0, y1] = range(ys, rangemode === 'tozero')
-  const inner: Box = { left: box.left + 44, top: box.top + 20, width: box.width - 52, height: box.height - 40 }
+  const inner: Box = { left: box.left + 44, top: box.top + 20, width: box.width - 60, height: box.height - 40 }
   const px = (x: number) => inner.left + (x1 > x0 ? (x - x0) / (x1 - x0) : 0.5) * inner.width
   const py = (y: number) => inner.top + inner.height - ((y - y0) / (y1 - y0)) * inner.height
   const grid = ticks(y0, y1, 4).map((y) =>
