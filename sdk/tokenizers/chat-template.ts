@@ -26,11 +26,13 @@ export function compileChatTemplate(source: string, name: string, specialTexts: 
     const line = lineThatDoesNotParse(source)
     throw failure(name, line, `uses something that Fettle's template engine cannot read: ${messageOf(cause)}`, 'simplify that line, or give another template', cause)
   }
+  // Handing a text to the engine costs more than rendering it, so only those that the template names go in.
+  const named = Object.fromEntries(Object.entries(specialTexts).filter(([token]) => source.includes(token)))
   return {
     name,
     render(messages, options = {}) {
       const values = {
-        ...specialTexts, tools: null, documents: null, ...options.variables,
+        ...named, tools: null, documents: null, ...options.variables,
         messages, add_generation_prompt: options.addGenerationPrompt ?? false
       }
       try {
