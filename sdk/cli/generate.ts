@@ -66,7 +66,7 @@ function loadDecoder(path: string, values: Parsed['values']): Decoder {
   try {
     const parameters = lazy.native().noGrad(() => lazy.load().loadParameters(weights, { dtype: values.dtype === 'bf16' ? 'bfloat16' : 'float32', device, train: false }))
     if (values.adapter !== undefined) lazy.peft().loadLora(parameters, values.adapter as string)
-    return new Decoder(parameters, lazy.blocks().plainBlocks())
+    return new Decoder(parameters, lazy.blocks().chooseBlocks({ device, dtype: parameters.dtype, blocks: values.blocks === 'plain' ? 'plain' : 'auto' }))
   } finally { weights.close() }
 }
 
@@ -77,20 +77,50 @@ async function continueIds(decoder: Decoder, ids: number[], tokenizer: Tokenizer
   const stop = values.stop as string | undefined
   const stream = readable ? tokenizer.streamDecoder({ skipSpecial: true }) : null
   const answer: number[] = []
-  let text = ''
-  const write = (piece: string): void => { text += piece; terminal?.out(piece) }
+  const text = new HeldText(stop, (piece) => terminal?.out(piece))
   for await (const { id } of generateTokens(decoder, [ids], {
     maxNewTokens: (values['max-new-tokens'] as number | undefined) ?? 128, minNewTokens: values['min-new-tokens'] as number | undefined,
     temperature: values.temperature as number | undefined, topK: values['top-k'] as number | undefined, topP: values['top-p'] as number | undefined, seed: values.seed as number | undefined,
   })) {
     answer.push(id)
-    if (stream) write(stream.push(id))
+    if (stream) text.add(stream.push(id))
     else terminal?.out(`${answer.length > 1 ? ',' : ''}${id}`)
-    if (stop && text.includes(stop)) break
+    if (text.stopped) break
   }
-  if (stream) write(stream.flush())
+  if (stream) text.add(stream.flush())
+  text.end()
   terminal?.out('\n')
-  return { ids: answer, text: stream ? (stop ? text.split(stop)[0] : text) : null }
+  return { ids: answer, text: stream ? text.text : null }
+}
+
+/** Text as it grows, up to a stop text. What may turn out to be its beginning is held back until that is known. */
+class HeldText {
+  text = ''
+  stopped = false
+  #shown = 0
+  readonly #stop: string
+  readonly #show: (piece: string) => void
+
+  constructor(stop: string | undefined, show: (piece: string) => void) {
+    this.#stop = stop ?? ''
+    this.#show = show
+  }
+
+  add(piece: string): void {
+    if (this.stopped) return
+    this.text += piece
+    const at = this.#stop === '' ? -1 : this.text.indexOf(this.#stop)
+    this.stopped = at >= 0
+    if (this.stopped) this.text = this.text.slice(0, at)
+    this.#release(this.text.length - (this.stopped ? 0 : Math.max(0, this.#stop.length - 1)))
+  }
+
+  end(): void { this.#release(this.text.length) }
+
+  #release(to: number): void {
+    if (to > this.#shown) this.#show(this.text.slice(this.#shown, to))
+    this.#shown = Math.max(this.#shown, to)
+  }
 }
 
 /** A model without a tokenizer has a stand-in that throws at its first use. */

@@ -8,9 +8,10 @@ export const lazy = {
   weights: () => require('../models/weights') as typeof import('../models/weights'),
   load: () => require('../models/load') as typeof import('../models/load'),
   decoder: () => require('../models/decoder') as typeof import('../models/decoder'),
-  blocks: () => require('../models/blocks/plain') as typeof import('../models/blocks/plain'),
+  blocks: () => require('../models/blocks/fused') as typeof import('../models/blocks/fused'),
   peft: () => require('../adapters/peft') as typeof import('../adapters/peft'),
   tokenizers: () => require('../tokenizers') as typeof import('../tokenizers'),
   generate: () => require('../train/generate') as typeof import('../train/generate'),
+  merge: () => require('../export/merge') as typeof import('../export/merge'),
   trace: () => require('../train/trace') as typeof import('../train/trace'),
 }

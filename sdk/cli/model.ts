@@ -1,32 +1,24 @@
 import type { Device } from 'fettle-native'
 import { EnvironmentError } from '../errors'
 import type { ModelProgress } from '../models/hub/progress'
-import { clip, percent } from '../views/format'
+import { percent } from '../views/format'
 import type { Flag } from './flags'
 import { lazy } from './lazy'
-import type { Terminal } from './terminal'
+import { StatusLine, type Terminal } from './terminal'
 
 /** Flags of commands that run a model in this process. */
 export const modelFlags: readonly Flag[] = [
   { name: 'dtype', type: 'text', value: 'fp32|bf16', help: 'number type to compute in (fp32)', rule: 'precision' },
   { name: 'device', type: 'text', value: 'auto|cpu|cuda', help: 'where to compute (auto: a GPU when there is one)', rule: 'device' },
+  { name: 'blocks', type: 'text', value: 'auto|plain', help: 'auto: fused blocks where there are; plain: ATen operators', rule: 'blocks' },
   { name: 'threads', type: 'number', value: 'N', help: 'CPU threads (all cores)', rule: 'threads' },
 ]
 
 /** The model's folder or file on this machine, fetched when it has to be, with its progress shown. */
 export async function localModel(name: string, terminal: Terminal): Promise<string> {
-  const { resolveModel } = lazy.resolve()
-  let stage = '', drawn = 0
-  const show = (progress: ModelProgress): void => {
-    if (terminal.live) {
-      const share = progress.total ? ` ${percent(progress.received / progress.total)}` : ''
-      const line = clip(`${progress.message}${share}`, terminal.columns - 1)
-      terminal.err(`\r${line.padEnd(drawn)}`)
-      drawn = line.length
-    } else if (stage !== progress.stage) terminal.err(`${progress.message}\n`)
-    stage = progress.stage
-  }
-  try { return await resolveModel(name, { onProgress: show }) } finally { if (drawn > 0) terminal.err(`\r${' '.repeat(drawn)}\r`) }
+  const line = new StatusLine(terminal)
+  const onProgress = ({ stage, message, received, total }: ModelProgress): void => line.show(stage, `${message}${total ? ` ${percent(received / total)}` : ''}`, message)
+  try { return await lazy.resolve().resolveModel(name, { onProgress }) } finally { line.clear() }
 }
 
 /** Sets the threads, and chooses the device that `--device` asks for. */

@@ -1,19 +1,19 @@
 import type { EvalEvent, PreparedEvent, RunEvent, StartedEvent, StepEvent } from '../run/events'
 import type { RunProgress } from '../run/run'
 import { clip, digits, duration, percent, short, whole } from '../views/format'
-import type { Terminal } from './terminal'
+import { StatusLine, type Terminal } from './terminal'
 
 /** Draws a run's events for a person: a bar that is drawn over on a terminal, plain lines elsewhere. */
 export class ProgressLines {
   readonly #terminal: Terminal
   readonly #logEvery: number
-  #drawn = 0
+  readonly #status: StatusLine
   #recent: StepEvent[] = []
-  #stage = ''
 
   constructor(terminal: Terminal, logEvery: number) {
     this.#terminal = terminal
     this.#logEvery = logEvery
+    this.#status = new StatusLine(terminal)
   }
 
   event(event: RunEvent): void {
@@ -23,10 +23,7 @@ export class ProgressLines {
 
   /** A download or another long step before training. */
   progress({ stage, done, total }: RunProgress): void {
-    const share = total ? `${percent(done / total)}` : whole(done)
-    if (this.#terminal.live) this.#draw(`${stage}: ${share}`)
-    else if (stage !== this.#stage) this.line(`${stage} …`)
-    this.#stage = stage
+    this.#status.show(stage, `${stage} ${total ? percent(done / total) : ''}`, stage)
   }
 
   /** A line that stays. */
@@ -36,15 +33,12 @@ export class ProgressLines {
   }
 
   /** Takes the bar away. */
-  clear(): void {
-    if (this.#drawn > 0) this.#terminal.err(`\r${' '.repeat(this.#drawn)}\r`)
-    this.#drawn = 0
-  }
+  clear(): void { this.#status.clear() }
 
   #step(event: StepEvent): void {
     this.#recent = [...this.#recent.slice(-29), event]
     const text = `${stepText(event)}  ${duration(this.#left(event))} left`
-    if (this.#terminal.live) this.#draw(`${bar(event.step / event.totalSteps)} ${text}`)
+    if (this.#terminal.live) this.#status.draw(`${bar(event.step / event.totalSteps)} ${text}`)
     else if (event.step % this.#logEvery === 0 || event.step === event.totalSteps || event.step === 1) this.line(text)
   }
 
@@ -53,12 +47,6 @@ export class ProgressLines {
     const first = this.#recent[0]
     const pace = this.#recent.length > 1 ? (event.time - first.time) / (event.step - first.step || 1) : event.ms
     return pace * (event.totalSteps - event.step)
-  }
-
-  #draw(text: string): void {
-    const line = clip(text, this.#terminal.columns - 1)
-    this.#terminal.err(`\r${line.padEnd(this.#drawn)}`)
-    this.#drawn = [...line].length
   }
 }
 

@@ -1,4 +1,5 @@
 import { FettleError, serializeError } from '../errors'
+import { clip } from '../views/format'
 
 /** Where a command writes: results to `out`, the rest to `err`. */
 export interface Terminal {
@@ -45,4 +46,35 @@ function blockLines(line: string): string[] {
   const placed = /^(\S+:\d+(?::\d+)?): (.*)$/.exec(line)
   const [what, ...rest] = (placed ? placed[2] : line).split('; ')
   return [what, ...(placed ? [`  at ${placed[1]}`] : []), ...rest.map((part) => `  ${part}`)]
+}
+
+/** How far a step is: one line drawn over on a terminal, one plain line a stage elsewhere. */
+export class StatusLine {
+  readonly #terminal: Terminal
+  #stage = ''
+  #drawn = 0
+  #printed = 0
+  constructor(terminal: Terminal) { this.#terminal = terminal }
+
+  /** `live` is drawn over; `plain` is printed when the stage is another (its figures aside), or each ten seconds. */
+  show(stage: string, live: string, plain: string): void {
+    if (this.#terminal.live) return this.draw(live)
+    const name = stage.replace(/\d[\d.,]*/g, '')
+    if (name === this.#stage && Date.now() - this.#printed < 10_000) return
+    this.#terminal.err(`${plain}\n`)
+    this.#stage = name
+    this.#printed = Date.now()
+  }
+
+  /** Draws over the line before. */
+  draw(text: string): void {
+    const line = clip(text, this.#terminal.columns - 1)
+    this.#terminal.err(`\r${line.padEnd(this.#drawn)}`)
+    this.#drawn = [...line].length
+  }
+
+  clear(): void {
+    if (this.#drawn > 0) this.#terminal.err(`\r${' '.repeat(this.#drawn)}\r`)
+    this.#drawn = 0
+  }
 }

@@ -19,7 +19,8 @@ export const traceCommand: Command = {
     { name: 'steps', type: 'number', value: 'N', help: 'AdamW steps on the batch (betas 0.9 and 0.999, eps 1e-8)', rule: 'call.steps' },
     { name: 'lr', type: 'number', value: 'X', help: 'learning rate of the steps (1e-3)', rule: 'optimizer.learningRate', aliases: ['learning-rate'] },
     { name: 'weight-decay', type: 'number', value: 'X', help: 'weight decay of the steps (0)', rule: 'optimizer.weightDecay' },
-    ...modelFlags,
+    ...modelFlags.filter(({ name }) => name !== 'blocks'),
+    { name: 'blocks', type: 'text', value: 'plain|auto', help: 'which form of the blocks to trace: the reference, or what training runs (plain)', rule: 'blocks' },
   ],
   run: traceModel,
 }
@@ -39,6 +40,7 @@ async function traceModel(parsed: Parsed, terminal: Terminal): Promise<number> {
   const written = scope(() => {
     const results = trace({
       model, inputs: readSafetensors(inputs), device, adapter: values.adapter as string | undefined, merge: values.merge === true,
+      blocks: values.blocks === 'auto' ? (parameters) => lazy.blocks().chooseBlocks({ device, dtype: parameters.dtype, blocks: 'auto' }) : undefined,
       dtype: values.dtype as 'fp32' | 'bf16' | undefined, grads: grads === undefined || grads === 'all' ? grads : grads.split(',').map((part) => part.trim()).filter((part) => part !== ''),
       steps: values.steps as number | undefined, learningRate: values.lr as number | undefined, weightDecay: (values['weight-decay'] as number | undefined) ?? 0,
     })

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict'
+import * as fs from 'node:fs'
+import * as path from 'node:path'
+import { test } from 'node:test'
+import { attach, PlanError, sft, WorkerError, type RunEvent } from 'fettle'
+import { temporaryFolder, tinyData, tinyModel } from '../../support/tiny'
+
+const started = (pid: number, startStep = 0, host?: string): RunEvent =>
+  ({ type: 'started', time: Date.now(), pid, host, model: 'm', parameters: 1, trainable: 1, totalSteps: 9, epochs: 1, startStep, device: 'cpu', blocks: 'plain', threads: 1 })
+const step = (n: number): RunEvent =>
+  ({ type: 'step', time: Date.now(), step: n, totalSteps: 9, epoch: 0, loss: n, learningRate: 1, gradNorm: 1, tokens: 1, supervised: 1, ms: 1, tokensPerSecond: 1, memory: 1, faults: 0 })
+const done = (stopped = false): RunEvent => ({ type: 'done', time: Date.now(), step: 2, stopped, output: 'o', ms: 5 })
+const lines = (...events: RunEvent[]) => events.map((event) => `${JSON.stringify(event)}\n`).join('')
+// A process id that no process has: above the kernel's largest.
+const nobody = 2 ** 22 + 1
+
+test('a folder without a log is refused', async (t) => {
+  await assert.rejects(attach(temporaryFolder(t)), (error) => error instanceof PlanError && error.code === 'run.noLog')
+})
+
+test('finished, stopped, failed and crashed runs are told apart', async (t) => {
+  const folder = temporaryFolder(t)
+  const log = path.join(folder, 'metrics.jsonl')
+  fs.writeFileSync(log, lines(started(nobody), step(1), step(2), done()))
+  const finished = await attach(folder)
+  assert.deepEqual([finished.state, (await finished.done).steps, finished.metrics.numRows], ['finished', 2, 2])
+  fs.writeFileSync(log, lines(started(nobody), step(1), done(true)))
+  assert.equal((await attach(folder)).state, 'stopped')
+  fs.writeFileSync(log, lines(started(nobody), { type: 'failed', time: 1, error: { name: 'DataError', code: 'data.line', message: 'bad line' } }))
+  await assert.rejects((await attach(folder)).done, { name: 'DataError', code: 'data.line' })
+  fs.writeFileSync(log, lines(started(nobody), step(3)))
+  await assert.rejects((await attach(folder)).done, (error) => error instanceof WorkerError && error.code === 'worker.vanished' && /after step 3/.test(error.message))
+})
+
+test('a run on another host counts as alive while it writes', async (t) => {
+  const folder = temporaryFolder(t)
+  fs.writeFileSync(path.join(folder, 'metrics.jsonl'), lines(started(nobody, 0, 'elsewhere'), step(1)))
+  const run = await attach(folder)
+  assert.equal(run.state, 'training')
+  run.close()
+})
+
+test('a growing log is followed, torn lines and resumes included', async (t) => {
+  const folder = temporaryFolder(t)
+  const log = path.join(folder, 'metrics.jsonl')
+  fs.writeFileSync(log, lines(started(process.pid), step(1), step(2)))
+  const run = await attach(folder, { interval: 20 })
+  const seen: string[] = []
+  const reading = (async () => { for await (const event of run) seen.push(event.type) })()
+  const text = lines(step(3))
+  fs.appendFileSync(log, text.slice(0, 20))
+  await new Promise((resolve) => setTimeout(resolve, 80))
+  assert.equal(run.metrics.numRows, 2)
+  fs.appendFileSync(log, text.slice(20) + lines(started(process.pid, 1), step(2), done()))
+  assert.equal((await run.done).steps, 2)
+  await reading
+  assert.deepEqual(seen, ['started', 'step', 'step', 'step', 'started', 'step', 'done'])
+  assert.deepEqual(Array.from(run.metrics.getChild('step')!), [1, 2])
+})
+
+test('a live run of this process is watched to its end', async (t) => {
+  const folder = temporaryFolder(t)
+  const run = await sft(tinyModel(path.join(folder, 'model'))).data(tinyData(path.join(folder, 'data')), { maxLength: 64 }).lora().steps(3).threads(1).output(path.join(folder, 'out')).start()
+  t.after(() => run.close())
+  for await (const event of run) if (event.type === 'started') break
+  const watched = await attach(run.dir, { interval: 20 })
+  assert.equal((await watched.done).steps, 3)
+  await run.done
+  assert.deepEqual(watched.events.filter((event) => event.type === 'step'), run.events.filter((event) => event.type === 'step'))
+})
