@@ -17,7 +17,7 @@ async function encode(rounds: Rounds, extra: Partial<TemplateSettings> = {}, tok
   return row
 }
 
-/** The text of the trained tokens, a bar between parts that do not touch. */
+/** The text of the trained tokens, a slash between parts that do not touch. */
 function trained({ ids, labels }: EncodedRow, tokenizer = smollm2): string {
   const parts: number[][] = []
   labels.forEach((label, i) => {
@@ -25,7 +25,7 @@ function trained({ ids, labels }: EncodedRow, tokenizer = smollm2): string {
     if (i === 0 || labels[i - 1] === -100) parts.push([])
     parts[parts.length - 1].push(ids[i])
   })
-  return parts.map(part => tokenizer.decode(part)).join('|')
+  return parts.map(part => tokenizer.decode(part)).join(' / ')
 }
 
 const one = (src: string, tgt: string): Rounds => ({ src: [src], tgt: [tgt] })
@@ -43,7 +43,7 @@ test('chat, token by token: ids are those of the rendered text, labels the answe
 test('chat of several rounds: all answers are trained, the system message goes first', async () => {
   const row = await encode({ src: ['Hi', 'Bye'], tgt: ['Hello!', ''] }, { system: 'S' })
   assert.equal(smollm2.decode(row.ids), '<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello!<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n<|im_end|>\n')
-  assert.equal(trained(row), 'Hello!<|im_end|>|<|im_end|>')
+  assert.equal(trained(row), 'Hello!<|im_end|> / <|im_end|>')
 })
 
 test('an answer that begins with white space or an emoji starts where generation would start', async () => {
@@ -64,8 +64,8 @@ test('chat too long: rounds are kept from the last backwards while they fit', as
     const row = await encode(rounds, { system: 'S', maxLength })
     assert.ok(row.ids.length <= maxLength)
     assert.equal(row.truncated, maxLength < whole.ids.length)
-    const kept = trained(row).split('|').length
-    assert.equal(trained(row), ['1<|im_end|>', '2<|im_end|>', '3<|im_end|>', '4<|im_end|>'].slice(-kept).join('|'))
+    const kept = trained(row).split(' / ').length
+    assert.equal(trained(row), ['1<|im_end|>', '2<|im_end|>', '3<|im_end|>', '4<|im_end|>'].slice(-kept).join(' / '))
     assert.ok(smollm2.decode(row.ids).startsWith('<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n'))
     const more = await smollm2.encodeChat([{ role: 'system', content: 'S' }, ...[...rounds.src.keys()].slice(-kept - 1).flatMap(r => [{ role: 'user', content: rounds.src[r] }, { role: 'assistant', content: rounds.tgt[r] }])])
     assert.ok(kept === 4 || more.length > maxLength, 'one more round would fit')
@@ -115,7 +115,7 @@ test('plain with BOS and several rounds: BOS stays when the source is cut, later
   const rounds = { src: ['ab', 'cd'], tgt: ['x', 'y'] }
   const text = async (extra: Partial<TemplateSettings>): Promise<string> => bytes.decode((await encode(rounds, extra, bytes)).ids)
   assert.equal(await text({}), '<s>abx</s>cdy</s>')
-  assert.equal(trained(await encode(rounds, {}, bytes), bytes), 'x</s>|y</s>')
+  assert.equal(trained(await encode(rounds, {}, bytes), bytes), 'x</s> / y</s>')
   assert.equal(await text({ srcLength: 2 }), '<s>bx</s>dy</s>')
   assert.equal(await text({ maxLength: 8 }), '<s>cdy</s>')
   assert.equal(await text({ maxLength: 9 }), '<s>abx</s>cdy</s>')
@@ -124,19 +124,19 @@ test('plain with BOS and several rounds: BOS stays when the source is cut, later
 const templates: Readonly<Record<string, { jinja: string; text: string; trained: string }>> = {
   'turns closed by </s>, BOS written': {
     jinja: "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content | trim }} [/INST]{% else %} {{ m.content | trim }}{{ eos_token }}{% endif %}{% endfor %}",
-    text: '<s>[INST] q1 [/INST] a1</s>[INST] q2 [/INST] a2</s>', trained: ' a1</s>| a2</s>'
+    text: '<s>[INST] q1 [/INST] a1</s>[INST] q2 [/INST] a2</s>', trained: ' a1</s> /  a2</s>'
   },
   'a final </s> after the last turn only': {
     jinja: "{% for m in messages %}<{{ m.role }}>{{ m.content }}<unk>\n{% endfor %}{% if add_generation_prompt %}<assistant>{% else %}{{ eos_token }}{% endif %}",
-    text: '<user>q1<unk>\n<assistant>a1<unk>\n<user>q2<unk>\n<assistant>a2<unk>\n</s>', trained: 'a1<unk>|a2<unk>'
+    text: '<user>q1<unk>\n<assistant>a1<unk>\n<user>q2<unk>\n<assistant>a2<unk>\n</s>', trained: 'a1<unk> / a2<unk>'
   },
   'a generation prompt that history does not have': {
     jinja: "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}\n{% endfor %}{% if add_generation_prompt %}assistant: <think>{% endif %}",
-    text: 'user: q1</s>\nassistant: a1</s>\nuser: q2</s>\nassistant: a2</s>\n', trained: 'a1</s>|a2</s>'
+    text: 'user: q1</s>\nassistant: a1</s>\nuser: q2</s>\nassistant: a2</s>\n', trained: 'a1</s> / a2</s>'
   },
   'no end of turn: EOS is put after the last answer': {
     jinja: '{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}',
-    text: 'user: q1\nassistant: a1\nuser: q2\nassistant: a2</s>', trained: 'a1|a2</s>'
+    text: 'user: q1\nassistant: a1\nuser: q2\nassistant: a2</s>', trained: 'a1 / a2</s>'
   }
 }
 
