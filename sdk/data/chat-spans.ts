@@ -60,3 +60,12 @@ function commonPrefix(a: string, b: string): number {
   while (i < a.length && a[i] === b[i]) i++
   return i
 }
+
+/** The part of `a` that `b` does not share: between their common beginning and their common end. */
+export function difference(a: string, b: string): { start: number; end: number } {
+  const start = commonPrefix(b, a)
+  let tail = 0
+  const most = Math.min(a.length, b.length) - start
+  while (tail < most && a[a.length - 1 - tail] === b[b.length - 1 - tail]) tail++
+  return { start, end: a.length - tail }
+}

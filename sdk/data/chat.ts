@@ -1,5 +1,5 @@
 import type { ChatMessage, ChatTemplate, Mark, Tokenizer } from '../tokenizers'
-import { renderSpans, type AnswerSpan } from './chat-spans'
+import { difference, renderSpans, type AnswerSpan } from './chat-spans'
 import { IGNORED } from './dataset'
 import type { EncodedRow, Rounds, RowEncoder, TemplateSettings } from './encode'
 
@@ -9,8 +9,6 @@ interface Trained { readonly start: number; readonly end: number }
 interface EncodedChat {
   readonly ids: Int32Array
   readonly trained: readonly Trained[]
-  /** Token range of the last user message's own text. */
-  readonly lastUser: { readonly start: number; readonly end: number }
 }
 
 /**
@@ -37,8 +35,7 @@ export class ChatEncoder implements RowEncoder {
       const ids = await promptOf(from)
       if (ids.length < this.settings.maxLength) return ids
     }
-    const [chat] = await this.encodeChats([{ src: src.slice(-1), tgt: [''] }])
-    return [...this.cutPrompt(chat)]
+    return [...await this.cutPrompt(src[src.length - 1])]
   }
 
   notes(): readonly string[] { return [...this.odd] }
@@ -55,30 +52,27 @@ export class ChatEncoder implements RowEncoder {
   private async encodeChats(rows: readonly Rounds[]): Promise<EncodedChat[]> {
     const chats = rows.map(row => {
       const chat = renderSpans(this.template, this.messages(row))
-      const user = lastUserSpan(chat.text, row.src[row.src.length - 1], chat.answers)
-      return { ...chat, marks: marksOf(chat.answers, user) }
+      return { ...chat, marks: chat.answers.flatMap(marksOf) }
     })
     const encoded = await this.tokenizer.encodeMarked(chats)
-    return encoded.map(({ ids, cuts }, i) => {
-      const answers = chats[i].answers.length
-      const lastUser = { start: cuts[3 * answers - 3], end: cuts[3 * answers - 2] }
-      return this.label(ids, chats[i].answers, cuts, lastUser)
-    })
+    return encoded.map(({ ids, cuts }) => this.findTurns(ids, cuts))
   }
 
-  private label(ids: Int32Array, answers: readonly AnswerSpan[], cuts: readonly number[], lastUser: EncodedChat['lastUser']): EncodedChat {
+  /** @param cuts three an answer: its start, the end of its text, the end of all that the template writes for it */
+  private findTurns(ids: Int32Array, cuts: readonly number[]): EncodedChat {
     let all = ids
-    const trained = answers.map((_, a) => {
-      const last = a === answers.length - 1
-      const [start, contentEnd, end] = last ? cuts.slice(-3) : cuts.slice(3 * a, 3 * a + 3)
+    const trained: Trained[] = []
+    for (let a = 0; a < cuts.length; a += 3) {
+      const [start, contentEnd, end] = cuts.slice(a, a + 3)
       const turnEnd = firstSpecial(ids, this.tokenizer.specialIds, contentEnd, end)
-      if (turnEnd >= 0) return { start, end: turnEnd + 1 }
-      if (!last || this.tokenizer.eosId === null) return { start, end: contentEnd }
-      this.odd.add('the chat template ends answers with no special token; the end-of-text token is put after the last answer, so that the model learns to stop')
-      all = Int32Array.from([...ids.subarray(0, contentEnd), this.tokenizer.eosId])
-      return { start, end: contentEnd + 1 }
-    })
-    return { ids: all, trained, lastUser }
+      const needsEos = turnEnd < 0 && a + 3 === cuts.length && this.tokenizer.eosId !== null
+      if (needsEos) {
+        this.odd.add('the chat template ends answers with no special token; the end-of-text token is put after the last answer, so that the model learns to stop')
+        all = Int32Array.from([...ids.subarray(0, contentEnd), this.tokenizer.eosId!])
+      }
+      trained.push({ start, end: turnEnd >= 0 ? turnEnd + 1 : needsEos ? contentEnd + 1 : contentEnd })
+    }
+    return { ids: all, trained }
   }
 
   private async shorten(row: Rounds, whole: EncodedChat): Promise<EncodedRow> {
@@ -93,25 +87,32 @@ export class ChatEncoder implements RowEncoder {
       if (fits) high = middle - 1
       else low = middle + 1
     }
-    return best!.ids.length <= this.settings.maxLength ? finish(best!, true) : this.cutLast(best!)
+    return best!.ids.length <= this.settings.maxLength ? finish(best!, true) : this.cutLast(row, best!)
   }
 
-  private cutLast(chat: EncodedChat): EncodedRow {
+  private async cutLast({ src }: Rounds, chat: EncodedChat): Promise<EncodedRow> {
     const [{ start, end }] = chat.trained
-    const prompt = this.cutPrompt(chat)
+    const prompt = await this.cutPrompt(src[src.length - 1])
     const answer = chat.ids.subarray(start, start + Math.max(0, this.settings.maxLength - prompt.length))
     const ids = new Int32Array(prompt.length + answer.length)
     ids.set(prompt)
     ids.set(answer, prompt.length)
-    return finish({ ...chat, ids, trained: [{ start: prompt.length, end: Math.min(ids.length, prompt.length + end - start) }] }, true)
+    return finish({ ids, trained: [{ start: prompt.length, end: Math.min(ids.length, prompt.length + end - start) }] }, true)
   }
 
-  /** The prompt of a chat of one round, at most srcLength tokens. */
-  private cutPrompt({ ids, trained: [{ start }], lastUser }: EncodedChat): Int32Array {
-    const over = start - this.settings.srcLength
-    if (over <= 0) return ids.slice(0, start)
-    const gone = Math.min(over, lastUser.end - lastUser.start)
-    const kept = Int32Array.from([...ids.subarray(0, lastUser.start), ...ids.subarray(lastUser.start + gone, start)])
+  /** The prompt of one question in at most srcLength tokens: the question loses its left end, then the whole prompt does. */
+  private async cutPrompt(question: string): Promise<Int32Array> {
+    const promptOf = (src: string): string => {
+      const { text, answers } = renderSpans(this.template, this.messages({ src: [src], tgt: ['x'] }))
+      return text.slice(0, answers[0].start)
+    }
+    const text = promptOf(question)
+    const own = difference(text, promptOf('x'))
+    const [{ ids, cuts }] = await this.tokenizer.encodeMarked([{ text, marks: [{ at: own.start, split: false }, { at: own.end, split: false }] }])
+    const over = ids.length - this.settings.srcLength
+    if (over <= 0) return ids
+    const gone = Math.min(over, cuts[1] - cuts[0])
+    const kept = Int32Array.from([...ids.subarray(0, cuts[0]), ...ids.subarray(cuts[0] + gone)])
     return kept.slice(Math.max(0, kept.length - this.settings.srcLength))
   }
 }
@@ -122,21 +123,8 @@ function finish({ ids, trained }: EncodedChat, truncated: boolean): EncodedRow {
   return { ids, labels, truncated }
 }
 
-/** Three marks an answer (start, end of its text, end of its turn) in the order of the text, and two for the last question. */
-function marksOf(answers: readonly AnswerSpan[], user: { start: number; end: number }): Mark[] {
-  const marks = answers.flatMap(({ start, contentEnd, end }): Mark[] =>
-    [{ at: start, split: true }, { at: contentEnd, split: false }, { at: end, split: false }])
-  marks.splice(-3, 0, { at: user.start, split: false }, { at: user.end, split: false })
-  return marks
-}
-
-/** The last question's own text; an empty span before the answer when the template rewrites it. */
-function lastUserSpan(text: string, content: string, answers: readonly AnswerSpan[]): { start: number; end: number } {
-  const answer = answers[answers.length - 1].start
-  const after = answers.length > 1 ? answers[answers.length - 2].end : 0
-  const trimmed = content.trim()
-  const at = text.lastIndexOf(trimmed, answer - trimmed.length)
-  return trimmed === '' || at < after ? { start: answer, end: answer } : { start: at, end: at + trimmed.length }
+function marksOf({ start, contentEnd, end }: AnswerSpan): Mark[] {
+  return [{ at: start, split: true }, { at: contentEnd, split: false }, { at: end, split: false }]
 }
 
 function firstSpecial(ids: Int32Array, special: ReadonlySet<number>, from: number, to: number): number {

@@ -143,10 +143,10 @@ function notesOf(tally: Tally, stats: ReadStats, encoder: RowEncoder, { srcLengt
     const fields = [...stats.ignoredFields].map(([name, rows]) => `${JSON.stringify(name)} (${rows} rows)`).join(', ')
     note('data.ignored-fields', `fields beside src and tgt are not used: ${fields}`)
   }
-  if (stats.blankLines > 0) note('data.blank-lines', `${stats.blankLines} blank lines stand between rows, the first at ${stats.firstBlank}`)
+  if (stats.blankLines > 0) note('data.blank-lines', `blank lines between rows: ${stats.blankLines}, the first at ${stats.firstBlank}`)
   if (tally.truncated > 0) note('data.truncated', `${tally.truncated} of ${tally.rows} rows were cut to srcLength ${srcLength} and maxLength ${maxLength}`)
   if (tally.unanswered > 0) {
-    note('data.no-answer-left', `${tally.unanswered} rows have no token to learn from, the first at ${tally.firstUnanswered}; raise maxLength or lower srcLength`)
+    note('data.no-answer-left', `rows without a token to learn from: ${tally.unanswered}, the first at ${tally.firstUnanswered}; raise maxLength or lower srcLength`)
   }
   for (const message of encoder.notes()) note('data.no-end-of-turn', message)
   if (system !== null && encoder.kind === 'plain') note('data.no-system', 'the system message is not used: the plain template has no place for one')

@@ -101,7 +101,7 @@ test('notes tell what was passed over, cut or left without an answer', async t =
   fs.writeFileSync(path.join(data, 'train.json'), '{"src": "a", "tgt": "b", "id": 1}\n\n{"src": "a b c", "tgt": "one two"}\n')
   const { train } = await run({ template: 'none', srcLength: 3, maxLength: 3, system: 'S' })
   assert.deepEqual(train!.notes.map(n => n.code), ['data.ignored-fields', 'data.blank-lines', 'data.truncated', 'data.no-answer-left', 'data.no-system'])
-  assert.match(train!.notes[3].message, /1 rows have no token to learn from, the first at .*train\.json:3/)
+  assert.match(train!.notes[3].message, /without a token to learn from: 1, the first at .*train\.json:3/)
 })
 
 test('many record batches: rows are found across their borders', async t => {

@@ -80,6 +80,9 @@ test('the last round alone too long: its question loses its left end inside the 
   assert.ok(text.startsWith('<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n'), text)
   assert.match(text, / it for on<\|im_end\|>\n<\|im_start\|>assistant\none two one/)
   assert.ok(!trained(row).includes('<|im_end|>'))
+  // A question whose text also stands in the template's own words.
+  const short = await encode(one('a', 'one two '.repeat(100)), { system: 'S', srcLength: 15, maxLength: 30 })
+  assert.equal(smollm2.decode(short.ids.subarray(0, 15)), '<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n')
   const prompt = await rowEncoder(smollm2, { ...settings, system: 'S', srcLength: 40, maxLength: 60 }).prompt({ src: ['x', question], tgt: ['y'] })
   assert.deepEqual(prompt, [...row.ids.slice(0, 40)])
 })
