@@ -9,6 +9,7 @@
 
 #include <torch/library.h>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -38,7 +39,7 @@ struct Task {
 
 /// Longest first: threads take tasks in turn, and the short ones fill the gaps.
 std::vector<Task> tasksOf(const std::vector<int64_t>& o, const Shape& shape, bool backward) {
-  const int64_t threads = at::get_num_threads();
+  const int64_t threads = threadCount();
   std::vector<Task> tasks;
   for (size_t s = 0; s + 1 < o.size(); s++) {
     const int64_t length = o[s + 1] - o[s];

@@ -8,6 +8,9 @@
 #include <ATen/ops/mm.h>
 #include <torch/library.h>
 
+#include <atomic>
+#include <vector>
+
 
 namespace fettle {
 namespace {

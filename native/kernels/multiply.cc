@@ -46,7 +46,7 @@ class Multiplication {
     panels_ = divideUp(width, nr_);
     packed_ = packed().floats(panels_ * depths_ * nr_);
     inParallel(panels_ * static_cast<int64_t>(products_.size()), [&](int64_t task) { pack(task / panels_, first, task % panels_); });
-    const int64_t threads = at::get_num_threads();
+    const int64_t threads = threadCount();
     // Blocks of equal height, their number a multiple of the threads when there are more of them than one.
     int64_t rowBlocks = divideUp(rows_, kBlockRows);
     if (rowBlocks > 1) rowBlocks = divideUp(rowBlocks, threads) * threads;

@@ -1,22 +1,20 @@
-// Threads of libtorch's own pool (OpenMP), with tasks taken one by one, so that uneven tasks balance.
+// Work of a kernel spread over threads, task by task, so that uneven tasks balance.
 #pragma once
-#include <ATen/Parallel.h>
-
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 
 namespace fettle {
 
+/// Threads that work may be spread over.
+int64_t threadCount();
+
+/// Runs task(context, i) for i in [0, tasks) on up to `threadCount()` threads, the caller's among them.
+void runTasks(int64_t tasks, void (*task)(void* context, int64_t index), void* context);
+
 /// Runs body(task) for task in [0, tasks). Bodies do not throw.
 template <class Body> void inParallel(int64_t tasks, const Body& body) {
-  if (tasks <= 1 || at::get_num_threads() == 1 || at::in_parallel_region()) {
-    for (int64_t i = 0; i < tasks; i++) body(i);
-    return;
-  }
-  std::atomic<int64_t> next{0};
-#pragma omp parallel
-  for (int64_t i = next.fetch_add(1, std::memory_order_relaxed); i < tasks; i = next.fetch_add(1, std::memory_order_relaxed)) body(i);
+  if (tasks == 1) return body(0);
+  runTasks(tasks, [](void* context, int64_t index) { (*static_cast<const Body*>(context))(index); }, const_cast<Body*>(&body));
 }
 
 /// Runs body(first, count) over slices of `rows`.
