@@ -114,8 +114,10 @@ async function statusError(hub: Endpoint, repository: string, url: string, respo
 
 /** The typed error for a connection that cannot be made or kept. */
 export function networkError(hub: Endpoint, repository: string, url: string, cause: unknown): ModelError {
+  // Node's fetch goes past a proxy unless it is told to use it.
+  const proxy = process.env.HTTPS_PROXY || process.env.https_proxy ? 'set NODE_USE_ENV_PROXY=1 (Node 24) for the proxy of HTTPS_PROXY' : 'check the network'
   return new ModelError('model.network',
-    `${repository}: ${hostOf(url)} cannot be reached (${reason(cause)}); check the network or a proxy, set HF_ENDPOINT to a mirror, or give a local folder or builtin:smollm2-135m`,
+    `${repository}: ${hostOf(url)} cannot be reached (${reason(cause)}); ${proxy}, set HF_ENDPOINT to a mirror, or give a local folder or builtin:smollm2-135m`,
     { repository, url, endpoint: hub.url, reason: reason(cause) }, { cause })
 }
 

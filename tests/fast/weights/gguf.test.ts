@@ -4,26 +4,17 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import * as path from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { scope } from 'fettle-native'
-import { ModelError } from 'fettle/dist/errors'
 import { openWeights, readGguf, type GgufTokenizerMaterial } from 'fettle/dist/models/weights'
 import { shortest } from 'fettle/dist/models/weights/gguf-config'
 import { llama3Scaling } from 'fettle/dist/models/weights/gguf-rope'
 import { rounding } from 'fettle/dist/models/weights/rounding'
 import { fixture } from '../../support/paths'
+import { refusal } from '../../support/refusal'
 import { temporaryFolder } from '../../support/tiny'
 
 const mixed = fixture('gguf', 'mixed.gguf')
 const expected = JSON.parse(readFileSync(fixture('gguf', 'expected.json'), 'utf8')) as Record<string, { type: string; shape: number[]; fp32: string; bf16: string }>
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
-
-function refusal(work: () => unknown, code: string, ...words: string[]): void {
-  assert.throws(work, (error: unknown) => {
-    assert.ok(error instanceof ModelError, String(error))
-    assert.equal(error.code, code, error.message)
-    for (const word of words) assert.ok(error.message.includes(word), `expected "${word}" in: ${error.message}`)
-    return true
-  })
-}
 
 test('every quantisation gives the reference weights bit for bit, in Hugging Face order', () => {
   const weights = openWeights(mixed)

@@ -4,9 +4,9 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import * as path from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { ModelError } from 'fettle/dist/errors'
 import { resolveModel, type ModelProgress } from 'fettle/dist/models/weights'
 import { fakeHub, refuse, type FakeHub } from './hub-server'
+import { refusalOf } from '../../support/refusal'
 import { temporaryFolder } from '../../support/tiny'
 
 const big = randomBytes(3 << 20)
@@ -48,15 +48,6 @@ async function setup(t: TestContext): Promise<{ hub: FakeHub; home: string }> {
   return { hub, home }
 }
 
-async function refusal(work: Promise<unknown>, code: string, ...words: string[]): Promise<ModelError> {
-  let caught: unknown
-  await work.catch(error => { caught = error })
-  assert.ok(caught instanceof ModelError, String(caught))
-  assert.equal(caught.code, code, caught.message)
-  for (const word of words) assert.ok(caught.message.includes(word), `expected "${word}" in: ${caught.message}`)
-  return caught
-}
-
 test('a model is fetched once, only what is needed, with progress', async t => {
   const { hub } = await setup(t)
   const seen: ModelProgress[] = []
@@ -71,7 +62,7 @@ test('a model is fetched once, only what is needed, with progress', async t => {
   assert.equal(await resolveModel(name), folder)
   assert.equal(hub.requests.length, count, 'a second look-up asks nobody')
   assert.equal(await resolveModel(name, { revision: 'v1' }), folder, 'the same commit under another name')
-  await refusal(resolveModel(name, { revision: 'v9' }), 'model.revision', 'no such revision')
+  await refusalOf(resolveModel(name, { revision: 'v9' }), 'model.revision', 'no such revision')
 })
 
 test('the token goes to the hub', async t => {
@@ -90,14 +81,14 @@ test('shards of the index, a lone .gguf, one of several', async t => {
   const sharded = await resolveModel('org/sharded')
   assert.deepEqual(readdirSync(sharded).filter(f => f.startsWith('model')).sort(), ['model-1.safetensors', 'model-2.safetensors', 'model.safetensors.index.json'])
   assert.equal(readFileSync(await resolveModel('org/one-gguf'), 'utf8'), 'GGUF')
-  await refusal(resolveModel('org/two-gguf'), 'model.files', '2 .gguf files', 'org/two-gguf/a.gguf')
+  await refusalOf(resolveModel('org/two-gguf'), 'model.files', '2 .gguf files', 'org/two-gguf/a.gguf')
   const file = await resolveModel('org/two-gguf/b.gguf')
   assert.equal(readFileSync(file, 'utf8'), 'GGUF b')
   assert.equal(await resolveModel('org/two-gguf/b.gguf'), file)
-  await refusal(resolveModel('org/two-gguf'), 'model.files')
-  await refusal(resolveModel('org/two-gguf/c.gguf'), 'model.files', 'a.gguf, b.gguf')
-  await refusal(resolveModel('org/pickled'), 'model.files', 'pytorch_model.bin')
-  await refusal(resolveModel('org/adapter'), 'model.files', 'adapter')
+  await refusalOf(resolveModel('org/two-gguf'), 'model.files')
+  await refusalOf(resolveModel('org/two-gguf/c.gguf'), 'model.files', 'a.gguf, b.gguf')
+  await refusalOf(resolveModel('org/pickled'), 'model.files', 'pytorch_model.bin')
+  await refusalOf(resolveModel('org/adapter'), 'model.files', 'adapter')
 })
 
 test('a broken connection is taken up where it stopped', async t => {
@@ -159,7 +150,7 @@ test('altered content is refused and not kept', async t => {
     response.writeHead(200).end('{"version":"9.9"}'.slice(0, repositories[name]['tokenizer.json'].length))
     return true
   }
-  await refusal(resolveModel(name), 'model.hash', 'tokenizer.json', 'expected')
+  await refusalOf(resolveModel(name), 'model.hash', 'tokenizer.json', 'expected')
   const snapshots = path.join(home, 'fettle', 'hub', 'models--org--tiny-model', 'snapshots')
   assert.ok(!readdirSync(snapshots, { recursive: true }).some(f => String(f).includes('tokenizer.json')))
   hub.trouble = undefined
@@ -168,7 +159,7 @@ test('altered content is refused and not kept', async t => {
 
 test('the hub\'s refusals become typed errors that say what to do', async t => {
   const { hub } = await setup(t)
-  await refusal(resolveModel('org/nothing'), 'model.notFound', 'no token is set', 'ORGANISATION/MODEL', 'builtin:smollm2-135m')
+  await refusalOf(resolveModel('org/nothing'), 'model.notFound', 'no token is set', 'ORGANISATION/MODEL', 'builtin:smollm2-135m')
   const answers: [number, string, string, string[]][] = [
     [403, 'GatedRepo', 'model.gated', ['accept its terms', '/org/tiny-model', 'HF_TOKEN']],
     [401, 'GatedRepo', 'model.gated', ['no token is set']],
@@ -179,11 +170,11 @@ test('the hub\'s refusals become typed errors that say what to do', async t => {
   ]
   for (const [status, code, expected, words] of answers) {
     hub.trouble = (_, response) => { refuse(response, status, code, 'no'); return true }
-    await refusal(resolveModel(name), expected, ...words)
+    await refusalOf(resolveModel(name), expected, ...words)
   }
   process.env.HF_TOKEN = 'hf_wrong'
   hub.trouble = (_, response) => { refuse(response, 403, 'GatedRepo', 'no'); return true }
-  const error = await refusal(resolveModel(name), 'model.gated', 'the token that is set does not give access')
+  const error = await refusalOf(resolveModel(name), 'model.gated', 'the token that is set does not give access')
   assert.ok(!JSON.stringify(error).includes('hf_wrong'), 'an error never shows the token')
 })
 
@@ -201,17 +192,29 @@ test('429 and 5xx are waited out as the server asks', async t => {
   assert.ok(Date.now() - started >= 1000)
   assert.ok(notes.some(n => n.includes('answered 429; trying again in 1 s')), notes.join('\n'))
   hub.trouble = (_, response) => { refuse(response, 429, '', 'no', { 'retry-after': '3600' }); return true }
-  await refusal(resolveModel(name), 'model.rateLimited', 'limits the rate')
+  await refusalOf(resolveModel(name), 'model.rateLimited', 'limits the rate')
+})
+
+test('a disk without room is told before the download', async t => {
+  const { hub } = await setup(t)
+  hub.trouble = (request, response) => {
+    if (!request.url!.includes('/tree/')) return false
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.end(JSON.stringify([{ type: 'file', path: 'm.gguf', size: 1e15, oid: 'a', lfs: { oid: 'b', size: 1e15, pointerSize: 1 } }]))
+    return true
+  }
+  await refusalOf(resolveModel('org/one-gguf'), 'model.disk', 'm.gguf needs 1000000.00 GB', 'FETTLE_HOME')
+  assert.ok(!hub.requests.some(r => r.path.includes('/resolve/')))
 })
 
 test('no network, and offline', async t => {
   await setup(t)
   const folder = await resolveModel('org/sharded')
   process.env.HF_ENDPOINT = 'http://127.0.0.1:9'
-  await refusal(resolveModel(name), 'model.network', '127.0.0.1:9', 'HF_ENDPOINT')
+  await refusalOf(resolveModel(name), 'model.network', '127.0.0.1:9', 'HF_ENDPOINT')
   process.env.HF_HUB_OFFLINE = '1'
   assert.equal(await resolveModel('org/sharded'), folder)
-  await refusal(resolveModel('org/shardex'), 'model.offline', 'HF_HUB_OFFLINE', 'org/sharded')
+  await refusalOf(resolveModel('org/shardex'), 'model.offline', 'HF_HUB_OFFLINE', 'org/sharded')
 })
 
 test('Python\'s cache is used when it holds the whole model', async t => {
@@ -223,7 +226,7 @@ test('Python\'s cache is used when it holds the whole model', async t => {
   writeFileSync(path.join(cached, 'refs', 'main'), 'abc')
   writeFileSync(path.join(snapshot, 'config.json'), '{}')
   writeFileSync(path.join(snapshot, 'model.safetensors.index.json'), '{"weight_map":{"a":"s.safetensors"}}')
-  await refusal(resolveModel('org/shared'), 'model.notFound')
+  await refusalOf(resolveModel('org/shared'), 'model.notFound')
   writeFileSync(path.join(snapshot, 's.safetensors'), '')
   hub.requests.length = 0
   assert.equal(await resolveModel('org/shared'), snapshot)

