@@ -1,6 +1,6 @@
 import { noGrad, scope } from 'fettle-native'
 import type { RowReader } from '../data/dataset'
-import { packBatch, type Batch } from '../models/batch'
+import { packBatch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
 
 export interface EvaluateResult {
@@ -13,18 +13,16 @@ export interface EvaluateResult {
   readonly supervised: number
 }
 
-/** Loss, perplexity and token accuracy over all rows of a split, `size` rows at a time. */
-export function evaluateRows(decoder: Decoder, rows: RowReader, size: number): EvaluateResult {
-  return scope(() => evaluate(decoder, batches(rows, size, decoder.parameters.device)))
-}
-
-/** Loss, perplexity and token accuracy over batches, weighted by token, without gradients or dropout. */
-export function evaluate(decoder: Decoder, batches: Iterable<Batch>): EvaluateResult {
+/**
+ * Loss, perplexity and token accuracy over all rows of a split, weighted by token, without gradients or dropout.
+ * @param limit rows of a batch; and its tokens, so that evaluation needs no more memory than training (a longer row runs alone)
+ */
+export function evaluateRows(decoder: Decoder, rows: RowReader, limit: { readonly rows: number; readonly tokens?: number }): EvaluateResult {
   let lossSum = 0, correct = 0, supervised = 0
-  for (const batch of batches) {
-    const targets = batch.targets
-    if (targets === undefined || targets.count === 0) continue
+  for (const numbers of batches(rows, limit.rows, limit.tokens ?? Infinity)) {
     noGrad(() => scope(() => {
+      const batch = packBatch(numbers.map((row) => rows.row(row)), decoder.parameters.device), { targets } = batch
+      if (targets === undefined || targets.count === 0) return
       const context = decoder.context(batch, { mode: 'infer' })
       const head = decoder.headLoss(decoder.hidden(batch, context), targets, { scale: 0, gradient: false, context })
       lossSum += head.lossSum.item()
@@ -36,8 +34,17 @@ export function evaluate(decoder: Decoder, batches: Iterable<Batch>): EvaluateRe
   return { loss, perplexity: Math.exp(loss), accuracy: correct / supervised, supervised }
 }
 
-function* batches(rows: RowReader, size: number, device: string): Generator<Batch> {
-  for (let start = 0; start < rows.rows; start += size) {
-    yield packBatch(Array.from({ length: Math.min(size, rows.rows - start) }, (_, i) => rows.row(start + i)), device)
+function* batches(rows: RowReader, most: number, mostTokens: number): Generator<number[]> {
+  let batch: number[] = [], tokens = 0
+  for (let row = 0; row < rows.rows; row++) {
+    const length = rows.length(row)
+    if (batch.length === most || (batch.length > 0 && tokens + length > mostTokens)) {
+      yield batch
+      batch = []
+      tokens = 0
+    }
+    batch.push(row)
+    tokens += length
   }
+  if (batch.length > 0) yield batch
 }

@@ -51,7 +51,7 @@ function forward(decoder: Decoder, batch: Batch, context: BlockContext, { onPoin
   let x = decoder.embed(batch, context)
   onPoint?.({ phase: 'embed', layer: -1 })
   for (let layer = 0; layer < decoder.layers; layer++) {
-    const rng = context.mode === 'boundary' && context.dropout ? getRngState() : null
+    const rng = context.mode === 'boundary' && context.dropout ? getRngState(decoder.parameters.device) : null
     const { out, saved } = decoder.layerForward(layer, x, context)
     steps.push({ input: x, saved, rng })
     x = out
@@ -79,9 +79,9 @@ function backward(decoder: Decoder, batch: Batch, gradX: Tensor, steps: Step[], 
 /** Runs a layer again for its records, with the dropout that its first run drew. */
 function rebuild(decoder: Decoder, layer: number, input: Tensor, rng: Uint8Array | null, context: BlockContext): LayerSaved {
   if (rng === null) return decoder.layerForward(layer, input, context).saved!
-  const now = getRngState()
-  setRngState(rng)
+  const { device } = decoder.parameters, now = getRngState(device)
+  setRngState(rng, device)
   const { saved } = decoder.layerForward(layer, input, context)
-  setRngState(now)
+  setRngState(now, device)
   return saved!
 }

@@ -37,12 +37,13 @@ export class Windows {
   endsEpoch(steps: number): boolean { return steps % this.stepsPerEpoch === 0 }
 
   /**
-   * The micro-batch with most tokens from `firstStep` on: what memory must hold. Of a run of very many epochs the first
-   * hundred are looked at: by then every row has met many others.
+   * The micro-batch with most tokens from `firstStep` on: what memory must hold. Of a very long run the first million
+   * rows are looked at: by then most rows have met many others.
    */
   largest(firstStep: number, length: (row: number) => number): { readonly step: number; readonly rows: number[]; readonly tokens: number } {
     let largest = { step: firstStep, rows: [] as number[], tokens: 0 }
-    const end = Math.min(this.totalSteps, firstStep + 100 * this.stepsPerEpoch)
+    const perStep = Math.min(this.rows, this.batch.size * this.batch.accumulate)
+    const end = Math.min(this.totalSteps, firstStep + Math.ceil(1e6 / perStep))
     for (let step = firstStep; step < end; step++) {
       for (const rows of this.at(step)) {
         const tokens = rows.reduce((sum, row) => sum + length(row), 0)

@@ -16,13 +16,14 @@ export function availableMemory(device: string): number {
 }
 
 /**
- * About how many bytes a step of `tokens` tokens takes beside weights and optimizer, from below: what the backward needs
- * of every layer (with recompute: of one layer, and the inputs of the others).
+ * Bytes that a step of `tokens` tokens takes at least, beside weights and optimizer: what the backward needs of every
+ * layer (with recompute: of two layers, and the inputs of the others). Fused blocks take a tenth more than this, plain
+ * ones two or three times as much.
  */
 export function stepMemory(a: Architecture, tokens: number, bytesPerValue: number, recompute: boolean): number {
   const qkv = (a.heads + 2 * a.kvHeads) * a.headDim
-  const layer = 4 * a.hiddenSize + 2 * qkv + a.heads * a.headDim + (a.mlp.kind === 'gated' ? 3 : 2) * a.intermediateSize
-  const kept = recompute ? layer + a.layers * a.hiddenSize : a.layers * layer
+  const layer = 2 * a.hiddenSize + qkv + a.heads * a.headDim + (a.mlp.kind === 'gated' ? 2 : 1) * a.intermediateSize
+  const kept = recompute ? 2 * layer + a.layers * a.hiddenSize : a.layers * layer
   return tokens * kept * bytesPerValue
 }
 

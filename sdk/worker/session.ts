@@ -35,6 +35,8 @@ export interface Session {
   readonly adapter: LoraAdapter | null
   /** `null` when the plan does not train. */
   readonly trainer: Trainer | null
+  /** Tokens of the largest training batch; evaluation stays within it. */
+  readonly mostTokens: number | undefined
 }
 
 /**
@@ -45,19 +47,20 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   setThreads(plan.threads ?? cores())
   manualSeed(plan.seed) // dropout draws from it; a resume brings the checkpoint's state back
   const device = chooseDevice(plan)
-  const modelPath = await resolveModel(plan.model, { onProgress: ({ message, received, total }) => reporter.progress(message, received, total ?? null) })
+  const modelPath = await resolveModel(plan.model, { onProgress: ({ stage, received, total }) => reporter.progress(`model: ${stage}`, received, total ?? null) })
   const tokenizer = loadTokenizer(modelPath)
   const preparing = prepareData(plan, modelPath, reporter, signal)
   // The weights load while the other process tokenises; its failure is met below.
   preparing.catch(() => undefined)
   await new Promise((resolve) => setImmediate(resolve))
+  reporter.progress('model: read weights', 0, null)
   const parameters = loadModel(plan, modelPath, device)
   const adapter = plan.lora === null ? null : attachLora(parameters, loraConfig(plan.lora), { seed: plan.seed })
   const decoder = new Decoder(parameters, chooseBlocks({ device, dtype: parameters.dtype, blocks: plan.blocks }))
   const data = await preparing
   const dev = data.dev === null ? null : openRows(data.dev)
-  const trainer = plan.train ? openTrainer(plan, decoder, data, reporter) : null
-  return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, decoder, adapter, trainer }
+  const training = plan.train ? openTrainer(plan, decoder, data, reporter) : null
+  return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, decoder, adapter, trainer: training?.trainer ?? null, mostTokens: training?.largest }
 }
 
 function chooseDevice({ device }: Plan): Device {
@@ -96,14 +99,16 @@ function loadModel(plan: Plan, modelPath: string, device: Device): Parameters {
   }
 }
 
-function openTrainer(plan: Plan, decoder: Decoder, data: PreparedData, reporter: Reporter): Trainer {
+function openTrainer(plan: Plan, decoder: Decoder, data: PreparedData, reporter: Reporter): { trainer: Trainer; largest: number } {
   const split = data.train! // prepare() was asked to require it
   if (split.supervised === 0) {
     throw new DataError('data.no-labels', `none of the ${split.rows} rows of ${split.sources.join(', ')} has an answer left to train on; fill tgt, or raise .maxLength(n) / max_length so that answers are not cut away`, { sources: split.sources, rows: split.rows })
   }
   const rows = openRows(split)
   const windows = new Windows(rows.rows, plan.batch, plan, (epoch) => epochOrder({ rows: rows.rows, seed: plan.seed, epoch }))
+  const length = (row: number): number => rows.length(row), largest = windows.largest(0, length)
   const { architecture, device } = decoder.parameters
-  const { recompute } = planMemory(architecture, windows.largest(0, (row) => rows.length(row)), (row) => rows.length(row), plan.precision === 'bf16' ? 2 : 4, device, reporter.warn)
-  return new Trainer({ plan, decoder, rows, windows, recompute })
+  const { recompute } = planMemory(architecture, largest, length, plan.precision === 'bf16' ? 2 : 4, device, reporter.warn)
+  decoder.blocks.reserve(largest.tokens)
+  return { trainer: new Trainer({ plan, decoder, rows, windows, recompute }), largest: largest.tokens }
 }

@@ -22,10 +22,10 @@ export class Tasks {
 
   /** @throws DataError `data.no-dev` */
   evaluate(): EvalEvent {
-    const { dev, plan, decoder } = this.session
+    const { dev, plan, decoder, mostTokens } = this.session
     if (dev === null) throw new DataError('data.no-dev', `expected held-out rows to evaluate on, found none in ${plan.data.path}; add dev.json beside train.json`, { path: plan.data.path })
     const started = performance.now()
-    const { loss, perplexity, accuracy } = evaluateRows(decoder, dev, plan.batch.evalSize)
+    const { loss, perplexity, accuracy } = evaluateRows(decoder, dev, { rows: plan.batch.evalSize, tokens: mostTokens })
     this.last.eval = this.step
     return this.reporter.event({ type: 'eval', step: this.step, loss, perplexity, accuracy, rows: dev.rows, ms: performance.now() - started })
   }

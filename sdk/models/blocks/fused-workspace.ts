@@ -35,6 +35,11 @@ export class Workspace {
     if (context.tokens > this.rows) this.layOut(context.tokens)
   }
 
+  /** Makes room for batches of up to so many tokens, once, before the first of them. */
+  reserve(tokens: number): void {
+    if (tokens > this.rows) this.layOut(tokens)
+  }
+
   /** `[rows, width]` for what a layer's backward will read. */
   saved(place: Place, context: BlockContext, use: string, rows: number, width: number, dtype: DType): Tensor {
     return this.take(`${this.owner(place, context)}.${use}`, rows, width, dtype)

@@ -27,6 +27,7 @@ export function fusedBlocks(): Blocks {
     form: 'fused', embedding, norm: fusedNorm(workspace, recipes), linear: fusedLinear(workspace, recipes), rotary: fusedRotary,
     attention: fusedAttention(workspace), activation: fusedActivation(workspace, recipes), head,
     weightsChanged: () => undefined,
+    reserve: (tokens) => workspace.reserve(tokens),
     free: () => { workspace.free(); head.free() },
   }
 }

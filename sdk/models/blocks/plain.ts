@@ -20,6 +20,6 @@ export function plainBlocks(): Blocks {
   return {
     form: 'plain', embedding: plainEmbedding, norm: plainNorm, linear: plainLinear, rotary: plainRotary,
     attention: plainAttention, activation: plainActivation, head: plainHead,
-    weightsChanged: () => undefined, free: () => undefined,
+    weightsChanged: () => undefined, reserve: () => undefined, free: () => undefined,
   }
 }

@@ -26,6 +26,8 @@ export interface Blocks {
   readonly head: HeadBlock
   /** Trainable values were written (load, optimizer step, resume): anything packed from them is stale. */
   weightsChanged(): void
+  /** No batch will be longer than so many tokens: planned buffers are laid out for it at once. Longer ones still run. */
+  reserve(tokens: number): void
   /** Gives planned buffers and packed weights back. */
   free(): void
 }

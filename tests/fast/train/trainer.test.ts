@@ -77,12 +77,10 @@ test('recompute gives the same steps, dropout included', () => {
 
 test('evaluation weighs by token and does not depend on its batch size', () => {
   const dev = memoryRows(randomRows(5, 9))
-  const results = [1, 3, 8].map((evalSize) => {
-    const trainer = tinyTrainer(trainerPlan({ optimizer, batch: { size: 2, evalSize, accumulate: 1 } }), dev)
-    const result = evaluateRows(trainer.parts.decoder, dev, trainer.parts.plan.batch.evalSize)
-    freeTrainer(trainer)
-    return result
-  })
+  const untrained = tinyTrainer(trainerPlan({ optimizer }), dev)
+  const limits = [{ rows: 1 }, { rows: 3 }, { rows: 8 }, { rows: 8, tokens: 25 }, { rows: 8, tokens: 1 }]
+  const results = limits.map((limit) => evaluateRows(untrained.parts.decoder, dev, limit))
+  freeTrainer(untrained)
   for (const result of results) {
     assert.ok(Math.abs(result.loss - results[0].loss) < 1e-5)
     assert.equal(result.accuracy, results[0].accuracy)
@@ -103,10 +101,10 @@ for (const method of ['sft', 'lora'] as const) {
     const dev = memoryRows(randomRows(3, 4))
     const trainer = tinyTrainer(plan, memoryRows(randomRows(17)))
     trainer.next()
-    evaluateRows(trainer.parts.decoder, dev, trainer.parts.plan.batch.evalSize)
+    evaluateRows(trainer.parts.decoder, dev, { rows: 4 })
     const live = memory().liveTensors
     for (let i = 0; i < 10; i++) trainer.next()
-    evaluateRows(trainer.parts.decoder, dev, trainer.parts.plan.batch.evalSize)
+    evaluateRows(trainer.parts.decoder, dev, { rows: 4 })
     assert.equal(memory().liveTensors, live)
     freeTrainer(trainer)
   })
