@@ -1,12 +1,17 @@
-import { keep, ops, tensor, type Device, type Tensor } from 'fettle-native'
+import { call, keep, ops, scope, tensor, type Device, type Tensor } from 'fettle-native'
 import type { Architecture, RotaryPositions } from './architecture'
 import type { Batch } from './batch'
 import type { RopeTables } from './blocks/types'
 import { inType, onDevice } from './device'
 
+const f32 = Math.fround
+
 /**
  * Inverse wavelengths of rotary positions (arXiv 2104.09864), one for each rotated pair, with the scaling of the record.
  * `length` (last position + 1) matters for dynamic scaling only.
+ *
+ * Every step rounds to fp32 as the published implementations do: models were trained with those angles, and at long
+ * positions exact ones differ from them in the fourth digit of small gradients.
  */
 export function inverseFrequencies(positions: RotaryPositions, length: number): Float32Array {
   const { dim, scaling } = positions
@@ -16,8 +21,10 @@ export function inverseFrequencies(positions: RotaryPositions, length: number): 
     const ratio = (scaling.factor * Math.max(length, scaling.originalMaxPositions)) / scaling.originalMaxPositions - (scaling.factor - 1)
     theta *= ratio ** (dim / (dim - 2))
   }
-  return Float32Array.from({ length: dim / 2 }, (_, i) => {
-    const frequency = 1 / theta ** ((2 * i) / dim)
+  const exponents = Float32Array.from({ length: dim / 2 }, (_, i) => (2 * i) / dim)
+  const wavelengths = scope(() => (call('aten::pow', 'Scalar', theta, tensor(exponents)) as Tensor).toFloat32Array())
+  return wavelengths.map((wavelength) => {
+    const frequency = f32(1 / wavelength)
     if (scaling.kind === 'linear') return frequency / scaling.factor
     return scaling.kind === 'llama3' ? llama3(frequency, scaling) : frequency
   })
@@ -25,11 +32,11 @@ export function inverseFrequencies(positions: RotaryPositions, length: number): 
 
 /** Llama 3.1: long waves are slowed down, short ones kept, those between interpolated. */
 function llama3(frequency: number, s: Extract<RotaryPositions['scaling'], { kind: 'llama3' }>): number {
-  const wavelength = (2 * Math.PI) / frequency
+  const wavelength = f32(f32(2 * Math.PI) / frequency)
   if (wavelength < s.originalMaxPositions / s.highFreqFactor) return frequency
   if (wavelength > s.originalMaxPositions / s.lowFreqFactor) return frequency / s.factor
-  const smooth = (s.originalMaxPositions / wavelength - s.lowFreqFactor) / (s.highFreqFactor - s.lowFreqFactor)
-  return ((1 - smooth) * frequency) / s.factor + smooth * frequency
+  const smooth = f32(f32(f32(s.originalMaxPositions / wavelength) - s.lowFreqFactor) / (s.highFreqFactor - s.lowFreqFactor))
+  return f32(f32(f32(1 - smooth) * frequency) / s.factor) + f32(smooth * frequency)
 }
 
 /** Makes a batch's cosines and sines, once for all layers. */

@@ -107,7 +107,7 @@ function train(decoder: Decoder, traced: TraceBatch, options: TraceOptions, loss
   for (let n = 1; n <= options.steps!; n++) {
     fusedAdamW({
       params: [master], grads: [grad], expAvgs: [expAvg], expAvgSqs: [expAvgSq], steps: [step],
-      lr: options.learningRate ?? 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: options.weightDecay ?? 0.01,
+      lr: options.learningRate ?? 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: options.weightDecay ?? 0,
     })
     decoder.weightsChanged()
     if (n < options.steps!) losses.push(backwardOnce(decoder, traced))

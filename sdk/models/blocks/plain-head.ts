@@ -18,10 +18,11 @@ export const plainHead: HeadBlock = {
         scope(() => {
           const part = ops.narrow(hidden, 0, start, rows), label = ops.unsqueeze(ops.narrow(labels, 0, start, rows), 1)
           const logits = logitsOf(part, weights)
-          const logNorm = ops.logsumexp(logits, 1, true)
-          ops.add_(lossSum, ops.sum(ops.sub(logNorm, ops.gather(logits, 1, label))))
           ops.add_(correct, ops.sum(ops.eq(ops.argmax(logits, 1, true), label)))
-          if (gradHidden !== null) chunkGradient(logits, logNorm, label, part, ops.narrow(gradHidden, 0, start, rows), weights, scale)
+          // libtorch's own log-softmax, as references use it: its fast exp is off by up to 2e-5, the same on both sides.
+          const logProbabilities = ops.log_softmax(logits, 1)
+          ops.sub_(lossSum, ops.sum(ops.gather(logProbabilities, 1, label)))
+          if (gradHidden !== null) chunkGradient(ops.exp_(logProbabilities), label, part, ops.narrow(gradHidden, 0, start, rows), weights, scale)
         })
       }
       return { lossSum, correct, gradHidden }
@@ -36,9 +37,8 @@ function logitsOf(hidden: Tensor, { weight }: HeadWeights): Tensor {
   return inType(ops.linear(hidden, weight.value), 'float32')
 }
 
-/** d(scale · loss)/d(logits) = scale · (softmax − one-hot), made in the logits' own memory. */
-function chunkGradient(logits: Tensor, logNorm: Tensor, label: Tensor, hidden: Tensor, out: Tensor, { weight }: HeadWeights, scale: number): void {
-  const gradLogits = ops.exp_(ops.sub_(logits, logNorm))
+/** d(scale · loss)/d(logits) = scale · (softmax − one-hot), made in the softmax's own memory. */
+function chunkGradient(gradLogits: Tensor, label: Tensor, hidden: Tensor, out: Tensor, { weight }: HeadWeights, scale: number): void {
   ops.scatter_add_(gradLogits, 1, label, ops.full(label.shape, -1, { dtype: 'float32', device: label.device }))
   ops.mul_(gradLogits, scale)
   const narrowed = inType(gradLogits, hidden.dtype)
