@@ -1,5 +1,5 @@
 import * as fs from 'node:fs'
-import { DataError } from '../errors'
+import { DataError, FettleError } from '../errors'
 import type { DataPlan } from '../plan/plan'
 import type { Tokenizer } from '../tokenizers'
 import { ArrowWriter } from './arrow-writer'
@@ -76,13 +76,23 @@ interface Batch { readonly rows: readonly DataRow[]; readonly encoded: readonly 
 async function* encodeAll(rows: Iterable<DataRow>, encoder: RowEncoder): AsyncGenerator<Batch> {
   let running: Promise<Batch> | null = null
   for (const batch of batches(rows)) {
-    const next = encoder.encode(batch).then(encoded => ({ rows: batch, encoded }))
+    const next = encoder.encode(batch).then(encoded => ({ rows: batch, encoded }), error => refuseRow(batch, encoder, error))
     // Awaited in the next turn; a failure before that is not unhandled.
     next.catch(() => undefined)
     if (running) yield await running
     running = next
   }
   if (running) yield await running
+}
+
+/** A chat that the template cannot take is an error of its row: the row is found by encoding one after the other. */
+async function refuseRow(batch: readonly DataRow[], encoder: RowEncoder, cause: unknown): Promise<never> {
+  if (!(cause instanceof FettleError) || (cause.code !== 'data.template' && cause.code !== 'tokenizer.chat-template')) throw cause
+  for (const row of batch) {
+    const error = await encoder.encode([row]).then(() => null, (e: FettleError) => e)
+    if (error) throw new DataError(error.code, `${row.file}:${row.line}: ${error.message}`, { ...error.details, file: row.file, line: row.line }, { cause: error })
+  }
+  throw cause
 }
 
 function* batches(rows: Iterable<DataRow>): Generator<DataRow[]> {

@@ -91,6 +91,14 @@ test('errors of the data arrive typed, and leave nothing behind', async t => {
   await assert.rejects(run({}, { require: ['train', 'dev'] }), { code: 'data.not-found', message: /no dev data/ })
 })
 
+test('a row that the template refuses is named', async t => {
+  const { run, data } = work(t)
+  const template = path.join(data, 'strict.jinja')
+  fs.writeFileSync(template, "{% for m in messages %}{% if m.content == 'bad' %}{{ raise_exception('no bad words') }}{% endif %}{{ m.content }}{% endfor %}")
+  fs.appendFileSync(path.join(data, 'train.json'), '{"src": "bad", "tgt": "b"}\n')
+  await assert.rejects(run({ template }), { name: 'DataError', code: 'tokenizer.chat-template', message: /train\.json:12: chat template .*strict\.jinja, line 1: refuses a chat of user.*no bad words/ })
+})
+
 test('a stopped preparation rejects with the reason', async t => {
   const { run } = work(t)
   await assert.rejects(run({}, { signal: AbortSignal.timeout(1) }), { name: 'TimeoutError' })
