@@ -3,6 +3,7 @@ import { DataError } from '../errors'
 import type { DataPlan } from '../plan/plan'
 import { compileChatTemplate, type Tokenizer } from '../tokenizers'
 import { ChatEncoder } from './chat'
+import { IGNORED } from './dataset'
 import { PlainEncoder } from './plain'
 
 /** What a row becomes: ids and labels of equal length, labels −100 where nothing is trained and not shifted. */
@@ -55,4 +56,14 @@ function readTemplate(file: string): string {
   } catch (cause) {
     throw new DataError('data.template', `template ${file}: cannot be read (${(cause as NodeJS.ErrnoException).code}); give "auto", "none" or the path of a Jinja file`, { template: file }, { cause })
   }
+}
+
+/**
+ * The token that this template's answers end with, which is what a tuned model says when it is done. It may differ from
+ * the model's own end-of-sequence ids, so generation stops at both. Null when answers end with no special token.
+ */
+export async function answerEnd(tokenizer: Tokenizer, encoder: RowEncoder): Promise<number | null> {
+  const [{ labels }] = await encoder.encode([{ src: ['a'], tgt: ['a'] }])
+  const last = labels.filter(label => label !== IGNORED).at(-1)
+  return last !== undefined && (last === tokenizer.eosId || tokenizer.specialIds.has(last)) ? last : null
 }
