@@ -1,4 +1,4 @@
-import { CheckpointError, DataError, EnvironmentError, ModelError, PlanError, WorkerError } from '../errors'
+import { CheckpointError, DataError, EnvironmentError, FettleError, ModelError, PlanError, WorkerError } from '../errors'
 
 /** Exit codes of `fettle`. */
 export const exitCodes = Object.freeze({
@@ -25,5 +25,7 @@ const byClass: readonly (readonly [new (...args: never[]) => Error, number])[] =
 
 /** The exit code for anything thrown. */
 export function exitCodeOf(error: unknown): number {
+  // A fault that a worker met and did not expect: it is Fettle's, not the process's.
+  if (error instanceof FettleError && error.code === 'internal') return exitCodes.failed
   return byClass.find(([Class]) => error instanceof Class)?.[1] ?? exitCodes.failed
 }

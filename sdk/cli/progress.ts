@@ -29,7 +29,8 @@ export class ProgressLines {
   /** A line that stays. */
   line(text: string): void {
     this.clear()
-    this.#terminal.err(`${text}\n`)
+    // What a model says must not move the cursor or ring the bell.
+    this.#terminal.err(`${text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd')}\n`)
   }
 
   /** Takes the bar away. */
@@ -37,8 +38,9 @@ export class ProgressLines {
 
   #step(event: StepEvent): void {
     this.#recent = [...this.#recent.slice(-29), event]
-    const text = `${stepText(event)}  ${duration(this.#left(event))} left`
-    if (this.#terminal.live) this.#status.draw(`${bar(event.step / event.totalSteps)} ${text}`)
+    const left = `${duration(this.#left(event))} left`, narrow = this.#terminal.columns < 100
+    const text = `${stepText(event, !(this.#terminal.live && narrow))}  ${left}`
+    if (this.#terminal.live) this.#status.draw(`${bar(event.step / event.totalSteps, narrow ? 8 : 20)} ${text}`)
     else if (event.step % this.#logEvery === 0 || event.step === event.totalSteps || event.step === 1) this.line(text)
   }
 
@@ -50,13 +52,14 @@ export class ProgressLines {
   }
 }
 
-function bar(share: number): string {
-  const full = Math.round(Math.min(1, share) * 20)
-  return `[${'#'.repeat(full)}${'-'.repeat(20 - full)}] ${percent(share)}`
+function bar(share: number, width: number): string {
+  const full = Math.round(Math.min(1, share) * width)
+  return `[${'#'.repeat(full)}${'-'.repeat(width - full)}] ${percent(share)}`
 }
 
-function stepText(event: StepEvent): string {
-  return `step ${event.step}/${event.totalSteps}  loss ${digits(event.loss, 4)}  lr ${digits(event.learningRate, 3)}  ${whole(event.tokensPerSecond)} tokens/s`
+function stepText(event: StepEvent, withRate: boolean): string {
+  const rate = withRate ? `  lr ${Number(event.learningRate.toPrecision(3))}` : ''
+  return `step ${event.step}/${event.totalSteps}  loss ${digits(event.loss, 4)}${rate}  ${whole(event.tokensPerSecond)} tokens/s`
 }
 
 /** The lines that stay for an event; steps are drawn apart. */

@@ -34,7 +34,7 @@ export function processTerminal(debug: boolean): Terminal {
 export function errorBlock(error: unknown, debug: boolean): string {
   const { message, code, stack, details } = serializeError(error)
   const lines = message.split('\n').flatMap((line) => (/^\s/.test(line) ? [line] : blockLines(line)))
-  if (!(error instanceof FettleError)) lines.push('  this is a fault of Fettle; run again with --debug and report what it prints')
+  if (!(error instanceof FettleError) || code === 'internal') lines.push('  this is a fault of Fettle; run again with --debug and report what it prints')
   lines.push(`  (${code})`)
   if (debug && stack) lines.push(stack)
   if (debug && typeof details?.remoteStack === 'string') lines.push(`in the worker: ${details.remoteStack}`)

@@ -72,7 +72,8 @@ export class Run implements AsyncIterable<RunEvent> {
     this.done = new Promise((resolve, reject) => { this.#resolve = resolve; this.#reject = reject })
     this.done.catch(() => { /* Whoever awaits `done` gets the error; a run that nobody awaits must not end the process. */ })
     const limit = options.startTimeout ?? 60_000
-    this.#timer = setTimeout(() => this.#tooLate(limit), limit)
+    // A front that was busy for so long itself finds the answer waiting when it looks: it gets a second to do so.
+    this.#timer = setTimeout(() => { this.#timer = setTimeout(() => this.#tooLate(limit), 1000) }, limit)
     this.#worker = new WorkerProcess(plan, dir, entry, { onMessage: (message) => this.#receive(message), onExit: (exit) => this.#onExit(exit) })
   }
 

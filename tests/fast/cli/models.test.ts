@@ -67,11 +67,11 @@ test('trace: logits, loss and gradients of the reference', () => {
 test('trace: three AdamW steps of an adapter, and the merged adapter', () => {
   const lora = golden('lora-llama')
   const expected = readPlain(path.join(lora, 'io.safetensors'))
-  const { base } = { base: llama }
+
   writePlain(at('lora.safetensors'), { input_ids: whole(expected.get('input_ids')!), attention_mask: whole(expected.get('attention_mask')!), labels: whole(expected.get('labels')!) })
-  fettle('trace', base, '--inputs', at('lora.safetensors'), '--out', at('merged.safetensors'), '--adapter', lora, '--merge')
+  fettle('trace', llama, '--inputs', at('lora.safetensors'), '--out', at('merged.safetensors'), '--adapter', lora, '--merge')
   assert.ok(largestDifference(masked(readPlain(at('merged.safetensors')).get('logits')!, expected), masked(expected.get('merged.logits')!, expected)) <= 1e-4)
-  fettle('trace', base, '--inputs', at('lora.safetensors'), '--out', at('steps.safetensors'), '--adapter', lora, '--grads', 'all', '--steps', '3', '--lr', '1e-2', '--weight-decay', '0')
+  fettle('trace', llama, '--inputs', at('lora.safetensors'), '--out', at('steps.safetensors'), '--adapter', lora, '--grads', 'all', '--steps', '3', '--lr', '1e-2', '--weight-decay', '0')
   const traced = readPlain(at('steps.safetensors'))
   assert.equal(traced.get('losses')!.values.length, 3)
   const grads = [...traced.keys()].filter((key) => key.startsWith('grad.'))
@@ -83,3 +83,19 @@ function masked(logits: PlainTensor, expected: Map<string, PlainTensor>): number
   const mask = expected.get('attention_mask')!.values
   return logits.values.filter((_, i) => mask[Math.floor(i / logits.shape[2])] !== 0)
 }
+
+test('merge-lora: the merged model answers as base and adapter together, under the names of both tools', () => {
+  const lora = golden('lora-llama')
+  const merged = JSON.parse(fettle('merge-lora', '--model_name_or_path', llama, '--lora_path', lora, '--merge_model_path', at('merged'), '--device', 'gpu', '--json').stdout)
+  assert.deepEqual(merged.output, at('merged'))
+  assert.ok(merged.files.includes('model.safetensors') && fs.existsSync(at('merged/config.json')))
+  const answer = (...args: string[]) => JSON.parse(fettle('generate', ...args, '--ids', '5,17,9', '--max-new-tokens', '12', '--json').stdout).ids
+  assert.deepEqual(answer(at('merged')), answer(llama, '--adapter', lora))
+  assert.match(fettle('merge-lora', llama, lora, at('again')).stderr, /merged model in/)
+  assert.deepEqual(fs.readFileSync(at('again/model.safetensors')), fs.readFileSync(at('merged/model.safetensors')))
+})
+
+test('plain and fused blocks answer alike', () => {
+  const answer = (...args: string[]) => JSON.parse(fettle('generate', llama, '--ids', '5,17,9', '--max-new-tokens', '12', '--json', ...args).stdout).ids
+  assert.deepEqual(answer('--blocks', 'plain'), answer())
+})
