@@ -107,6 +107,17 @@ test('a GGUF byte-level vocabulary: split rule, BOS and special tokens from the 
   assert.deepEqual(tokenizerFromGguf(material({ pre: 'llama-bpe', addBos: false })).added.before, [])
 })
 
+test('every split rule works, and keeps all of a text', async () => {
+  const { splitRules } = require('fettle/dist/tokenizers/gguf-pre') as typeof import('fettle/dist/tokenizers/gguf-pre')
+  const { model } = byteTokenizer() as { model: { vocab: Record<string, number> } }
+  const tokens = Object.keys(model.vocab)
+  const text = "It's 12345 caf\u00e9s (\u4e2d\u6587), don't\r\n\n  WE'LL see\ttabs \ud83d\ude00!"
+  for (const pre of Object.keys(splitRules)) {
+    const tokenizer = tokenizerFromGguf(material({ pre, tokens, merges: [], tokenTypes: tokens.map((_, id) => (id < 3 ? 3 : 1)), ids: { bos: 1, eos: 2 } }))
+    assert.equal(tokenizer.decode(await tokenizer.encode(text)), text, pre)
+  }
+})
+
 test('GGUF tokenizers that Fettle does not read are refused by name', () => {
   const refused = (extra: Partial<GgufTokenizerMaterial>, pattern: RegExp): void =>
     assert.throws(() => tokenizerJsonFromGguf(material(extra)), { code: 'tokenizer.gguf', message: pattern })
