@@ -1,0 +1,4 @@
+export {
+  editDistance, fastPrecision, pronouncePrompt, pronunciations, scorePronunciations, scoreSample,
+  type Pronunciation, type PronunciationOptions, type PronunciationScore, type PronunciationTask,
+} from './pronounce'
