@@ -12,7 +12,8 @@ import type { Attention } from '../batch'
  *   `null` unless `context.mode` is `train`, and it serves one backward.
  * - Where a method says *in place*, the argument's memory may be overwritten and is the caller's no more.
  * - A fused form may return views of buffers it planned. Such an `out` stays valid until the same block is run again
- *   with the same `id` and `layer`; the caller copies what must live longer.
+ *   with the same `id` and `layer`, that of a norm or an activation only until its layer ends; the caller copies what
+ *   must live longer.
  */
 export interface Blocks {
   /** `plain` or `fused`, for messages and the bench. */
