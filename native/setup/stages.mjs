@@ -22,7 +22,7 @@ export class Progress {
     let shown = 0
     const show = () => this.live && process.stdout.write(`\r\x1b[K  … ${name}  ${seconds(start)}  ${detail}`.slice(0, (process.stdout.columns ?? 80) + 3))
     const note = (text) => {
-      detail = text.trim()
+      detail = text.trim().slice(0, 100)
       if (this.live) show()
       else if (Date.now() - shown > 5000) {
         shown = Date.now()
