@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { PlanError } from '../errors'
 import type { Decoder } from '../models/decoder'
 import type { Tokenizer } from '../tokenizers'
@@ -11,7 +13,7 @@ import type { Terminal } from './terminal'
 export const generateCommand: Command = {
   name: 'generate',
   summary: 'continue a prompt',
-  usage: ['generate MODEL --chat TEXT', 'generate MODEL --prompt TEXT [--max-new-tokens N] [--temperature X]', 'generate MODEL --ids "5,17,9" --json'],
+  usage: ['generate MODEL --chat TEXT', 'generate ADAPTER --chat TEXT', 'generate MODEL --prompt TEXT [--max-new-tokens N] [--temperature X]', 'generate MODEL --ids "5,17,9" --json'],
   flags: [
     { name: 'chat', type: 'text', help: "a message, put into the model's chat template" },
     { name: 'prompt', type: 'text', help: 'a text to continue as it stands' },
@@ -35,13 +37,21 @@ async function generate(parsed: Parsed, terminal: Terminal): Promise<number> {
   const { values } = parsed
   const given = ['chat', 'prompt', 'ids'].filter((flag) => values[flag] !== undefined)
   if (given.length !== 1) throw new PlanError('cli.prompt', `expected one of --chat, --prompt and --ids, got ${given.map((flag) => `--${flag}`).join(' and ') || 'none'}; try --chat 'Hello!'`, { given })
-  const path = await localModel(name, terminal)
+  const { model, adapter } = baseAndAdapter(name, values.adapter as string | undefined)
+  const path = await localModel(model, terminal)
   const tokenizer = lazy.tokenizers().loadTokenizer(path)
   const ids = await promptIds(values, tokenizer)
-  const decoder = loadDecoder(path, values)
+  const decoder = loadDecoder(path, adapter, values)
   const answer = await continueIds(decoder, ids, tokenizer, values, values.json ? null : terminal)
   if (values.json) terminal.out(`${JSON.stringify(answer)}\n`)
   return exitCodes.ok
+}
+
+/** The folder of an adapter stands for its base with it: the output of a LoRA run answers as it is. */
+function baseAndAdapter(name: string, adapter: string | undefined): { model: string; adapter: string | undefined } {
+  const isAdapter = adapter === undefined && existsSync(join(name, 'adapter_config.json')) && !existsSync(join(name, 'config.json'))
+  const base = isAdapter ? lazy.peft().readLoraConfig(name).baseModel : null
+  return base === null ? { model: name, adapter } : { model: base, adapter: name }
 }
 
 async function promptIds(values: Parsed['values'], tokenizer: Tokenizer): Promise<number[]> {
@@ -59,13 +69,13 @@ function parseIds(text: string): number[] {
   return parts.map(Number)
 }
 
-function loadDecoder(path: string, values: Parsed['values']): Decoder {
+function loadDecoder(path: string, adapter: string | undefined, values: Parsed['values']): Decoder {
   const device = prepareDevice(values)
   const { Decoder } = lazy.decoder()
   const weights = lazy.weights().openWeights(path)
   try {
     const parameters = lazy.native().noGrad(() => lazy.load().loadParameters(weights, { dtype: values.dtype === 'bf16' ? 'bfloat16' : 'float32', device, train: false }))
-    if (values.adapter !== undefined) lazy.peft().loadLora(parameters, values.adapter as string)
+    if (adapter !== undefined) lazy.peft().loadLora(parameters, adapter)
     return new Decoder(parameters, lazy.blocks().chooseBlocks({ device, dtype: parameters.dtype, blocks: values.blocks === 'plain' ? 'plain' : 'auto' }))
   } finally { weights.close() }
 }
