@@ -1,3 +1,4 @@
+import { setThreads } from 'fettle-native'
 import { attachLora } from 'fettle/dist/adapters/lora'
 import { loraConfig } from 'fettle/dist/adapters/lora-config'
 import type { Row, RowReader } from 'fettle/dist/data/dataset'
@@ -41,6 +42,7 @@ export function trainerPlan(changes: PlanChanges): Plan {
 
 /** A trainer over a golden model with plain blocks; with `plan.lora` an adapter trains. */
 export function tinyTrainer(plan: Plan, rows: RowReader, options: { golden?: string; recompute?: boolean } = {}): Trainer {
+  setThreads(1) // tiny products: a second thread only waits
   const dtype = plan.precision === 'bf16' ? 'bfloat16' : 'float32'
   const parameters = loadParameters(openWeights(fixture('golden', options.golden ?? 'llama-v2-gqa')), { dtype, device: 'cpu', train: plan.lora === null })
   if (plan.lora !== null) attachLora(parameters, loraConfig(plan.lora), { seed: plan.seed })

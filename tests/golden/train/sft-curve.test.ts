@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ops, scope, type Tensor } from 'fettle-native'
+import { ops, scope, setThreads, type Tensor } from 'fettle-native'
 import { packBatch, type Batch } from 'fettle/dist/models/batch'
 import { plainBlocks } from 'fettle/dist/models/blocks/plain'
 import { Decoder } from 'fettle/dist/models/decoder'
@@ -24,6 +24,7 @@ function rowsOf(io: Map<string, Tensor>, step: number): Batch {
 
 for (const recompute of [false, true]) {
   test(`20 steps of full training follow transformers (sft-llama)${recompute ? ', with recompute' : ''}`, () => {
+    setThreads(1)
     const io = readSafetensors(fixture('golden', 'sft-llama', 'io.safetensors'))
     const parameters = loadParameters(openWeights(fixture('golden', 'llama-v2-gqa')), { dtype: 'float32', device: 'cpu', train: true })
     const decoder = new Decoder(parameters, plainBlocks())
