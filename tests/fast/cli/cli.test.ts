@@ -4,6 +4,8 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { test } from 'node:test'
+import { exitMeanings } from 'fettle/dist/cli/exit'
+import { fields } from 'fettle/dist/plan/arguments'
 import { repoRoot } from '../../support/paths'
 
 const bin = path.join(repoRoot, 'sdk', 'bin', 'fettle.js')
@@ -103,4 +105,10 @@ test('the front never loads the addon', () => {
   const script = "const f = require('fettle'); f.sft('m').data('d').lora(); f.parseArguments({ model_name_or_path: 'm', dataset_name_or_path: 'd', output_dir: 'o', do_train: true }); const seen = Object.keys(require.cache).filter((n) => n.endsWith('.node')); console.log(JSON.stringify(seen))"
   const { stdout } = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8', cwd: repoRoot })
   assert.deepEqual(JSON.parse(stdout), [])
+})
+
+test('the page about the command line has every argument with its default, and every exit code', () => {
+  const page = fs.readFileSync(path.join(repoRoot, 'docs', 'command-line.md'), 'utf8')
+  for (const { name, default: initial } of fields) assert.ok(page.split('\n').some((line) => line.startsWith(`| \`${name}\``) && line.includes(`| \`${JSON.stringify(initial)}\` |`)), name)
+  for (const [code, meaning] of exitMeanings) assert.ok(page.includes(`| ${code} | ${meaning} |`), String(code))
 })
