@@ -1,4 +1,4 @@
-import type { RowEncoder } from '../data/encode'
+import { answerEnd, type RowEncoder } from '../data/encode'
 import { readRows } from '../data/rows'
 import type { PreparedSplit } from '../data/dataset'
 import type { Decoder } from '../models/decoder'
@@ -44,7 +44,10 @@ export async function answer(speaker: Speaker, prompts: readonly string[], gener
   const ids = await Promise.all(prompts.map((prompt) => (chat ? encoder.prompt({ src: [prompt], tgt: [] }) : tokenizer.encode(prompt, { special: true }))))
   const rows = prompts.map((_, row) => new AnswerText(tokenizer, generation.stop, (text) => onText?.(row, text)))
   const { maxNewTokens, minNewTokens, temperature, topK, topP, seed } = generation
-  for await (const token of generateTokens(decoder, ids, { maxNewTokens, minNewTokens, temperature, topK, topP, seed })) {
+  // A template may end answers with another token than the one that the model's config names.
+  const end = chat ? await answerEnd(tokenizer, encoder) : null
+  const stopIds = [...new Set([...decoder.parameters.architecture.eosIds, ...(end === null ? [] : [end])])]
+  for await (const token of generateTokens(decoder, ids, { maxNewTokens, minNewTokens, temperature, topK, topP, seed, stopIds })) {
     rows[token.row].push(token.id)
     if (token.end !== null) rows[token.row].end()
     if (rows.every((row) => row.ended) || isOver?.()) break
