@@ -4,6 +4,7 @@
 #include "parallel.h"
 #include "scratch.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace fettle {
@@ -11,6 +12,7 @@ namespace {
 
 constexpr int64_t kBlockRows = 96;
 constexpr int64_t kBlockColumns = 512;
+constexpr int64_t kFewColumns = 64;
 constexpr int64_t kPackedFloats = int64_t(2) << 20;  // 8 MiB: stays in the last-level cache
 
 int64_t divideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -28,6 +30,7 @@ class Multiplication {
   }
 
   void run() {
+    if (fewRows()) return runFewRows();
     const int64_t chunkPanels = std::max<int64_t>(1, kPackedFloats / (std::max<int64_t>(depths_, 1) * nr_));
     for (int64_t first = 0; first < columns_; first += chunkPanels * nr_) chunk(first, std::min(columns_ - first, chunkPanels * nr_));
   }
@@ -40,6 +43,34 @@ class Multiplication {
   static Scratch& local() {
     static thread_local Scratch scratch;
     return scratch;
+  }
+
+  /// Generating token by token: packing weights would cost more than using them once.
+  bool fewRows() const {
+    return rows_ <= 8 && !result_.addTransposed && std::all_of(products_.begin(), products_.end(), [](const Product& p) { return p.b.transposed && !p.a.transposed; });
+  }
+
+  void runFewRows() const {
+    inParallel(divideUp(columns_, kFewColumns), [&](int64_t task) {
+      const int64_t first = task * kFewColumns, width = std::min(kFewColumns, columns_ - first);
+      int64_t deepest = 0;
+      for (const Product& p : products_) deepest = std::max(deepest, p.depth);
+      float* sums = local().floats(rows_ * (kFewColumns + deepest));
+      float* a = sums + rows_ * kFewColumns;
+      std::memset(sums, 0, rows_ * kFewColumns * sizeof(float));
+      for (const Product& p : products_) {
+        const int64_t from = std::max(first, p.start), to = std::min(first + width, p.start + p.columns);
+        if (from >= to) continue;
+        widen(p, 0, rows_, 0, p.depth, a);
+        for (int64_t j = from; j < to; j++) {
+          const void* w = element(p.b, 0, j - p.start);
+          if (p.b.half) level_.b16.dots(static_cast<const bf16*>(w), a, p.depth, rows_, p.depth, sums + j - first, kFewColumns);
+          else level_.f32.dots(static_cast<const float*>(w), a, p.depth, rows_, p.depth, sums + j - first, kFewColumns);
+        }
+      }
+      if (result_.half) finish<bf16>(sums, kFewColumns, 0, rows_, first, width);
+      else finish<float>(sums, kFewColumns, 0, rows_, first, width);
+    });
   }
 
   void chunk(int64_t first, int64_t width) {

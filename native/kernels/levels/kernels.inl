@@ -14,7 +14,7 @@ namespace {
 
 template <class T> constexpr RowKernels<T> rowKernels() {
   return {rmsForward<T>, rmsBackward<T>, rotary<T>, swigluForward<T>, swigluBackward<T>, finish<T>, widen<T>, narrow<T>,
-          accumulate<T>, logSumExp<T>, softmaxGradient<T>, pack<T>};
+          accumulate<T>, logSumExp<T>, softmaxGradient<T>, dots<T>, pack<T>};
 }
 }  // namespace
 

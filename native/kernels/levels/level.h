@@ -32,6 +32,8 @@ struct RowKernels {
   float (*logSumExp)(const T* logits, int64_t n, int64_t* best);
   /// In place: (softmax − [j = label]) · scale.
   void (*softmaxGradient)(T* logits, int64_t n, float logSumExp, int64_t label, float scale);
+  /// sums[i·ldSums] += Σ_k x[i·ldX + k] · w[k] for i < rows ≤ 8: one row of weights against a few of activations, unpacked.
+  void (*dots)(const T* w, const float* x, int64_t ldX, int64_t rows, int64_t depth, float* sums, int64_t ldSums);
   /// Packs B(k, j), k < depth, j < columns, into a panel [depth][nr], zero beyond `columns`. B(k, j) = b[k·ld + j], or b[j·ld + k] when transposed.
   void (*pack)(const T* b, int64_t ld, bool transposed, int64_t depth, int64_t columns, float* panel);
 };

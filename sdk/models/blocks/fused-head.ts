@@ -1,5 +1,5 @@
 import { call, keep, ops, tensor, type DType, type Tensor } from 'fettle-native'
-import { plainHead } from './plain-head'
+import { inType } from '../device'
 import type { HeadBlock } from './types'
 import type { Workspace } from './fused-workspace'
 
@@ -9,7 +9,6 @@ const panelBytes = 48 << 20
 /** Head and loss in panels of rows whose logits share one buffer; it stays from step to step. */
 export class FusedHead implements HeadBlock {
   private panel: Tensor | null = null
-  readonly logits: HeadBlock['logits'] = (hidden, weights) => plainHead.logits(hidden, weights)
 
   constructor(private readonly workspace: Workspace) {}
 
@@ -19,6 +18,12 @@ export class FusedHead implements HeadBlock {
     const gradHidden = gradient ? this.workspace.gradient({ layer: -1, id: 'head' }, rows, width, hidden.dtype) : null
     const [loss, correct] = call('fettle::head_loss', '', hidden, weight.value, labels, scale, panel, gradHidden, gradient ? weight.grad : null) as [number, number]
     return { lossSum: tensor([loss], [], 'float32'), correct: tensor([correct], [], 'int64'), gradHidden }
+  }
+
+  logits(...[hidden, { weight }]: Parameters<HeadBlock['logits']>): Tensor {
+    const out = ops.empty([hidden.shape[0], weight.value.shape[0]], { dtype: hidden.dtype })
+    call('fettle::linear_forward', '', hidden, weight.value, null, null, null, [], [], [], [], out, null)
+    return inType(out, 'float32')
   }
 
   free(): void {

@@ -57,7 +57,16 @@ describe('linear: fused against plain', () => {
   agrees('trained weight and bias', linearRun({ ...joined, adapted: [], bias: true, trainWeight: true }, 50, true))
   agrees('sizes that are multiples of nothing', linearRun({ inFeatures: 45, parts: [37, 11, 5], adapted: [0, 2], rank: 3, bias: true, trainWeight: true }, 29, true))
   agrees('one token', linearRun({ ...joined, adapted: [0, 2] }, 1, true))
+  agrees('a few tokens', linearRun({ ...joined, inFeatures: 45, adapted: [0, 2], bias: true }, 8, true))
   agrees('deep and wide', linearRun({ inFeatures: 1100, parts: [700, 530], adapted: [0, 1], rank: 4, bias: false, trainWeight: false }, 110, false))
+})
+
+describe('logits: fused against plain', () => {
+  for (const [rows, vocabulary, hidden] of [[1, 300, 45], [8, 129, 64], [9, 64, 16]])
+    agrees(`${rows} rows, ${vocabulary} words`, (blocks, dtype) => {
+      const weights = { weight: weight(matrix([vocabulary, hidden], 1, 0.5), dtype, false) }
+      return [blocks.head.logits(as(matrix([rows, hidden], 2), dtype), weights)]
+    })
 })
 
 describe('norm: fused against plain', () => {
