@@ -143,7 +143,7 @@ export class Run implements AsyncIterable<RunEvent> {
   }
 
   /** Ends the worker at once, without a checkpoint. */
-  kill(): void { this.#worker.kill('SIGKILL') }
+  kill(): void { this.#worker.kill() }
 
   #receive(message: FromWorker): void {
     clearTimeout(this.#timer)

@@ -65,7 +65,12 @@ export class WorkerProcess {
     this.#hold()
   }
 
-  kill(signal: NodeJS.Signals = 'SIGKILL'): void { if (!this.#exited) this.#child.kill(signal) }
+  /** Ends the worker at once, and with it the processes that it started. */
+  kill(): void {
+    if (this.#exited || this.#child.pid === undefined) return
+    // It leads its own process group (`detached`); Windows has none.
+    try { process.kill(-this.#child.pid, 'SIGKILL') } catch { this.#child.kill('SIGKILL') }
+  }
 
   /** Keeps the event loop alive while there is something to wait for. */
   #hold(): void {
