@@ -1,4 +1,4 @@
-import { keep, ops, type Device, type DType, type Tensor } from 'fettle-native'
+import { keep, ops, scope, type Device, type DType, type Tensor } from 'fettle-native'
 import type { Weight } from './blocks/types'
 
 export interface FlatSpec { readonly shape: readonly number[]; readonly decay: boolean }
@@ -36,7 +36,7 @@ export class FlatParameters {
     this.master = keep(ops.zeros([offset], { dtype: 'float32', device }))
     this.grad = keep(ops.zeros([offset], { dtype: 'float32', device }))
     this.compute = dtype === 'float32' ? null : keep(ops.zeros([offset], { dtype, device }))
-    const view = (flat: Tensor, i: number): Tensor => keep(ops.view(ops.narrow(flat, 0, starts[i], elements(specs[i].shape)), [...specs[i].shape]))
+    const view = (flat: Tensor, i: number): Tensor => keep(scope(() => ops.view(ops.narrow(flat, 0, starts[i], elements(specs[i].shape)), specs[i].shape)))
     this.weights = specs.map((_, i) => {
       const master = view(this.master, i)
       return { value: this.compute === null ? master : view(this.compute, i), master, grad: view(this.grad, i) }

@@ -46,7 +46,7 @@ export class Rope {
 
   constructor(architecture: Architecture, private readonly device: Device) {
     this.positions = architecture.positions
-    this.frequencies = this.positions.scaling.kind === 'dynamic' ? null : keep(this.row(0))
+    this.frequencies = this.positions.scaling.kind === 'dynamic' ? null : keep(scope(() => this.row(0)))
   }
 
   tables(batch: Batch): RopeTables {

@@ -1,6 +1,6 @@
 import * as assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { scope, type Tensor } from 'fettle-native'
+import { scope, tensor, type Tensor } from 'fettle-native'
 import { plainBlocks } from 'fettle/dist/models/blocks/plain'
 import { Decoder } from 'fettle/dist/models/decoder'
 import { loadParameters } from 'fettle/dist/models/load'
@@ -46,21 +46,20 @@ for (const name of cases) {
 }
 
 describe('padding', () => {
-  const shifted = (value: Tensor, rows: number, length: number, hidden: readonly number[], pad: number): Tensor[] | number[][] =>
+  const shifted = (value: Tensor, rows: number, length: number, hidden: readonly number[], pad: number): number[][] =>
     Array.from({ length: rows }, (_, row) => {
       const line = value.toArray().slice(row * length, (row + 1) * length)
       return [...Array.from({ length: hidden[row] }, () => pad), ...line.slice(0, length - hidden[row])]
     })
 
   test('on the left gives what it gives on the right', () => scope(() => {
-    const { tensor } = require('fettle-native') as typeof import('fettle-native')
     const { folder, io } = goldenCase('llama-v2-gqa')
     const right = new Map(['input_ids', 'attention_mask', 'labels'].map((key) => [key, need(io, `batch.${key}`)]))
     const [rows, length] = need(right, 'input_ids').shape
     const mask = need(right, 'attention_mask').toArray()
     const hidden = Array.from({ length: rows }, (_, row) => mask.slice(row * length, (row + 1) * length).filter((seen) => seen === 0).length)
     const left = new Map([...right].map(([key, value]) => {
-      const moved = shifted(value, rows, length, hidden, key === 'labels' ? -100 : 0) as number[][]
+      const moved = shifted(value, rows, length, hidden, key === 'labels' ? -100 : 0)
       return [key, tensor(moved.flat().map(BigInt), [rows, length])] as const
     }))
     const a = trace({ model: folder, inputs: right, grads: 'all' }), b = trace({ model: folder, inputs: left, grads: 'all' })
