@@ -42,7 +42,7 @@ export function planMemory(a: Architecture, largest: LargestBatch, length: (row:
   const what = `the largest batch (step ${largest.step + 1}: ${largest.tokens} tokens, its longest row number ${longest} with ${length(longest)})`
   if (need(true) > free) {
     throw new TrainingError('train.memory',
-      `${what} needs at least ${gib(need(true))} of memory, ${gib(free)} are free; shorten rows with .maxLength(n) / max_length, or take fewer rows a batch: .batch(n).accumulate(n) / per_device_train_batch_size with gradient_accumulation_steps`,
+      `${what} needs at least ${gib(need(true))} of memory, ${gib(free)} are free; shorten rows with .data(path, { maxLength: n }) / max_length, or take fewer rows a batch: .batch(n).accumulate(n) / per_device_train_batch_size with gradient_accumulation_steps`,
       { row: longest, length: length(longest), tokens: largest.tokens, need: need(true), free, resident: residentMemory() })
   }
   warn('train.recompute', `${what} needs about ${gib(need(false))} of memory, ${gib(free)} are free: each layer is computed again in the backward, which takes ${gib(need(true))} and a third more time. Fewer rows a batch or shorter rows avoid it.`)

@@ -102,7 +102,7 @@ function loadModel(plan: Plan, modelPath: string, device: Device): Parameters {
 function openTrainer(plan: Plan, decoder: Decoder, data: PreparedData, reporter: Reporter): { trainer: Trainer; largest: number } {
   const split = data.train! // prepare() was asked to require it
   if (split.supervised === 0) {
-    throw new DataError('data.no-labels', `none of the ${split.rows} rows of ${split.sources.join(', ')} has an answer left to train on; fill tgt, or raise .maxLength(n) / max_length so that answers are not cut away`, { sources: split.sources, rows: split.rows })
+    throw new DataError('data.no-labels', `none of the ${split.rows} rows of ${split.sources.join(', ')} has an answer left to train on; fill tgt, or raise maxLength in .data(path, { maxLength: n }) / max_length so that answers are not cut away`, { sources: split.sources, rows: split.rows })
   }
   const rows = openRows(split)
   const windows = new Windows(rows.rows, plan.batch, plan, (epoch) => epochOrder({ rows: rows.rows, seed: plan.seed, epoch }))
