@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ops, scope, setThreads, type Tensor } from 'fettle-native'
 import { packBatch, type Batch } from 'fettle/dist/models/batch'
-import { plainBlocks } from 'fettle/dist/models/blocks/plain'
+import { chooseBlocks } from 'fettle/dist/models/blocks/fused'
 import { Decoder } from 'fettle/dist/models/decoder'
 import { loadParameters } from 'fettle/dist/models/load'
 import { openWeights, readSafetensors } from 'fettle/dist/models/weights'
@@ -22,12 +22,13 @@ function rowsOf(io: Map<string, Tensor>, step: number): Batch {
   return packBatch(ids.map((row, r) => ({ inputIds: real(row, r), labels: real(labels[r], r) })))
 }
 
-for (const recompute of [false, true]) {
-  test(`20 steps of full training follow transformers (sft-llama)${recompute ? ', with recompute' : ''}`, () => {
+const forms = [{ blocks: 'plain', recompute: false }, { blocks: 'plain', recompute: true }, { blocks: 'auto', recompute: false }, { blocks: 'auto', recompute: true }] as const
+for (const { blocks, recompute } of forms) {
+  test(`20 steps of full training follow transformers (sft-llama), ${blocks === 'auto' ? 'fused' : 'plain'} blocks${recompute ? ', with recompute' : ''}`, () => {
     setThreads(1)
     const io = readSafetensors(fixture('golden', 'sft-llama', 'io.safetensors'))
     const parameters = loadParameters(openWeights(fixture('golden', 'llama-v2-gqa')), { dtype: 'float32', device: 'cpu', train: true })
-    const decoder = new Decoder(parameters, plainBlocks())
+    const decoder = new Decoder(parameters, chooseBlocks({ device: 'cpu', dtype: 'float32', blocks }))
     const optimizer = new AdamW(parameters.flat!, { learningRate: 1e-3, weightDecay: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 })
     const losses = io.get('losses')!.toArray(), norms = io.get('grad_norms')!.toArray()
     for (let step = 0; step < 20; step++) {
