@@ -4,6 +4,7 @@ import * as jupyter from 'tslab/dist/jupyter'
 import { Cell } from './cell'
 import { describeFindings, describeInterrupt, describeThrown, type CellError, type Finding } from './errors'
 import { Runs } from './runs'
+import { expandShorthands } from './source'
 import type { Server, Session } from './server'
 import type { MimeBundle } from './values'
 import type { Message } from './wire'
@@ -73,7 +74,7 @@ export class TypeScriptSession implements Session {
     const cell = new Cell(this.server, message, silent ? this.count : ++this.count)
     this.enter(cell)
     if (!silent) cell.publish('execute_input', { code, execution_count: cell.count })
-    const ok = await this.executor.execute(code)
+    const ok = await this.executor.execute(expandShorthands(code))
     // Output of the last turn, such as that of `console.log` in a resolved promise, belongs before the reply.
     await new Promise((resolve) => setImmediate(resolve))
     cell.flush()

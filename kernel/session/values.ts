@@ -13,6 +13,7 @@ export function bundleOf(value: unknown): MimeBundle | null {
   if (typeof value !== 'object' || value === null) return null
   const method = (value as Record<symbol, unknown>)[displayMethod]
   if (typeof method === 'function') return method.call(value) as MimeBundle
+  if (typeof (value as MimeBundle)['text/html'] === 'string' && 'text/plain' in value) return value as MimeBundle
   if (isTable(value)) return tableBundle(value)
   if (isRun(value)) return runBundle(value)
   if (isPlan(value)) return planView(value)

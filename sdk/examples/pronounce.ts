@@ -50,7 +50,7 @@ export async function pronunciations(folder: string, options: PronunciationOptio
   return { folder, trainWords: rest.length, heldOut: held.map((entry) => ({ ...entry, prompt: pronouncePrompt(entry.word) })) }
 }
 
-/** Words of 3 to 10 plain letters, first pronunciation, stress marks taken off. */
+/** Words of 3 to 8 plain letters, first pronunciation, stress marks taken off. */
 async function readDictionary(): Promise<Pronunciation[]> {
   let dictionary: Record<string, string>
   try {
@@ -58,7 +58,7 @@ async function readDictionary(): Promise<Pronunciation[]> {
   } catch (cause) {
     throw new EnvironmentError('example.dictionary', 'cannot load the pronouncing dictionary; run: npm install cmu-pronouncing-dictionary@3.0.0', {}, { cause })
   }
-  return Object.entries(dictionary).filter(([word]) => /^[a-z]{3,10}$/.test(word)).map(([word, phonemes]) => ({ word, phonemes: phonemes.replace(/\d/g, '') }))
+  return Object.entries(dictionary).filter(([word]) => /^[a-z]{3,8}$/.test(word)).map(([word, phonemes]) => ({ word, phonemes: phonemes.replace(/\d/g, '') }))
 }
 
 /** Fisher–Yates with a small generator of its own (mulberry32), so that a seed means the same everywhere. */

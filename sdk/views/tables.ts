@@ -13,7 +13,7 @@ export function textTable(titles: readonly string[], rows: readonly (readonly st
   const cells = [titles, ...rows].map((row) => row.map((cell) => clip(cell, width)))
   const widths = titles.map((_, i) => Math.max(...cells.map((row) => [...(row[i] ?? '')].length)))
   const write = (row: readonly string[]) => row.map((cell, i) => cell + ' '.repeat(widths[i] - [...cell].length)).join('  ').trimEnd()
-  return [write(cells[0]), widths.map((w) => '-'.repeat(w)).join('  '), ...cells.slice(1).map(write)].join('\n')
+  return [write(cells[0]), widths.map((w) => '-'.repeat(w)).join('  ').trimEnd(), ...cells.slice(1).map(write)].join('\n')
 }
 
 /** Anything as the text of a table cell. */

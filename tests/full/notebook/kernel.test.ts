@@ -21,6 +21,9 @@ describe('the kernel, from an outside client', () => {
   test('a cell shows its last value, waits at top level, and keeps its names', async () => {
     assert.equal(textOf(await kernel.run('let a: number = await Promise.resolve(20)\nconsole.log("hello")\na + 1')), 'hello\n21\n')
     assert.equal(textOf(await kernel.run('a = a + 5\na')), '25\n')
+    // A name of an earlier cell as a shorthand property, and in a pattern that assigns.
+    assert.equal(textOf(await kernel.run('JSON.stringify({ a, b: [{ a }] })')), '{"a":25,"b":[{"a":25}]}\n')
+    assert.equal(textOf(await kernel.run('({ a } = { a: 3 });\na')), '3\n')
     const { content } = await kernel.run('const quiet = 1')
     assert.equal(content.status, 'ok')
   })
