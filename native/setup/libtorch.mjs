@@ -31,27 +31,34 @@ function trim(folder) {
   for (const name of fs.readdirSync(folder)) if (!['torch', 'nvidia'].includes(name)) fs.rmSync(path.join(folder, name), { recursive: true })
 }
 
+/**
+ * Fetches torch wheels into `folder`, which appears only when complete. On a GPU machine the wheel's own requirements (cuBLAS,
+ * cuDNN, NCCL, …) come along; elsewhere what a CPU does not need is deleted.
+ */
+export async function fetchLibtorch(folder, { torch = TORCH, companions = CPU_COMPANIONS, gpu = hasNvidiaDriver(), note } = {}) {
+  const python = checkPython(['pip'])
+  const temporary = `${folder}.${process.pid}.tmp`
+  const wanted = gpu ? [torch] : ['--no-deps', torch, ...companions]
+  const options = ['--disable-pip-version-check', '--no-compile', '--no-cache-dir', '--progress-bar=off']
+  const remedy = 'libtorch could not be fetched; check the network or set FETTLE_LIBTORCH to a torch folder (2.10 to 2.15)'
+  fs.rmSync(temporary, { recursive: true, force: true })
+  try {
+    await command(python, ['-m', 'pip', 'install', '--target', temporary, ...options, ...wheelOptions(), ...wanted], { note, remedy })
+    if (!gpu) trim(temporary)
+    fs.rmSync(folder, { recursive: true, force: true })
+    fs.renameSync(temporary, folder)
+  } finally {
+    fs.rmSync(temporary, { recursive: true, force: true })
+  }
+}
+
 /** Uses the libtorch that is there, or fetches one. Returns what to say. */
 export async function ensureLibtorch(note) {
   const found = findLibtorch()
   if (found.folder) return undefined
   const named = found.rejected.find((r) => r.source === 'FETTLE_LIBTORCH' || r.source === 'LIBTORCH')
   if (named) throw new SetupError(`${named.source}=${named.folder} cannot serve: ${named.reason}; correct or unset it`)
-  const python = checkPython(['pip'])
-  const final = path.join(home(), 'libtorch')
-  const temporary = `${final}.${process.pid}.tmp`
-  fs.rmSync(temporary, { recursive: true, force: true })
-  const gpu = hasNvidiaDriver()
-  // On a GPU machine the wheel's own requirements (cuBLAS, cuDNN, NCCL, …) come along.
-  const wanted = gpu ? [TORCH] : ['--no-deps', TORCH, ...CPU_COMPANIONS]
-  const remedy = 'libtorch could not be fetched; check the network or set FETTLE_LIBTORCH to a torch folder (2.10 to 2.15)'
-  try {
-    await command(python, ['-m', 'pip', 'install', '--target', temporary, '--disable-pip-version-check', '--no-compile', '--no-cache-dir', '--progress-bar=off', ...wheelOptions(), ...wanted], { note, remedy })
-    if (!gpu) trim(temporary)
-    fs.rmSync(final, { recursive: true, force: true })
-    fs.renameSync(temporary, final)
-  } finally {
-    fs.rmSync(temporary, { recursive: true, force: true })
-  }
-  return `${versionOf(path.join(final, 'torch'))} fetched`
+  const folder = path.join(home(), 'libtorch')
+  await fetchLibtorch(folder, { note })
+  return `${versionOf(path.join(folder, 'torch'))} fetched`
 }
