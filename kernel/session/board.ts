@@ -37,6 +37,8 @@ export class Board {
   start(): void {
     const { head } = board(this.run.events)
     this.cell.display({ 'text/html': head.toString(), 'text/plain': '' }, this.id('head'))
+    // Their places, in this order: samples may come before there is a step to draw.
+    for (const part of ['charts', 'samples']) this.cell.display({ 'text/html': '<div></div>', 'text/plain': '' }, this.id(part))
     this.timer = setInterval(() => this.refresh(), refreshMs)
     // A display must not keep a process alive.
     this.timer.unref()
@@ -55,21 +57,21 @@ export class Board {
     this.showSamples(view)
   }
 
-  /** Puts the charts' elements on the page when there is something to draw, and again when a chart joins (evaluation). */
+  /** Puts the charts' elements on the page when there is something to draw, and again when a chart joins (evaluation): what
+   * stands there is left alone between, so that nothing flickers. */
   private place(view: BoardView): void {
     if (view.figures.length === this.charts) return
-    const update = this.charts > 0
+    const library = this.library && this.charts === 0
     this.charts = view.figures.length
-    const html = chartsHtml(this.name, view.figures, { library: this.library && !update, still: false })
-    this.cell.display({ 'text/html': html, 'text/plain': '' }, this.id('charts'), update)
+    const html = chartsHtml(this.name, view.figures, { library, still: false })
+    this.cell.display({ 'text/html': html, 'text/plain': '' }, this.id('charts'), true)
   }
 
   private showSamples(view: BoardView): void {
     const html = view.samples.toString()
     if (html === '' || html === this.samples) return
-    const update = this.samples !== ''
     this.samples = html
-    this.cell.display({ 'text/html': html, 'text/plain': '' }, this.id('samples'), update)
+    this.cell.display({ 'text/html': html, 'text/plain': '' }, this.id('samples'), true)
   }
 
   private finish(): void {

@@ -18,5 +18,6 @@ export const styleHtml = new Html(`<style>
 .fettle-still img{max-width:100%}
 .fettle table{border-collapse:collapse;margin:6px 0;font-size:12.5px;table-layout:auto}
 .fettle th,.fettle td{text-align:left!important;vertical-align:top;padding:3px 14px 3px 0;border:0;border-bottom:1px solid var(--rule);white-space:pre-wrap;overflow-wrap:anywhere;max-width:420px;background:none!important}
+.fettle summary{color:var(--soft);cursor:pointer}
 .fettle th{color:var(--soft);font-weight:500}
 </style>`)

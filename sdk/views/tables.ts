@@ -39,7 +39,15 @@ function leaves(value: object, prefix = ''): [string, unknown][] {
     typeof inner === 'object' && inner !== null && !Array.isArray(inner) ? leaves(inner, `${prefix}${key}.`) : [[prefix + key, inner]])
 }
 
-/** A plan as a table of its settings. */
+/** What one looks for first in a plan; the rest folds away. */
+const mainSettings = new Set(['model', 'method', 'precision', 'data.path', 'data.template', 'lora.rank', 'lora.alpha', 'lora.targets', 'batch.size',
+  'batch.accumulate', 'epochs', 'steps', 'optimizer.learningRate', 'schedule.type', 'seed', 'output'])
+
+/** A plan as a table of its main settings, with all of them folded below. */
 export function planView(plan: object): TextAndHtml {
-  return tableView(['setting', 'value'], leaves(plan).map(([name, value]) => [name, value === null ? '–' : value]))
+  const all = leaves(plan).map(([name, value]): [string, string] => [name, value === null ? '–' : cellText(value)])
+  const main = all.filter(([name, value]) => mainSettings.has(name) && value !== '–')
+  const rows = (settings: readonly [string, string][]) => html`<table><tbody>${settings.map(([name, value]) => html`<tr><th>${name}</th><td>${clip(value, 400)}</td></tr>`)}</tbody></table>`
+  const markup = html`${styleHtml}<div class="fettle">${rows(main)}<details><summary>all ${all.length} settings</summary>${rows(all)}</details></div>`
+  return { 'text/html': markup.toString(), 'text/plain': `${textTable(['setting', 'value'], main, 100)}\n(${all.length} settings in all: .plan)` }
 }

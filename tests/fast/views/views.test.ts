@@ -119,7 +119,9 @@ test('all charts as one Plotly figure', () => {
 test('tables and plans, as text and HTML', () => {
   assert.equal(tableView(['a', 'b'], [[1, 'x<y'], [null, { c: 1n }]])['text/plain'], 'a  b\n-  ---------\n1  x<y\n   {"c":"1"}')
   assert.match(tableView(['a'], [['x<y']])['text/html'], /<td>x&lt;y<\/td>/)
-  assert.match(planView({ lora: { rank: 8 }, steps: null })['text/plain'], /lora\.rank\s+8\nsteps\s+–/)
+  const plan = planView({ lora: { rank: 8 }, steps: null, threads: null })
+  assert.equal(plan['text/plain'], 'setting    value\n---------  -----\nlora.rank  8\n(3 settings in all: .plan)')
+  assert.match(plan['text/html'], /<details>.*<th>threads<\/th><td>–<\/td>/s)
 })
 
 test('numbers as people read them', () => {

@@ -62,7 +62,7 @@ describe('the kernel, from an outside client', () => {
     const plan = await kernel.run("sft('builtin:smollm2-135m').lora({ rank: 4 })")
     const shown = plan.heard.find(({ type }) => type === 'execute_result')?.content.data
     assert.match(shown['text/plain'], /lora\.rank\s+4/)
-    assert.match(shown['text/html'], /<td>lora\.rank<\/td><td>4<\/td>/)
+    assert.match(shown['text/html'], /<th>lora\.rank<\/th><td>4<\/td>/)
     const table = await kernel.run("import { tableFromArrays } from 'apache-arrow'\ntableFromArrays({ x: Int32Array.from({ length: 50 }, (_, i) => i) })")
     assert.match(textOf(table), /50 rows × 1 columns, first and last 10 shown/)
   })
@@ -83,7 +83,7 @@ describe('the kernel, from an outside client', () => {
 
   test('a run draws itself under its cell, and an interrupt stops it cleanly', async () => {
     const cell = kernel.send(`${startRun('long', 100_000)}\nconst result = await long.done`)
-    const charts = await kernel.until(({ parent, type, content }) => parent === cell.id && type === 'display_data' && /data-fettle=/.test(content.data['text/html']))
+    const charts = await kernel.until(({ parent, type, content }) => parent === cell.id && type === 'update_display_data' && /data-fettle=/.test(content.data['text/html']))
     assert.match(charts.content.data['text/html'], /window\.fettleLibrary/)
     await kernel.until(({ parent, type, content }) => parent === cell.id && type === 'update_display_data' && /fettleBoards/.test(content.data['text/html']))
     await kernel.client.interrupt()
