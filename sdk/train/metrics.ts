@@ -1,25 +1,37 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import type { RunEvent } from '../run/events'
+import { isDiskFull } from './disk'
 
 /** File of a run's events in its output folder: one JSON object a line. */
 export const metricsName = 'metrics.jsonl'
 
-/** Appends events to `metrics.jsonl`. A line is one write, so that a killed worker leaves at most its last line torn. */
+/**
+ * Appends events to `metrics.jsonl`. A line is one write, so that a killed worker leaves at most its last line torn.
+ * What a full disk refuses waits for the next event: the log is no reason to end a run.
+ */
 export class MetricsLog {
   private readonly descriptor: number
+  private waiting = Buffer.alloc(0)
 
   constructor(output: string) {
     fs.mkdirSync(output, { recursive: true })
     this.descriptor = fs.openSync(path.join(output, metricsName), 'a')
   }
 
-  append(event: RunEvent): void {
-    fs.writeSync(this.descriptor, `${JSON.stringify(event)}\n`)
+  /** Returns false when the disk is full and lines wait. */
+  append(event: RunEvent): boolean {
+    this.waiting = Buffer.concat([this.waiting, Buffer.from(`${JSON.stringify(event)}\n`)])
+    try {
+      while (this.waiting.length > 0) this.waiting = this.waiting.subarray(fs.writeSync(this.descriptor, this.waiting))
+      return true
+    } catch (error) {
+      if (isDiskFull(error)) return false
+      throw error
+    }
   }
 
   close(): void {
-    fs.fsyncSync(this.descriptor)
     fs.closeSync(this.descriptor)
   }
 }

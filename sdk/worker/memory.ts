@@ -27,6 +27,16 @@ export function stepMemory(a: Architecture, tokens: number, bytesPerValue: numbe
   return tokens * kept * bytesPerValue
 }
 
+/** What decides how much memory a run takes, beside the model's weights. */
+export interface MemoryNeed {
+  readonly architecture: Architecture
+  /** Of an activation: 2 in bf16, 4 in fp32. */
+  readonly bytesPerValue: number
+  /** Numbers that train. Their gradients and moments take memory only when the first step writes them. */
+  readonly trainable: number
+  readonly device: string
+}
+
 export interface LargestBatch { readonly step: number; readonly rows: readonly number[]; readonly tokens: number }
 
 /**
@@ -34,9 +44,9 @@ export interface LargestBatch { readonly step: number; readonly rows: readonly n
  * not end it hours later. Where its step does not fit, layers are recomputed; where that does not fit either, it is refused.
  * @throws TrainingError `train.memory`
  */
-export function planMemory(a: Architecture, largest: LargestBatch, length: (row: number) => number, bytesPerValue: number, device: string, warn: Warn): { readonly recompute: boolean } {
+export function planMemory({ architecture, bytesPerValue, trainable, device }: MemoryNeed, largest: LargestBatch, length: (row: number) => number, warn: Warn): { readonly recompute: boolean } {
   const free = availableMemory(device)
-  const need = (recompute: boolean): number => stepMemory(a, largest.tokens, bytesPerValue, recompute)
+  const need = (recompute: boolean): number => 12 * trainable + stepMemory(architecture, largest.tokens, bytesPerValue, recompute)
   if (need(false) <= free) return { recompute: false }
   const longest = largest.rows.reduce((best, row) => (length(row) > length(best) ? row : best), largest.rows[0])
   const what = `the largest batch (step ${largest.step + 1}: ${largest.tokens} tokens, its longest row number ${longest} with ${length(longest)})`

@@ -9,6 +9,7 @@ export type NewEvent = RunEvent extends infer E ? E extends RunEvent ? Omit<E, '
 export class Reporter {
   private log: MetricsLog | null = null
   private waiting: RunEvent[] = []
+  private toldFull = false
 
   constructor(private readonly channel: Channel, private readonly logEvery: number) {}
 
@@ -22,7 +23,7 @@ export class Reporter {
   event<E extends NewEvent>(fields: E): RunEvent & E {
     const event = { ...fields, time: Date.now() } as unknown as RunEvent & E
     if (this.log === null) this.waiting.push(event)
-    else this.log.append(event)
+    else if (!this.log.append(event)) this.tellFull()
     if (event.type !== 'step' || this.isShown(event.step, event.totalSteps)) this.channel.send({ kind: 'event', event })
     return event
   }
@@ -35,6 +36,14 @@ export class Reporter {
   close(): void {
     this.log?.close()
     this.log = null
+  }
+
+  /** To the front alone, once: the file cannot take it. */
+  private tellFull(): void {
+    if (this.toldFull) return
+    this.toldFull = true
+    const message = 'the disk of the output folder is full: metrics.jsonl and checkpoints wait until there is space'
+    this.channel.send({ kind: 'event', event: { type: 'warning', time: Date.now(), code: 'output.disk-full', message } })
   }
 
   /** Every step stands in the file; charts get each `logEvery`-th, the first and the last. */

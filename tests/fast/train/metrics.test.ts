@@ -11,6 +11,19 @@ const step = (n: number): RunEvent => ({
   ms: 1, tokensPerSecond: 8000, memory: 100, faults: 0
 })
 
+test('a full disk does not end a run: lines wait', { skip: !fs.existsSync('/dev/full') && 'no /dev/full here' }, () => {
+  const output = fs.mkdtempSync(path.join(os.tmpdir(), 'fettle-metrics-'))
+  try {
+    fs.symlinkSync('/dev/full', path.join(output, metricsName))
+    const log = new MetricsLog(output)
+    assert.equal(log.append(step(1)), false)
+    assert.equal(log.append(step(2)), false)
+    log.close()
+  } finally {
+    fs.rmSync(output, { recursive: true })
+  }
+})
+
 test('a resume keeps events up to its step and drops later ones, ends and a torn line', () => {
   const output = fs.mkdtempSync(path.join(os.tmpdir(), 'fettle-metrics-'))
   try {
