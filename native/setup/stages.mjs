@@ -75,36 +75,49 @@ function alive(pid) {
   }
 }
 
-/** Holder of the lock file, or undefined when it is stale. A file that is empty is just being written. */
+/** Holder of the lock file; undefined when it is stale, null when there is none. An empty file is just being written. */
 function holder(file) {
   try {
     const text = fs.readFileSync(file, 'utf8').trim()
     if (text === '') return Date.now() - fs.statSync(file).mtimeMs < 5000 ? 'another process' : undefined
     return alive(Number(text)) ? text : undefined
-  } catch {
-    return undefined
+  } catch (error) {
+    if (error.code !== 'ENOENT') throw error
+    return null
   }
+}
+
+function create(file) {
+  try {
+    fs.writeFileSync(file, String(process.pid), { flag: 'wx' })
+    return true
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error
+    return false
+  }
+}
+
+/** Removes a stale lock. One process at a time looks again and removes, or it could remove the lock of the next holder. */
+function removeStale(file) {
+  const guard = `${file}.takeover`
+  if (!create(guard)) {
+    if (Date.now() - (fs.statSync(guard, { throwIfNoEntry: false })?.mtimeMs ?? Infinity) > 10000) fs.rmSync(guard, { force: true })
+    return
+  }
+  if (holder(file) === undefined) fs.rmSync(file, { force: true })
+  fs.rmSync(guard, { force: true })
 }
 
 /** Runs `work` while holding a lock file, so that two set-ups beside each other do the work once. */
 export async function locked(file, work) {
   fs.mkdirSync(path.dirname(file), { recursive: true })
   let told = false
-  for (;;) {
-    try {
-      fs.writeFileSync(file, String(process.pid), { flag: 'wx' })
-      break
-    } catch (error) {
-      if (error.code !== 'EEXIST') throw error
-      const pid = holder(file)
-      if (pid === undefined) {
-        fs.rmSync(file, { force: true })
-        continue
-      }
-      if (!told) console.log(`  another set-up (process ${pid}) is at work; waiting for it`)
-      told = true
-      await new Promise((resolve) => setTimeout(resolve, 300))
-    }
+  while (!create(file)) {
+    const pid = holder(file)
+    if (pid === undefined) removeStale(file)
+    else if (pid && !told) console.log(`  another set-up (process ${pid}) is at work; waiting for it`)
+    told ||= Boolean(pid)
+    await new Promise((resolve) => setTimeout(resolve, pid ? 300 : 20))
   }
   const release = () => fs.rmSync(file, { force: true })
   const interrupted = () => {
