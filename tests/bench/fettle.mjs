@@ -1,5 +1,5 @@
 // Fettle's side of the bench: the classes that a rank worker trains with, on the rows as given.
-//   node fettle.mjs MODEL ADAPTER ROWS --steps N --seconds S [--dtype bf16|fp32] [--blocks auto|plain] [--threads N]
+//   node fettle.mjs MODEL ADAPTER ROWS --steps N --seconds S [--skip BATCHES] [--dtype bf16|fp32] [--blocks auto|plain] [--threads N]
 import { createRequire } from 'node:module'
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -17,7 +17,7 @@ const { trainStep } = require('fettle/dist/train/step')
 
 const { values, positionals: [model, adapter, rowsFile] } = parseArgs({
   allowPositionals: true,
-  options: { steps: { type: 'string' }, seconds: { type: 'string' }, dtype: { type: 'string', default: 'bf16' }, blocks: { type: 'string', default: 'auto' }, threads: { type: 'string', default: '2' } },
+  options: { steps: { type: 'string' }, seconds: { type: 'string' }, skip: { type: 'string', default: '0' }, dtype: { type: 'string', default: 'bf16' }, blocks: { type: 'string', default: 'auto' }, threads: { type: 'string', default: '2' } },
 })
 
 native.setThreads(Number(values.threads))
@@ -29,7 +29,7 @@ const decoder = new Decoder(parameters, chooseBlocks({ device: 'cpu', dtype, blo
 const optimizer = new AdamW(parameters.flat, { learningRate: 2e-4, weightDecay: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 })
 
 const { batch, rows } = JSON.parse(readFileSync(rowsFile, 'utf8'))
-const sequences = rows.map(({ ids, supervisedFrom }) => ({ inputIds: ids, labels: ids.map((id, t) => (t < supervisedFrom ? -100 : id)) }))
+const sequences = rows.slice(Number(values.skip) * batch).map(({ ids, supervisedFrom }) => ({ inputIds: ids, labels: ids.map((id, t) => (t < supervisedFrom ? -100 : id)) }))
 const steps = Math.min(Number(values.steps), sequences.length / batch), limit = Number(values.seconds) * 1000
 const begun = performance.now()
 for (let step = 0; step < steps && (step < 3 || performance.now() - begun < limit); step++) {

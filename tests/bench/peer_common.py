@@ -17,6 +17,7 @@ def arguments():
     p.add_argument("rows")
     p.add_argument("--steps", type=int, default=10)
     p.add_argument("--seconds", type=float, default=60)
+    p.add_argument("--skip", type=int, default=0, help="batches to leave out at the start")
     p.add_argument("--dtype", choices=["bf16", "fp32"], default="bf16")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--adapter-dtype", choices=["model", "fp32"], default="model")
@@ -42,7 +43,8 @@ def batches(args):
     """Batches of (ids, first supervised position), in the order of the file."""
     with open(args.rows) as f:
         data = json.load(f)
-    rows, size = data["rows"], data["batch"]
+    size = data["batch"]
+    rows = data["rows"][args.skip * size :]
     for i in range(0, min(len(rows), args.steps * size), size):
         yield [(r["ids"], r["supervisedFrom"]) for r in rows[i : i + size]]
 

@@ -7,47 +7,45 @@ const median = (values) => {
 /** `{ min, median, max }` */
 export const spread = (values) => ({ min: Math.min(...values), median: median(values), max: Math.max(...values) })
 
-/** Steps that count: after the warm-up, and only those that every run of the case reached. */
-function counted(runs, warmup) {
-  const reached = Math.min(...runs.map((run) => run.steps.length))
-  return { from: Math.min(warmup, reached - 1), to: reached }
+const warmup = 3
+/** Steps that count: after the warm-up (or only the last, of very few), up to the `reached`-th. */
+const counted = (run, reached = run.steps.length) => run.steps.slice(Math.min(warmup, reached - 1), reached)
+
+function rate(steps, key = 'tokens') {
+  return steps.reduce((sum, step) => sum + step[key], 0) / steps.reduce((sum, step) => sum + step.seconds, 0)
 }
 
-function figures(run, { from, to }) {
-  const steps = run.steps.slice(from, to), sum = (key) => steps.reduce((total, step) => total + step[key], 0)
-  const late = run.steps.slice(Math.min(3, run.steps.length - 1))
+function figures(runs) {
+  const late = runs.flatMap((run) => counted(run))
   return {
-    side: run.side, tokensPerSecond: sum('tokens') / sum('seconds'), supervisedPerSecond: sum('supervised') / sum('seconds'), peakMiB: run.peakMiB, firstStep: run.firstStep,
-    faults: median(late.map((s) => s.faults)), worstFaults: Math.max(...late.map((s) => s.faults)), losses: run.steps.map((s) => s.loss), form: run.form,
+    tokensPerSecond: spread(runs.map((run) => rate(counted(run)))), supervisedPerSecond: spread(runs.map((run) => rate(counted(run), 'supervised'))),
+    peakMiB: spread(runs.map((run) => run.peakMiB)), firstStep: spread(runs.map((run) => run.firstStep)),
+    faults: spread(late.map((step) => step.faults)), steps: Math.min(...runs.map((run) => run.steps.length)), losses: runs[0].steps.map((s) => s.loss), form: runs[0].form,
   }
+}
+
+/** Fettle's run against a peer's of the same round, over the steps that both reached. */
+function compare(fettle, peer) {
+  const reached = Math.min(fettle.steps.length, peer.steps.length)
+  const distance = Array.from({ length: reached }, (_, i) => Math.abs(fettle.steps[i].loss - peer.steps[i].loss) / peer.steps[i].loss)
+  return { tokensPerSecond: rate(counted(fettle, reached)) / rate(counted(peer, reached)), peakMiB: fettle.peakMiB / peer.peakMiB, loss: Math.max(...distance) }
 }
 
 /** Figures of a case: per side, and Fettle's ratios to each peer, paired by round. */
-export function summarize(rounds, warmup) {
-  const range = counted(rounds.flat(), warmup)
-  const all = rounds.map((runs) => runs.map((run) => figures(run, range)))
-  const of = (side) => all.flat().filter((f) => f.side === side)
-  const sides = [...new Set(all.flat().map((f) => f.side))]
-  const perSide = Object.fromEntries(sides.map((side) => [side, {
-    tokensPerSecond: spread(of(side).map((f) => f.tokensPerSecond)), supervisedPerSecond: spread(of(side).map((f) => f.supervisedPerSecond)),
-    peakMiB: spread(of(side).map((f) => f.peakMiB)), firstStep: spread(of(side).map((f) => f.firstStep)), faults: spread(of(side).map((f) => f.faults)),
-    worstFaults: Math.max(...of(side).map((f) => f.worstFaults)), losses: of(side)[0].losses, form: of(side)[0].form,
-  }]))
-  const ratio = (peer, key) => {
-    const pairs = all.map((runs) => [runs.find((f) => f.side === 'fettle'), runs.find((f) => f.side === peer)]).filter(([f, p]) => f && p)
-    return spread(pairs.map(([f, p]) => f[key] / p[key]))
+export function summarize(rounds) {
+  const sides = [...new Set(rounds.flat().map((run) => run.side))]
+  const pairs = (peer) => rounds.flatMap((runs) => {
+    const fettle = runs.find((run) => run.side === 'fettle'), other = runs.find((run) => run.side === peer)
+    return fettle && other ? [compare(fettle, other)] : []
+  })
+  const ratios = (peer) => {
+    const all = pairs(peer), of = (key) => spread(all.map((pair) => pair[key]))
+    return { tokensPerSecond: of('tokensPerSecond'), peakMiB: of('peakMiB'), loss: of('loss').max }
   }
-  const peers = sides.filter((side) => side !== 'fettle')
   return {
-    steps: { from: range.from + 1, to: range.to }, sides: perSide,
-    ratios: Object.fromEntries(peers.map((peer) => [peer, { tokensPerSecond: ratio(peer, 'tokensPerSecond'), peakMiB: ratio(peer, 'peakMiB'), loss: lossDistance(of('fettle')[0], of(peer)[0]) }])),
+    sides: Object.fromEntries(sides.map((side) => [side, figures(rounds.flat().filter((run) => run.side === side))])),
+    ratios: Object.fromEntries(sides.filter((side) => side !== 'fettle').map((peer) => [peer, ratios(peer)])),
   }
-}
-
-/** Largest difference of two loss curves, relative to the peer's, over the steps both reached. */
-function lossDistance(fettle, peer) {
-  const n = Math.min(fettle.losses.length, peer.losses.length)
-  return Math.max(...Array.from({ length: n }, (_, i) => Math.abs(fettle.losses[i] - peer.losses[i]) / peer.losses[i]))
 }
 
 const number = (x, digits = 0) => x.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })
@@ -55,11 +53,11 @@ const range = (s, digits) => (s.min === s.max ? number(s.median, digits) : `${nu
 const names = { fettle: 'Fettle', 'fettle-plain': 'Fettle, plain blocks', best: 'best transformers + PEFT loop', plain: 'plain padded loop' }
 
 /** A case as Markdown. */
-export function table(name, { steps, sides, ratios }) {
-  const rows = Object.entries(sides).map(([side, s]) => `| ${names[side]} | ${range(s.tokensPerSecond)} | ${range(s.supervisedPerSecond)} | ${range(s.peakMiB)} | ${range(s.faults)} | ${range(s.firstStep, 1)} |`)
+export function table(name, { sides, ratios }) {
+  const rows = Object.entries(sides).map(([side, s]) => `| ${names[side]} | ${s.steps} | ${range(s.tokensPerSecond)} | ${range(s.supervisedPerSecond)} | ${range(s.peakMiB)} | ${range(s.faults)} | ${range(s.firstStep, 1)} |`)
   const lines = Object.entries(ratios).map(([peer, r]) => `- against the ${names[peer]}: **${range(r.tokensPerSecond, 2)}×** the tokens/s, ${range(r.peakMiB, 2)}× its peak memory; losses within ${number(100 * r.loss, 2)}%`)
   return [
-    `### ${name}`, '', `Rates over steps ${steps.from} to ${steps.to}.`, '',
-    '| | tokens/s | supervised tokens/s | peak memory, MiB | page faults a step after the third | process start to first step, s |', '|---|---|---|---|---|---|', ...rows, '', ...lines,
+    `### ${name}`, '',
+    '| | steps | tokens/s | supervised tokens/s | peak memory, MiB | page faults a step after the third | process start to first step, s |', '|---|---|---|---|---|---|---|', ...rows, '', ...lines,
   ].join('\n')
 }

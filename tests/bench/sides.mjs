@@ -22,7 +22,7 @@ export function commandOf(side, python, { dtype, adapterDtype }) {
 /** Runs it to its end; resolves to its steps, peak memory and seconds from the start of the process to the first step's end. */
 export function runSide(side, python, files, options) {
   const { command, args, env, extra = [] } = commandOf(side, python, options)
-  const flags = ['--steps', options.steps, '--seconds', options.seconds, '--dtype', options.dtype, '--threads', options.threads].map(String)
+  const flags = ['--steps', options.steps, '--seconds', options.seconds, '--skip', options.skip, '--dtype', options.dtype, '--threads', options.threads].map(String)
   const started = performance.now()
   return new Promise((resolve, reject) => {
     const child = spawn(command, [...args, files.model, files.adapter, files.rows[options.law], ...flags, ...extra], {
