@@ -56,6 +56,7 @@ export interface MemoryUse {
   readonly heapHeld: number
 }
 
+/** What this process holds. */
 export function memory(): MemoryUse {
   const [heapUsed, heapHeld] = native().heap()
   return { liveTensors: native().live(), resident: residentMemory(), peakResident: process.resourceUsage().maxRSS * 1024, heapUsed, heapHeld }

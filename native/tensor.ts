@@ -24,12 +24,15 @@ export class Tensor {
     track(this)
   }
 
+  /** False once freed. */
   get alive(): boolean {
     return this.handle !== 0
   }
+  /** Sizes, outermost first; read once and remembered. */
   get shape(): number[] {
     return (this.sizes ??= native().shape(this.handle)) as number[]
   }
+  /** Number type, such as `float32`. */
   get dtype(): DType {
     return (this.type ??= native().dtype(this.handle))
   }
@@ -37,17 +40,21 @@ export class Tensor {
   get device(): Device {
     return (this.place ??= native().device(this.handle))
   }
+  /** Number of elements. */
   get numel(): number {
     let count = 1
     for (const size of this.shape) count *= size
     return count
   }
+  /** Elements to skip per step of each dimension. */
   get strides(): number[] {
     return native().strides(this.handle)
   }
+  /** True when the elements lie in row-major order without gaps. */
   get isContiguous(): boolean {
     return native().contiguous(this.handle)
   }
+  /** True when `backward` shall reach it; may be set on leaves of a floating dtype. */
   get requiresGrad(): boolean {
     return native().requiresGrad(this.handle)
   }
