@@ -48,7 +48,7 @@ function firstLine(program: string, args: string[]): string | undefined {
 }
 
 function compiler(): string | undefined {
-  for (const name of [process.env.CXX, 'g++', 'clang++', 'c++']) {
+  for (const name of [process.env.CXX, 'g++', 'c++', 'clang++']) {
     const line = name && firstLine(name, ['--version'])
     if (line) return line
   }

@@ -58,9 +58,9 @@ function run(command, args) {
   })
 }
 
-/** The C++ compiler: CXX, g++, clang++ or c++, whichever answers first. */
+/** The C++ compiler: CXX, g++, c++ or clang++, whichever answers first. */
 export function findCompiler() {
-  for (const name of [process.env.CXX, 'g++', 'clang++', 'c++']) {
+  for (const name of [process.env.CXX, 'g++', 'c++', 'clang++']) {
     if (!name) continue
     const result = spawnSync(name, ['--version'], { encoding: 'utf8' })
     if (result.status === 0) return { name, version: result.stdout.split('\n')[0] }
@@ -118,7 +118,9 @@ async function link(p) {
   const engine = path.join(p.folder, `engine.${process.pid}.tmp`)
   const c = p.compiler.name
   await run(c, ['-x', 'c', '-O2', '-fPIC', '-shared', '-I', p.napi, p.boot, '-ldl', '-o', boot])
-  await run(c, ['-shared', ...p.objects.map((o) => o.object), '-L', lib, '-ltorch_cpu', '-lc10', '-Wl,--as-needed', '-o', engine])
+  // g++ leaves OpenMP's symbols to the libgomp that libtorch brings along; clang++ speaks to another runtime, its own.
+  const openmp = /clang/.test(p.compiler.version) ? ['-fopenmp'] : []
+  await run(c, ['-shared', ...openmp, ...p.objects.map((o) => o.object), '-L', lib, '-ltorch_cpu', '-lc10', '-Wl,--as-needed', '-o', engine])
   fs.renameSync(boot, path.join(p.folder, 'boot.node'))
   fs.renameSync(engine, path.join(p.folder, 'engine.node'))
   fs.writeFileSync(path.join(p.folder, 'stamp.json'), JSON.stringify({ key: p.key, torch: p.torch.version, compiler: p.compiler.version }) + '\n')

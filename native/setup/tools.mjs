@@ -32,8 +32,8 @@ export function checkPlatform() {
 export function checkCompiler() {
   const compiler = findCompiler()
   if (!compiler) throw new SetupError(`no C++ compiler found: ${remedyFor('compiler')}`)
-  const probe = spawnSync(compiler.name, ['-std=c++20', '-fsyntax-only', '-x', 'c++', '-'], { input: '#include <concepts>\n#include <span>\nint main() {}\n', encoding: 'utf8' })
-  if (probe.status !== 0) throw new SetupError(`${compiler.name} (${compiler.version}) does not compile C++20, need g++ 11 or clang 14: ${remedyFor('compiler')}`)
+  const probe = spawnSync(compiler.name, ['-std=c++20', '-fopenmp', '-fsyntax-only', '-x', 'c++', '-'], { input: '#include <concepts>\n#include <omp.h>\n#include <span>\nint main() {}\n', encoding: 'utf8' })
+  if (probe.status !== 0) throw new SetupError(`${compiler.name} (${compiler.version}) does not compile C++20 with OpenMP, need g++ 11, or clang 14 with libomp: ${remedyFor('compiler')}`)
   return compiler
 }
 

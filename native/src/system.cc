@@ -55,12 +55,16 @@ napi_value cudaDevices(Args& args) { return args.make(static_cast<double>(at::gl
 /// deviceMemory(index): [free, total] bytes. Asks the CUDA runtime that libtorch brought along, so no CUDA header is needed.
 napi_value deviceMemory(Args& args) {
   using SetDevice = int (*)(int);
+  using GetDevice = int (*)(int*);
   using MemGetInfo = int (*)(size_t*, size_t*);
   auto setDevice = reinterpret_cast<SetDevice>(dlsym(RTLD_DEFAULT, "cudaSetDevice"));
+  auto getDevice = reinterpret_cast<GetDevice>(dlsym(RTLD_DEFAULT, "cudaGetDevice"));
   auto memGetInfo = reinterpret_cast<MemGetInfo>(dlsym(RTLD_DEFAULT, "cudaMemGetInfo"));
   size_t free = 0, total = 0;
-  if (!setDevice || !memGetInfo || setDevice(static_cast<int>(args.integer(0))) != 0 || memGetInfo(&free, &total) != 0)
-    throw CodedError("native.device", "the CUDA runtime does not answer for device " + std::to_string(args.integer(0)));
+  int before = 0, index = static_cast<int>(args.integer(0));
+  bool answered = setDevice && getDevice && memGetInfo && getDevice(&before) == 0 && setDevice(index) == 0 && memGetInfo(&free, &total) == 0;
+  if (setDevice && getDevice) setDevice(before);
+  if (!answered) throw CodedError("native.device", "the CUDA runtime does not answer for device " + std::to_string(index));
   return args.make(std::vector<int64_t>{static_cast<int64_t>(free), static_cast<int64_t>(total)});
 }
 
