@@ -7,7 +7,7 @@ const root = path.resolve(__dirname, '..', '..')
 /** Starts JupyterLab with the Fettle kernel on the notebooks of this checkout, and prints the one address to open. */
 async function main(): Promise<void> {
   try {
-    const server = await startServer({ root, module: 'jupyterlab' })
+    const server = await startServer({ root, module: 'jupyterlab', home: path.join(root, '.fettle', 'lab') })
     const url = new URL('lab/tree/notebooks/quickstart.ipynb', server.url)
     url.searchParams.set('token', server.token)
     console.log(`JupyterLab is ready; open\n  ${url}\nStop it with Ctrl-C.`)

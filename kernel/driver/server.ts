@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { createWriteStream, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { EnvironmentError } from 'fettle/dist/errors'
@@ -35,15 +35,18 @@ export interface LocalServerOptions {
   readonly args?: readonly string[]
   /** Module that is run; the bare server unless JupyterLab is asked for. */
   readonly module?: 'jupyter_server' | 'jupyterlab'
+  /** Folder for its settings and logs, kept for the next time. Default: a temporary one. */
+  readonly home?: string
   /** ms until it must answer. */
   readonly timeout?: number
 }
 
 /** Starts a Jupyter server that listens on the loopback alone, with a token of its own, and knows our kernel and no other
  * state of the user. */
-export async function startServer({ root, args = [], module = 'jupyter_server', timeout = 60_000 }: LocalServerOptions): Promise<LocalServer> {
-  const home = mkdtempSync(path.join(tmpdir(), 'fettle-jupyter-'))
+export async function startServer({ root, args = [], module = 'jupyter_server', timeout = 60_000, home: kept }: LocalServerOptions): Promise<LocalServer> {
+  const home = kept ?? mkdtempSync(path.join(tmpdir(), 'fettle-jupyter-'))
   installSpec(path.join(home, 'data', 'kernels', 'fettle'))
+  if (module === 'jupyterlab') keepToItself(home)
   const token = randomBytes(24).toString('hex')
   const log = path.join(home, 'server.log')
   const command = ['-m', module, '--no-browser', '--ServerApp.ip=127.0.0.1', '--ServerApp.port=0', `--ServerApp.root_dir=${root}`,
@@ -59,7 +62,7 @@ export async function startServer({ root, args = [], module = 'jupyter_server', 
     process.off('exit', endWithUs)
     await ended(child)
     sink.end()
-    rmSync(home, { recursive: true, force: true })
+    if (kept === undefined) rmSync(home, { recursive: true, force: true })
   }
   try {
     return { url: await address(child, path.join(home, 'runtime'), token, timeout, log), token, process: child, stop }
@@ -67,6 +70,13 @@ export async function startServer({ root, args = [], module = 'jupyter_server', 
     await stop()
     throw error
   }
+}
+
+/** JupyterLab would ask the network for news and updates. */
+function keepToItself(home: string): void {
+  const folder = path.join(home, 'config', 'labconfig')
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(path.join(folder, 'page_config.json'), JSON.stringify({ disabledExtensions: { '@jupyterlab/apputils-extension:announcements': true } }))
 }
 
 /** The server tells its address in a file of its runtime folder, once it listens. */

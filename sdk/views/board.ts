@@ -38,12 +38,15 @@ function figuresOf(view: RunView): Figure[] {
   return view.steps.length === 0 && view.evals.length === 0 ? [] : [lossChart(view), ...smallCharts(view)]
 }
 
+/* A notebook that is not trusted loses scripts and style sheets, but not pictures and inline styles: what only a script
+ * would fill is hidden inline, and the script shows it. */
+
 /** Where the charts of board `name` are drawn. With `figures` it holds them, and a picture of them for readers that run no
  * scripts; with `library` it brings Plotly, which a page needs once. */
 export function chartsHtml(name: string, figures: readonly Figure[], options: { library: boolean; still: boolean }): string {
-  const places = figures.map((figure) =>
+  const [first, ...small] = figures.map((figure) =>
     html`<figure><figcaption>${figure.title}</figcaption><div data-fettle="${name}/${figure.id}" style="min-height:${figure.height}px"></div></figure>`)
-  return html`${styleHtml}<div class="fettle">${options.still && stillHtml(figures)}<div class="fettle-charts">${places}</div></div>${
+  return html`${styleHtml}<div class="fettle">${options.still && stillHtml(figures)}<div class="fettle-charts"${options.still && html` style="display:none"`}>${first}<div class="fettle-small">${small}</div></div></div>${
     options.library && libraryHtml()}${drawHtml(name, figures)}`.toString()
 }
 

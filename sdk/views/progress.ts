@@ -64,7 +64,7 @@ export function progressHtml(view: RunView): Html {
   const about = started ? `${started.model}, ${short(started.trainable)} of ${short(started.parameters)} parameters train, ${started.device}` : ''
   return html`<div class="fettle-head"><b class="fettle-state fettle-${p.state}">${titles[p.state]}</b> <span class="fettle-about">${about}</span></div>
 <div class="fettle-bar" role="progressbar" aria-valuenow="${Math.round(share * 100)}" aria-valuemin="0" aria-valuemax="100"><i class="fettle-${p.state}" style="width:${(share * 100).toFixed(1)}%"></i></div>
-<div class="fettle-figures">${figuresOf(p).map(([name, value]) => html`<span><small>${name}</small> ${value}</span>`)}</div>${
+<div class="fettle-figures">${figuresOf(p).map(([name, value]) => html`<span><small>${name}</small> ${value}</span> `)}</div>${
   view.warnings.slice(-3).map((warning) => html`<div class="fettle-warning">${warning.message}</div>`)}${
   view.failed && html`<div class="fettle-error">${view.failed.error.message}</div>`}`
 }

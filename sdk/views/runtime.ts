@@ -26,7 +26,8 @@ const runtime = `(() => {
     if (!window.fettleLibrary || places.some(([, elements]) => elements.length === 0)) return false
     const Plotly = await window.fettleLibrary
     for (const [figure, elements] of places) for (const element of elements) {
-      element.closest('.fettle')?.classList.add('fettle-drawn')
+      element.closest('.fettle').classList.add('fettle-drawn')
+      element.closest('.fettle-charts').style.display = ''
       await Plotly.react(element, structuredClone(figure.data), themed(element, structuredClone(figure.layout)), config)
       sizes.observe(element)
     }

@@ -11,10 +11,10 @@ export const styleHtml = new Html(`<style>
 .fettle-bar i{display:block;height:100%;border-radius:3px;background:#3f83c9}.fettle-bar i.fettle-done{background:#3d9a78}.fettle-bar i.fettle-stopped{background:#d9792b}.fettle-bar i.fettle-failed{background:#d0483e}
 .fettle-figures{display:flex;flex-wrap:wrap;gap:2px 20px;font-variant-numeric:tabular-nums}
 .fettle-warning{color:#b26a14;margin-top:4px}.fettle-error{color:#d0483e;margin-top:4px;white-space:pre-wrap}
-.fettle-charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(190px,1fr));gap:6px 18px;margin-top:4px}
-.fettle-charts>figure{margin:0;min-width:0}.fettle-charts>figure:first-child{grid-column:1/-1}
+.fettle-charts{margin-top:4px}.fettle-small{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:6px 18px}
+.fettle-charts figure{margin:0;min-width:0}
 .fettle-charts figcaption{font-size:12px;color:var(--soft);margin:0 0 2px}
-.fettle-still+.fettle-charts,.fettle-drawn .fettle-still{display:none}.fettle-drawn .fettle-still+.fettle-charts{display:grid}
+.fettle-drawn .fettle-still{display:none}
 .fettle-still img{max-width:100%}
 .fettle table{border-collapse:collapse;margin:6px 0;font-size:12.5px;table-layout:auto}
 .fettle th,.fettle td{text-align:left!important;vertical-align:top;padding:3px 14px 3px 0;border:0;border-bottom:1px solid var(--rule);white-space:pre-wrap;overflow-wrap:anywhere;max-width:420px;background:none!important}

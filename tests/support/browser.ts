@@ -1,0 +1,31 @@
+import * as fs from 'node:fs'
+import { chromium, type Browser, type Page } from 'playwright-core'
+
+/** The Chromium or Chrome of this machine; `null` where there is none. */
+export function browserPath(): string | null {
+  const candidates = [process.env.CHROME_PATH, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/usr/bin/google-chrome-stable']
+  return candidates.find((file): file is string => file !== undefined && file !== '' && fs.existsSync(file)) ?? null
+}
+
+/** A browser that asks nobody for anything. */
+export async function openBrowser(): Promise<Browser> {
+  return chromium.launch({
+    executablePath: browserPath() ?? undefined, headless: true,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'],
+  })
+}
+
+/** What went wrong on a page, and what it asked of other hosts. */
+export function watch(page: Page): { readonly errors: string[]; readonly remote: string[] } {
+  const seen = { errors: [] as string[], remote: [] as string[] }
+  page.on('pageerror', (error) => seen.errors.push(error.message))
+  page.on('request', (request) => { if (!/^(file|data|blob|about):|\/\/127\.0\.0\.1[:/]/.test(request.url()) && !/^ws:\/\/127\.0\.0\.1/.test(request.url())) seen.remote.push(request.url()) })
+  return seen
+}
+
+/** Points of each trace of the charts on a page, by the chart's name, as Plotly drew them. */
+export async function drawnPoints(page: Page): Promise<Record<string, number[]>> {
+  // Text, because it runs in the page: the compiler knows no document here.
+  return page.evaluate(`Object.fromEntries([...document.querySelectorAll('[data-fettle]')].map((element) =>
+    [element.dataset.fettle.split('/')[1], element.querySelectorAll('.trace path.js-line').length > 0 ? (element.data ?? []).map((trace) => trace.x.length) : []]))`)
+}
