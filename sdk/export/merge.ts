@@ -7,6 +7,7 @@ import { ModelError, PlanError } from '../errors'
 import { openWeights, readSafetensors, type LazyTensor, type Weights } from '../models/weights'
 import { sourceOf, writeModelFolder } from './folder'
 
+/** Base, adapter and where the merged model goes. */
 export interface MergeOptions {
   /** Folder or .gguf file of the base model, on this machine. */
   readonly model: string

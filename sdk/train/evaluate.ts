@@ -3,6 +3,7 @@ import type { RowReader } from '../data/dataset'
 import { packBatch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
 
+/** How well the weights do on rows that have answers. */
 export interface EvaluateResult {
   /** Mean of −log p(label) over all supervised tokens. NaN when there is none. */
   readonly loss: number

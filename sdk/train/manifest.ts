@@ -12,6 +12,7 @@ export interface Manifest {
   readonly files: Readonly<Record<string, { readonly bytes: number; readonly sha256: string }>>
 }
 
+/** Last file of a checkpoint to be written. */
 export const manifestName = 'manifest.json'
 
 /**

@@ -23,6 +23,7 @@ export interface TrainingState {
   readonly rng: Readonly<Record<string, string>>
 }
 
+/** The weights and moments that a checkpoint holds. */
 export interface LiveState { readonly parameters: Parameters; readonly optimizer: AdamW }
 
 const kinds = ['master', 'exp_avg', 'exp_avg_sq'] as const

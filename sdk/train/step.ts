@@ -4,6 +4,7 @@ import type { Decoder } from '../models/decoder'
 import type { AdamW } from './optimizer'
 import { walk, type WalkOptions } from './walk'
 
+/** What a step needs to know beside its window. */
 export interface StepOptions {
   readonly learningRate: number
   readonly maxGradNorm: number

@@ -10,6 +10,7 @@ import { restoreState, writeState, type TrainingState } from './state'
 import { trainStep, type StepOptions, type StepResult } from './step'
 import type { Windows } from './windows'
 
+/** What a trainer is put together from. */
 export interface TrainerParts {
   readonly plan: Plan
   /** A decoder whose weights, or whose adapter, train. */

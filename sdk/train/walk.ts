@@ -6,6 +6,7 @@ import type { Decoder, LayerSaved } from '../models/decoder'
 /** Where a walk stands: after the embedding, after a layer's forward or backward, after the head. */
 export type WalkPoint = { readonly phase: 'embed' | 'forward' | 'head' | 'backward'; readonly layer: number }
 
+/** How a walk runs, and the factor on its gradient. */
 export interface WalkOptions {
   /** Factor on the gradient: 1 / supervised tokens of the whole accumulation window, so that micro-batches simply add up. */
   readonly scale: number

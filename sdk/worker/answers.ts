@@ -26,6 +26,7 @@ export function samplePrompts(prompts: readonly string[], split: PreparedSplit |
   return found
 }
 
+/** How prompts are put and who hears the answers. */
 export interface AnswerOptions {
   /** Put each prompt into the template that training uses; else it is continued as it stands. */
   readonly chat: boolean

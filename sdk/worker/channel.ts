@@ -18,16 +18,23 @@ export interface Host {
 export class Channel {
   /** Why training shall stop, besides a `stop` command. */
   interrupted: 'disconnect' | 'signal' | null = null
+  /** The run shall end: a stop or close was asked, or the channel is interrupted. */
+  isLeaving = false
   private readonly queue: Ask[] = []
   private wake: (() => void) | null = null
   private pending: Promise<unknown> = Promise.resolve()
   private readonly plan: Promise<Plan | null>
-  /** Resolves as soon as the run shall end: a stop or close is asked, or the channel is interrupted. */
+  /** Resolves with `isLeaving`. */
   readonly leaving: Promise<void>
   private leave!: () => void
 
   constructor(private readonly host: Host) {
-    this.leaving = new Promise((resolve) => { this.leave = resolve })
+    this.leaving = new Promise((resolve) => {
+      this.leave = () => {
+        this.isLeaving = true
+        resolve()
+      }
+    })
     let started!: (plan: Plan | null) => void
     this.plan = new Promise((resolve) => { started = resolve })
     host.on('message', (message) => {

@@ -37,6 +37,7 @@ export interface MemoryNeed {
   readonly device: string
 }
 
+/** The micro-batch with most tokens, and the step (from 0) that trains on it. */
 export interface LargestBatch { readonly step: number; readonly rows: readonly number[]; readonly tokens: number }
 
 /**

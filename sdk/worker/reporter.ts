@@ -5,11 +5,15 @@ import type { Channel } from './channel'
 /** An event without its time, which the reporter sets. */
 export type NewEvent = RunEvent extends infer E ? E extends RunEvent ? Omit<E, 'time'> : never : never
 
+/** Of one kind: thousands would bury all else. */
+const mostWarnings = 20
+
 /** Tells events to the front and writes them to `metrics.jsonl`; those that come before the file is open wait for it. */
 export class Reporter {
   private log: MetricsLog | null = null
   private waiting: RunEvent[] = []
   private toldFull = false
+  private readonly warned = new Map<string, number>()
 
   constructor(private readonly channel: Channel, private readonly logEvery: number) {}
 
@@ -29,7 +33,12 @@ export class Reporter {
   }
 
   /** A function, so that it can be handed on. */
-  readonly warn = (code: string, message: string): void => { this.event({ type: 'warning', code, message }) }
+  readonly warn = (code: string, message: string): void => {
+    const count = (this.warned.get(code) ?? 0) + 1
+    this.warned.set(code, count)
+    if (count > mostWarnings) return
+    this.event({ type: 'warning', code, message: count < mostWarnings ? message : `${message} Further warnings of this kind are left out.` })
+  }
 
   progress(stage: string, done: number, total: number | null): void { this.channel.send({ kind: 'progress', stage, done, total }) }
 

@@ -50,7 +50,7 @@ async function live(plan: Plan, channel: Channel, reporter: Reporter): Promise<v
     return answerStops(channel)
   }
   if (checkpoint !== null && session.trainer !== null) resumeFrom(checkpoint, session.trainer, reporter.warn)
-  const tasks = new Tasks(session, reporter, () => channel.interrupted !== null)
+  const tasks = new Tasks(session, reporter, channel)
   const commands = new Commands(channel, tasks, reporter)
   const stopped = await train(session, tasks, commands, reporter)
   if (stopped) await leaveCheckpoint(tasks, commands)

@@ -6,6 +6,7 @@ import { isDiskFull } from '../train/disk'
 import { evaluateRows } from '../train/evaluate'
 import { answer, samplePrompts, type SamplePrompt } from './answers'
 import { writeTrained } from './output'
+import type { Channel } from './channel'
 import type { Reporter } from './reporter'
 import type { Session } from './session'
 
@@ -16,8 +17,7 @@ export class Tasks {
   private saved: { readonly step: number; readonly path: string } | null = null
   private prompts: SamplePrompt[] | null = null
 
-  /** @param isOver nobody waits for an answer any more */
-  constructor(private readonly session: Session, private readonly reporter: Reporter, private readonly isOver: () => boolean) {}
+  constructor(private readonly session: Session, private readonly reporter: Reporter, private readonly channel: Channel) {}
 
   get step(): number { return this.session.trainer?.step ?? 0 }
 
@@ -31,17 +31,18 @@ export class Tasks {
     return this.reporter.event({ type: 'eval', step: this.step, loss, perplexity, accuracy, rows: dev.rows, ms: performance.now() - started })
   }
 
-  /** Answers to the sample prompts of the plan. */
+  /** Answers to the sample prompts of the plan. A stop does not wait for them. */
   async sample(): Promise<void> {
     const { plan, data } = this.session
     this.prompts ??= samplePrompts(plan.sample.prompts, data.dev ?? data.train)
-    const answers = await this.generate(this.prompts.map(({ prompt }) => prompt), plan.sample.generation, true)
+    const answers = await answer(this.session, this.prompts.map(({ prompt }) => prompt), plan.sample.generation, { chat: true, isOver: () => this.channel.isLeaving })
+    if (this.channel.isLeaving) return
     this.last.sample = this.step
     this.reporter.event({ type: 'sample', step: this.step, samples: this.prompts.map((prompt, i) => ({ ...prompt, answer: answers[i] })) })
   }
 
   generate(prompts: readonly string[], generation: GenerationPlan, chat: boolean, onText?: (row: number, text: string) => void): Promise<string[]> {
-    return answer(this.session, prompts, generation, { chat, onText, isOver: this.isOver })
+    return answer(this.session, prompts, generation, { chat, onText, isOver: () => this.channel.interrupted !== null })
   }
 
   /** Writes `checkpoint-N`; @throws PlanError `run.no-training` when nothing trains */
