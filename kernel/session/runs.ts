@@ -51,23 +51,29 @@ export class Runs {
   /** An interrupt stops the runs that the present cell started or waits for; a second one leaves the cell at once. */
   interrupt(): void {
     const cell = this.current()
-    const mine = [...this.watched].filter((entry) => entry.cell === cell)
-    if (this.interrupting || mine.length === 0) return this.giveUp()
+    const mine = [...this.watched].filter((entry) => entry.cell === cell && entry.run.stop)
+    if (this.interrupting || mine.length === 0) {
+      this.interrupting = null
+      return this.giveUp()
+    }
     this.interrupting = this.stop(mine).finally(() => { this.interrupting = null })
   }
 
   /** Ends every worker before the kernel goes (they also end by themselves when their parent is gone). */
   async shutdown(): Promise<void> {
-    const ends = [...this.all].map(async (run) => { await run.stop(); await run.close?.() })
+    const ends = [...this.all].map(async (run) => { await run.stop?.(); await run.close?.() })
     await within(graceMs.shutdown, Promise.allSettled(ends))
     for (const run of this.all) run.kill?.()
   }
 
   private async stop(mine: readonly Watched[]): Promise<void> {
-    await within(graceMs.stop, Promise.allSettled(mine.flatMap(({ run }) => [Promise.resolve(run.stop()), run.done])))
+    await within(graceMs.stop, Promise.allSettled(mine.flatMap(({ run }) => [Promise.resolve(run.stop?.()), run.done])))
+    // A second interrupt left the cell meanwhile.
+    if (!this.interrupting) return
     const done = mine.map(({ run }) => [...run.events].reverse().find((event) => event.type === 'done')).find((event) => event !== undefined)
     const where = done?.type === 'done' ? ` at step ${done.step}; what it learned stands in ${done.output}` : ''
-    this.stopped = describeInterrupt(`the run was stopped${where}. Run the cell again to start afresh, or go on with the next cell.`)
+    const what = mine.every(({ over }) => over) ? `the run was stopped${where}` : 'the run stops when the step that it is in ends'
+    this.stopped = describeInterrupt(`${what}. Run the cell again to start afresh, or go on with the next cell.`)
     // The cell goes on behind `await run.done`; what takes long there is left.
     const cell = this.current()
     setTimeout(() => { if (this.stopped && this.current() === cell) this.giveUp() }, graceMs.cell)

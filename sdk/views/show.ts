@@ -1,10 +1,11 @@
 import type { RunEvent } from '../run/events'
 
-/** What a display needs of a run: its events so far, its end, and a way to stop it. */
+/** What a display needs of a run: its events so far, its end, and a way to stop it where it is ours to stop (one that
+ * `attach` watches is not). */
 export interface LiveRun {
   readonly events: readonly RunEvent[]
   readonly done: Promise<unknown>
-  stop(): unknown
+  stop?(): unknown
 }
 
 /** A notebook kernel puts its display here; elsewhere there is none, and runs stay silent. */
