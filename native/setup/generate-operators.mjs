@@ -86,20 +86,45 @@ function line(text) {
   return `  ${name}: op<${type}>(${found.map((s) => `'${s.replace(/'/g, '"')}'`).join(', ')}),`
 }
 
-const groups = {}
-let group
-for (const raw of fs.readFileSync(path.join(root, 'ops', 'operators.txt'), 'utf8').split('\n')) {
-  const text = raw.trim()
-  if (!text || text.startsWith('#')) continue
-  if (text.startsWith('[')) groups[(group = text.slice(1, -1))] = []
-  else groups[group].push(line(text))
+/** Lines of operators.txt by group. */
+function readGroups() {
+  const groups = {}
+  let group
+  for (const raw of fs.readFileSync(path.join(root, 'ops', 'operators.txt'), 'utf8').split('\n')) {
+    const text = raw.trim()
+    if (!text || text.startsWith('#')) continue
+    if (text.startsWith('[')) groups[(group = text.slice(1, -1))] = []
+    else groups[group].push(line(text))
+  }
+  return groups
 }
-for (const [name, lines] of Object.entries(groups)) {
+
+const MADE = '// Made by native/setup/generate-operators.mjs from operators.txt; edit that, not this.'
+
+/** The source of one group's file. */
+function groupFile(name, lines) {
   const body = lines.join('\n')
-  const types = ['DType', 'Device', 'MemoryFormat', 'Scalar'].filter((t) => new RegExp(`\\b${t}\\b`).test(body.replace(/'[^']*::[^']*'/g, '')))
-  const head = `// Made by native/setup/generate-operators.mjs from operators.txt; edit that, not this.\nimport { op } from './op'\nimport type { Tensor } from '../tensor'\n${types.length ? `import type { ${types.join(', ')} } from '../types'\n` : ''}`
-  fs.writeFileSync(path.join(root, 'ops', `${name}.ts`), `${head}\nexport const ${name} = {\n${body}\n}\n`)
+  const code = body.replace(/'[^']*::[^']*'/g, '')
+  const types = ['DType', 'Device', 'MemoryFormat', 'Scalar'].filter((t) => new RegExp(`\\b${t}\\b`).test(code))
+  const imports = [`import { op } from './op'`, `import type { Tensor } from '../tensor'`]
+  if (types.length) imports.push(`import type { ${types.join(', ')} } from '../types'`)
+  return `${MADE}\n${imports.join('\n')}\n\nexport const ${name} = {\n${body}\n}\n`
 }
-const names = Object.keys(groups)
-fs.writeFileSync(path.join(root, 'ops', 'index.ts'), `// Made by native/setup/generate-operators.mjs from operators.txt; edit that, not this.\n${names.map((n) => `import { ${n} } from './${n}'`).join('\n')}\n\n/**\n * ATen operators by name, typed from their schemas. Positional parameters stand in schema order, keyword-only ones in a last\n * options object; out variants (\`mm_out\`) take the result tensor first. In-place and out variants return the tensor passed.\n */\nexport const ops = { ${names.map((n) => `...${n}`).join(', ')} }\n`)
-console.log(`${Object.values(groups).flat().length} operators in ${names.length} groups`)
+
+/** The source of the file that joins the groups. */
+function indexFile(names) {
+  return `${MADE}
+${names.map((n) => `import { ${n} } from './${n}'`).join('\n')}
+
+/**
+ * ATen operators by name, typed from their schemas. Positional parameters stand in schema order, keyword-only ones in a last
+ * options object; out variants (\`mm_out\`) take the result tensor first. In-place and out variants return the tensor passed.
+ */
+export const ops = { ${names.map((n) => `...${n}`).join(', ')} }
+`
+}
+
+const groups = readGroups()
+for (const [name, lines] of Object.entries(groups)) fs.writeFileSync(path.join(root, 'ops', `${name}.ts`), groupFile(name, lines))
+fs.writeFileSync(path.join(root, 'ops', 'index.ts'), indexFile(Object.keys(groups)))
+console.log(`${Object.values(groups).flat().length} operators in ${Object.keys(groups).length} groups`)
