@@ -57,9 +57,17 @@ export class Decoder {
     return scope(() => this.blocks.embedding.forward(batch.ids, this.parameters.embedding, context))
   }
 
+  /**
+   * As in the published implementations the padding token's row learns nothing from being an input; where it is the end
+   * token too, and the head is tied, it still learns as an output.
+   */
   embedBackward(grad: Tensor, batch: Batch): void {
-    if (this.parameters.embedding.grad === null) return
-    scope(() => this.blocks.embedding.backward(grad, batch.ids, this.parameters.embedding))
+    const { embedding, architecture: { padId } } = this.parameters
+    if (embedding.grad === null) return
+    scope(() => {
+      const learns = padId === null ? grad : ops.mul(grad, ops.unsqueeze(ops.ne(batch.ids, padId), 1))
+      this.blocks.embedding.backward(learns, batch.ids, embedding)
+    })
   }
 
   /** x `[N, hidden]` → the layer's output. x stays as it is. */
