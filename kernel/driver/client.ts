@@ -61,9 +61,14 @@ export class KernelClient {
 
   async interrupt(): Promise<void> { await this.kernel.interrupt() }
 
-  async shutdown(): Promise<void> {
-    await this.kernel.shutdown().catch(() => { /* A kernel that is gone already is what we want. */ })
+  /** Lets go of the kernel without asking its server for anything. */
+  abandon(): void {
     this.kernel.dispose()
     this.manager.dispose()
+  }
+
+  async shutdown(): Promise<void> {
+    await this.kernel.shutdown().catch(() => { /* A kernel that is gone already is what we want. */ })
+    this.abandon()
   }
 }

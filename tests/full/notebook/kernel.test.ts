@@ -112,3 +112,14 @@ describe('the kernel, from an outside client', () => {
     assert.ok(await gone(pid, 10_000), `worker ${pid} lives on`)
   })
 })
+
+test('a kernel whose server was killed ends, and its worker with it', async (t) => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fettle-kernel-killed-'))
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }))
+  const kernel = await TestKernel.start(folder)
+  t.after(() => kernel.server.stop())
+  const pid = Number(textOf(await kernel.run('process.pid')))
+  kernel.server.process.kill('SIGKILL')
+  kernel.client.abandon()
+  assert.ok(await gone(pid, 15_000), `kernel ${pid} lives on`)
+})
