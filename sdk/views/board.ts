@@ -29,7 +29,8 @@ export function board(events: readonly RunEvent[]): BoardView {
   const samples = view.samples.length > 0 ? html`${styleHtml}<div class="fettle">${samplesHtml(view)}</div>` : html``
   return {
     figures, head, samples,
-    html: html`${head}${figures.length > 0 && html`<div class="fettle">${stillHtml(figures)}</div>`}${samples}`.toString(),
+    // The picture takes longer than all else, and a live display does not look at it.
+    get html() { return html`${head}${figures.length > 0 && html`<div class="fettle">${stillHtml(figures)}</div>`}${samples}`.toString() },
     text: [summaryText(view), samplesText(view)].filter(Boolean).join('\n\n'),
   }
 }
