@@ -8,15 +8,17 @@ export interface PackedAttention { readonly kind: 'packed'; readonly offsets: re
 /** Padded rows with an explicit mask, to match references: `mask` bool `[rows, 1, length, length]`, true = seen. N = rows · length. */
 export interface MaskedAttention { readonly kind: 'masked'; readonly rows: number; readonly length: number; readonly mask: Tensor }
 
-/** New tokens of rows that have a past. Sequence i (tokens `offsets[i]` to `offsets[i + 1]`) continues cache row i at `starts[i]`. */
+/**
+ * New tokens that go into a cache; sequence i (tokens `offsets[i]` to `offsets[i + 1]`) is cache row i. Either the first
+ * tokens of all rows, or one more token of each.
+ */
 export interface CachedAttention {
   readonly kind: 'cached'
   readonly cache: KeyValueCache
   readonly offsets: readonly number[]
-  readonly starts: readonly number[]
   /** Where each new token is written: cache row and column, int64 `[N]` each. */
   readonly slots: { readonly rows: Tensor; readonly columns: Tensor }
-  /** With one new token for each row: what each row sees, bool `[rows, 1, 1, longest]`; `null` otherwise. */
+  /** With one more token of each row: what each row sees, bool `[rows, 1, 1, longest]`. `null`: the first tokens. */
   readonly mask: Tensor | null
 }
 

@@ -1,7 +1,7 @@
 import { keep, ops, scope, tensor, type Device, type DType, type Tensor } from 'fettle-native'
 import { ModelError } from '../errors'
 import type { Architecture } from './architecture'
-import { onDevice } from './device'
+import { inType, onDevice } from './device'
 
 /**
  * Keys and values of past tokens: for each layer two tensors `[rows, capacity, kvHeads, headDim]`. Rows may have any
@@ -64,4 +64,12 @@ export class KeyValueCache {
     for (const { keys, values } of this.layers) { keys.free(); values.free() }
     this.layers = []
   }
+}
+
+/** One call serves a step of one new token for each row: what each row sees, bool `[rows, 1, 1, longest]`. */
+export function decodeMask(starts: readonly number[], device: Device): Tensor {
+  const longest = Math.max(...starts) + 1
+  const seen = new Uint8Array(starts.length * longest)
+  starts.forEach((start, i) => seen.fill(1, i * longest, i * longest + start + 1))
+  return onDevice(inType(tensor(seen, [starts.length, 1, 1, longest]), 'bool'), device)
 }

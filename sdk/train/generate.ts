@@ -1,8 +1,7 @@
 import { noGrad, ops, scope, tensor } from 'fettle-native'
 import { PlanError } from '../errors'
 import type { Batch } from '../models/batch'
-import { decodeMask } from '../models/blocks/plain-cached'
-import { KeyValueCache } from '../models/cache'
+import { decodeMask, KeyValueCache } from '../models/cache'
 import type { Decoder } from '../models/decoder'
 import { onDevice } from '../models/device'
 import { Sampler, type SamplingOptions } from './sampling'
@@ -103,11 +102,11 @@ function continuation(cache: KeyValueCache, tokens: readonly (readonly number[])
   }))
   const place = (data: BigInt64Array): ReturnType<typeof tensor> => onDevice(tensor(data), device)
   const columns = place(positions)
-  const single = tokens.every((list) => list.length === 1) && starts.some((start) => start > 0)
+  const first = starts.every((start) => start === 0)
   return {
     batch: {
       ids: place(ids), positions: columns, tokens: total, lengths: tokens.map((list, i) => starts[i] + list.length),
-      attention: { kind: 'cached', cache, offsets, starts, slots: { rows: place(rows), columns }, mask: single ? decodeMask(starts, device) : null },
+      attention: { kind: 'cached', cache, offsets, slots: { rows: place(rows), columns }, mask: first ? null : decodeMask(starts, device) },
     },
     last: BigInt64Array.from(offsets.slice(1), (end) => BigInt(end - 1)),
   }

@@ -1,5 +1,6 @@
 import { ops, type Tensor } from 'fettle-native'
 import type { MaskedAttention } from '../batch'
+import { joinHeads, splitHeads } from './heads'
 import { appendToCache, cachedAttention } from './plain-cached'
 import { activationInput, record, replay } from './recorded'
 import type { AttentionBlock, HeadShape } from './types'
@@ -10,24 +11,12 @@ export const plainAttention: AttentionBlock = {
     const { attention } = context
     if (attention.kind === 'cached') {
       appendToCache(qkv, shape, attention, place.layer)
-      if (attention.starts.some((start) => start > 0)) return { out: cachedAttention(qkv, shape, attention, place.layer), saved: null }
+      if (attention.mask !== null) return { out: cachedAttention(qkv, shape, attention.cache, attention.mask, place.layer), saved: null }
     }
     return record([activationInput(qkv)], context, ([input]) =>
       attention.kind === 'masked' ? masked(input, shape, attention) : packed(input, shape, attention.offsets))
   },
   backward: (grad, saved) => replay(grad, saved)[0] as Tensor,
-}
-
-/** Queries, keys, values `[rows, heads, length, headDim]` of rows of one length. */
-export function splitHeads(qkv: Tensor, { heads, kvHeads, headDim }: HeadShape, rows: number): Tensor[] {
-  const length = qkv.shape[0] / rows
-  return ops.split_sizes(ops.view(qkv, [rows, length, heads + 2 * kvHeads, headDim]), [heads, kvHeads, kvHeads], 2).map((t) => ops.transpose(t, 1, 2))
-}
-
-/** `[rows, heads, length, headDim]` → `[rows · length, heads · headDim]` */
-export function joinHeads(out: Tensor): Tensor {
-  const [rows, heads, length, headDim] = out.shape
-  return ops.reshape(ops.transpose(out, 1, 2), [rows * length, heads * headDim])
 }
 
 function packed(qkv: Tensor, shape: HeadShape, offsets: readonly number[]): Tensor {
