@@ -2,11 +2,11 @@
 // The same walk as notebooks/quickstart.ipynb; docs/quickstart-script.md explains it.
 import { examples, sft } from 'fettle'
 
-const steps = Number(process.argv[2] ?? 190)
+const steps = Number(process.argv[2] ?? 200)
 const folder = 'output/quickstart-script'
 
 // 1. Data: train.json and dev.json, one {"src", "tgt"} object a line.
-const task = await examples.pronunciations(`${folder}/data`, { train: 6000, heldOut: 64 })
+const task = await examples.pronunciations(`${folder}/data`, { train: 4000, heldOut: 64 })
 
 // 2. The plan. Nothing runs before start().
 const plan = sft('builtin:smollm2-135m')
@@ -14,7 +14,7 @@ const plan = sft('builtin:smollm2-135m')
   .lora({ rank: 16 })
   .steps(steps)
   .batch(16, 64)
-  .learningRate(2e-3)
+  .learningRate(3e-3)
   .schedule('cosine', { warmupRatio: 0.05 })
   .evaluate({ every: Math.ceil(steps / 6) })
   .sample({ every: steps, prompts: task.heldOut.map((row) => row.prompt), maxNewTokens: 24, stop: ['\n'] })

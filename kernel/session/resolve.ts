@@ -1,3 +1,4 @@
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import Module from 'node:module'
 import path from 'node:path'
 import type * as typescript from '@tslab/typescript-for-tslab'
@@ -19,26 +20,52 @@ export function shareModules(home: string): void {
   const internals = Module as unknown as { _initPaths(): void }
   process.env.NODE_PATH = [...(process.env.NODE_PATH ?? '').split(path.delimiter), ...moduleFolders(home)].filter(Boolean).join(path.delimiter)
   internals._initPaths()
-  shareTypes(path.join(home, 'notebook.ts'))
+  shareTypes(typePaths(home, process.cwd()))
 }
 
-/** tslab makes its compiler host in one call; the host's own resolution is tried first, then the kernel's folder. */
-function shareTypes(anchor: string): void {
+/** Packages in a node_modules folder, scoped ones included. */
+function packagesIn(folder: string): string[] {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder).filter((name) => !name.startsWith('.')).flatMap((name) =>
+    name.startsWith('@') ? readdirSync(path.join(folder, name)).map((inner) => `${name}/${inner}`) : [name])
+}
+
+/** File of a package's types, by its package.json. */
+function typesOf(folder: string): string | null {
+  const file = path.join(folder, 'package.json')
+  if (!existsSync(file)) return null
+  const { types, typings, main = 'index.js' } = JSON.parse(readFileSync(file, 'utf8')) as { types?: string; typings?: string; main?: string }
+  const entry = path.join(folder, types ?? typings ?? main.replace(/(\.[cm]?js)?$/, '.d.ts'))
+  return existsSync(entry) ? entry : null
+}
+
+/**
+ * Compiler `paths` for the packages that `home` has and `folder` has not. Paths, and not a second look-up when the first
+ * fails, because the declarations that tslab keeps of each cell must name the types of these packages too.
+ */
+function typePaths(home: string, folder: string): Record<string, string[]> {
+  const root = path.parse(home).root
+  const near = moduleFolders(folder)
+  const paths: Record<string, string[]> = {}
+  for (const modules of moduleFolders(home)) for (const name of packagesIn(modules)) {
+    if (name in paths || name.startsWith('@types/') || near.some((own) => existsSync(path.join(own, name)))) continue
+    const types = typesOf(path.join(modules, name))
+    if (!types) continue
+    paths[name] = [path.relative(root, types)]
+    paths[`${name}/*`] = [path.relative(root, path.join(modules, name, '*'))]
+  }
+  return paths
+}
+
+/** tslab makes its compiler host in one call, which is wrapped to add the paths. */
+function shareTypes(paths: Record<string, string[]>): void {
   const near = Module.createRequire(require.resolve('tslab/package.json'))
   const name = '@tslab/typescript-for-tslab'
   const ts = near(name) as typeof typescript
-  const create = ts.createWatchCompilerHost as unknown as (...args: unknown[]) => typescript.WatchCompilerHostOfFilesAndCompilerOptions<typescript.BuilderProgram>
-  const createWatchCompilerHost = (files: unknown, options: typescript.CompilerOptions, ...rest: unknown[]) => {
+  const create = ts.createWatchCompilerHost as unknown as (...args: unknown[]) => unknown
+  const createWatchCompilerHost = (files: unknown, options: typescript.CompilerOptions, ...rest: unknown[]) =>
     // Only Node's types: a checkout may hold dozens of @types packages that no cell asked for.
-    const host = create(files, { ...options, types: ['node'] }, ...rest)
-    const cache = ts.createModuleResolutionCache(process.cwd(), (file) => file, options)
-    host.resolveModuleNameLiterals = (literals, containing, redirected, settings) => literals.map(({ text }) => {
-      const found = ts.resolveModuleName(text, containing, settings, host, cache, redirected)
-      if (found.resolvedModule || /^[./]/.test(text)) return found
-      return ts.resolveModuleName(text, anchor, settings, host, cache, redirected)
-    })
-    return host
-  }
+    create(files, { ...options, types: ['node'], paths, pathsBasePath: path.parse(process.cwd()).root }, ...rest)
   // The library's exports are read-only getters, so the module that tslab will require is replaced by a copy.
   const entry = require.cache[near.resolve(name)]
   if (entry) entry.exports = { ...ts, createWatchCompilerHost }

@@ -64,6 +64,9 @@ describe('the kernel, from an outside client', () => {
     assert.match(shown['text/plain'], /lora\.rank\s+4/)
     assert.match(shown['text/html'], /<th>lora\.rank<\/th><td>4<\/td>/)
     const table = await kernel.run("import { tableFromArrays } from 'apache-arrow'\ntableFromArrays({ x: Int32Array.from({ length: 50 }, (_, i) => i) })")
+    // Types of packages that only the kernel has are named in later cells too.
+    assert.equal((await kernel.run("const fields = tableFromArrays({ x: Int32Array.from([1]) }).schema.fields")).content.status, 'ok')
+    assert.equal(textOf(await kernel.run('const again = fields\nagain.length')), '1\n')
     assert.match(textOf(table), /50 rows × 1 columns, first and last 10 shown/)
   })
 
@@ -93,6 +96,19 @@ describe('the kernel, from an outside client', () => {
     const last = answer.heard.filter(({ type, content }) => type === 'update_display_data' && 'application/vnd.plotly.v1+json' in content.data).at(-1)
     assert.match(last?.content.data['text/html'], /fettle-still/)
     assert.equal(textOf(await kernel.run('[long.state, result.stopped].join()')), 'stopped,true\n')
+  })
+
+  test('an interrupt stops the run of an earlier cell that this one waits for, and no other', async () => {
+    await kernel.run(startRun('other', 100_000))
+    await kernel.run(startRun('later', 100_000))
+    const cell = kernel.send('const late = await later.done')
+    await kernel.until(({ content }) => /step \d+ of 100,000/.test(content.data?.['text/plain'] ?? ''))
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    await kernel.client.interrupt()
+    const { content } = await cell.answer
+    assert.deepEqual([content.ename, /stopped at step \d+/.test(content.evalue)], ['Interrupted', true], content.evalue)
+    assert.equal(textOf(await kernel.run('late.stopped')), 'true\n')
+    assert.equal(textOf(await kernel.run('[(await other.stop()).stopped, (await other.close(), other.alive)].join()')), 'true,false\n')
   })
 
   test('a worker that dies is a typed error in the cell', async () => {
