@@ -12,6 +12,7 @@ export class FettleError extends Error {
     this.details = Object.freeze({ ...details })
   }
 
+  /** Plain data with name, code, message, details and stack, for `JSON.stringify` and messages; `cause` stays behind. */
   toJSON(): SerializedError {
     return { name: this.name, code: this.code, message: this.message, details: this.details, stack: this.stack }
   }

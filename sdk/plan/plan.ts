@@ -1,119 +1,166 @@
-/** The frozen plan of a run: plain JSON, the only thing that configures one (design: "a plan is data"). */
+/** Types of the frozen plan of a run: plain JSON, the only thing that configures one. Defaults are those of a fresh builder. */
 
 /** Number type that the model computes in. Trainable weights always keep fp32 masters. */
 export type Precision = 'fp32' | 'bf16'
 
+/** What a run trains on and how rows become tokens. */
 export interface DataPlan {
-  /** Folder (or file) with `train.json`, `dev.json`, … of `{"src", "tgt"}` lines. `null`: nothing to train on. */
+  /** Folder (or file) with `train.json`, `dev.json`, … of `{"src", "tgt"}` lines. `null` (default): nothing to train on, which is refused at the start. */
   readonly path: string | null
-  /** Longest source, in tokens; longer ones lose their left end. */
+  /** Longest source, in tokens; longer ones lose their left end. Default: half of maxLength, at most 1024. */
   readonly srcLength: number
-  /** Longest source + target, in tokens; longer targets lose their right end. */
+  /** Longest source + target, in tokens; longer targets lose their right end. Above srcLength. Default 2048. */
   readonly maxLength: number
-  /** `auto`: the tokenizer's chat template when it has one; `none`: plain source + target; else a Jinja template file. */
+  /** `auto` (default): the tokenizer's chat template when it has one; `none`: plain source + target; else a Jinja template file. */
   readonly template: string
-  /** System message put first in every chat, when a chat template is used. */
+  /** System message put first in every chat, when a chat template is used. Default: `null`, none. */
   readonly system: string | null
 }
 
+/** Low-rank adapters on frozen weights (arXiv 2106.09685). */
 export interface LoraPlan {
+  /** Inner size of the adapter: A is [rank, in], B [out, rank]. */
   readonly rank: number
-  /** Scale is alpha / rank. */
+  /** The adapter's share is scaled by alpha / rank. */
   readonly alpha: number
+  /** Share of the adapter's inputs that is dropped in training, from 0 to below 1. */
   readonly dropout: number
   /** `all-linear`, or names of modules as in the checkpoint (`q_proj`, `v_proj`, …). */
   readonly targets: 'all-linear' | readonly string[]
 }
 
+/** AdamW on fp32 masters. */
 export interface OptimizerPlan {
+  /** Highest learning rate, which the schedule scales. Default 3e-5, with LoRA 3e-4. */
   readonly learningRate: number
+  /** Decoupled decay of matrices, never of biases and norms. Default 0. */
   readonly weightDecay: number
+  /** Decay of the mean of gradients. Default 0.9. */
   readonly beta1: number
+  /** Decay of the mean of squared gradients. Default 0.999. */
   readonly beta2: number
+  /** Added to the root in the denominator. Default 1e-8. */
   readonly epsilon: number
+  /** Gradients of a longer 2-norm, over all weights together, are scaled down to it; 0: no clipping. Default 1. */
   readonly maxGradNorm: number
 }
 
+/** How the learning rate moves over the optimizer steps of a run. */
 export interface SchedulePlan {
+  /** What follows the warm-up: a line or half a cosine down to 0, or no change. `constant` has no warm-up. Default `linear`. */
   readonly type: 'linear' | 'cosine' | 'constant' | 'constant_with_warmup'
+  /** Optimizer steps in which the rate rises from 0 in a line. Default 0. */
   readonly warmupSteps: number
-  /** Used when warmupSteps is 0. */
+  /** Warm-up as a share of all steps, from 0 to 1, rounded up to whole steps; used when warmupSteps is 0. Default 0. */
   readonly warmupRatio: number
 }
 
+/** How many rows go through the model at once. */
 export interface BatchPlan {
-  /** Rows (records) a step and rank, before accumulation. */
+  /** Rows (records) a step and rank, before accumulation. Default 8. */
   readonly size: number
+  /** Rows at once in an evaluation; changes nothing but memory and speed. Default 8. */
   readonly evalSize: number
+  /** Batches whose gradients one optimizer step adds up, each token counting the same. Default 1. */
   readonly accumulate: number
 }
 
-/** A cadence: never, each `every` optimizer steps, or at each epoch's end. */
+/** How often something happens: never, each `every` (at least 1) optimizer steps, or at each epoch's end. */
 export type Cadence = { readonly by: 'no' } | { readonly by: 'steps'; readonly every: number } | { readonly by: 'epoch' }
 
+/** Answers of the growing model, shown during the run. */
 export interface SamplePlan {
+  /** Default: never. */
   readonly cadence: Cadence
   /** Prompts answered on the cadence. Empty: the first rows of dev (else train). */
   readonly prompts: readonly string[]
   readonly generation: GenerationPlan
 }
 
+/** How a prompt is answered. */
 export interface GenerationPlan {
+  /** Most new tokens of an answer. Default 128. */
   readonly maxNewTokens: number
+  /** No stop token before so many new tokens; at most maxNewTokens. Default 0. */
   readonly minNewTokens: number
-  /** 0: greedy. */
+  /** What logits are divided by before a token is drawn; 0 takes the likeliest. Default 0. */
   readonly temperature: number
-  /** 0: off. */
+  /** Draw from so many likeliest tokens; 0: from all. Default 0. */
   readonly topK: number
-  /** 1: off. */
+  /** Draw from the likeliest tokens that reach this probability together, above 0; 1: from all. Default 1. */
   readonly topP: number
+  /** Seed of the draws; the same seed gives the same answer. Default 0. */
   readonly seed: number
-  /** Extra strings that end a generation. */
+  /** Strings that end an answer, beside the model's own end tokens, and are not part of it. Default: none. */
   readonly stop: readonly string[]
 }
 
+/** Checkpoints on the way; the final weights are written in any case. */
 export interface SavePlan {
+  /** Default: at each epoch's end. */
   readonly cadence: Cadence
-  /** Checkpoints kept; `null`: all. */
+  /** Newest checkpoints kept; `null`: all. Default 2. */
   readonly keep: number | null
 }
 
+/** Ranks (worker processes) by kind of parallelism. Each degree is 1 in this version; more is refused (`plan.notYet`). */
 export interface MeshPlan {
+  /** Data-parallel replicas. */
   readonly dp: number
+  /** Ranks that share optimizer state (stage 1), gradients too (2), weights too (3); 0: none. */
   readonly sharding: { readonly degree: number; readonly stage: 0 | 1 | 2 | 3 }
+  /** Pipeline stages. */
   readonly pp: number
+  /** Tensor-parallel ranks. */
   readonly tp: number
 }
 
+/**
+ * Everything that decides a run, checked and frozen. Builders and argument files make one; a plan of another origin is
+ * checked when it is used.
+ */
 export interface Plan {
+  /** Version of this layout. */
   readonly version: 1
   /** Model name: folder, file, `builtin:…` or hub repository. */
   readonly model: string
+  /** `sft` trains all weights, `lora` an adapter on frozen ones. Default `sft`. */
   readonly method: 'sft' | 'lora'
+  /** Set exactly when method is `lora`. */
   readonly lora: LoraPlan | null
   readonly data: DataPlan
+  /** Default `fp32`. */
   readonly precision: Precision
+  /** `auto` (default): the first GPU where there is one. `cuda` without a GPU is an EnvironmentError `device.missing`. */
   readonly device: 'auto' | 'cpu' | 'cuda'
-  /** Which form of the blocks runs: `auto` picks fused where there is one. */
+  /** Which form of the blocks runs: `auto` (default) picks fused where there is one. */
   readonly blocks: 'auto' | 'plain'
   readonly optimizer: OptimizerPlan
   readonly schedule: SchedulePlan
   readonly batch: BatchPlan
-  /** Epochs to train; `steps` wins when it is not null. */
+  /** Epochs to train, fractions too; `steps` wins when it is not null. Default 3. */
   readonly epochs: number
+  /** Optimizer steps to train; `null` (default): as `epochs` says. */
   readonly steps: number | null
+  /** When the dev rows are evaluated. Default: never. */
   readonly evaluate: Cadence
   readonly sample: SamplePlan
   readonly save: SavePlan
-  /** Each how many optimizer steps a `step` event carries to the charts; metrics.jsonl has every step. */
+  /** Each how many optimizer steps a `step` event carries to the charts; metrics.jsonl has every step. Default 1. */
   readonly logEvery: number
+  /** `false`: evaluate only. Default `true`. */
   readonly train: boolean
+  /** Evaluate once more after the last step. Default `false`. */
   readonly evalAtEnd: boolean
+  /** Decides the order of rows, dropout and a new adapter's values. Default 42. */
   readonly seed: number
+  /** Output folder. Default `output/MODEL-METHOD`, in the working folder. */
   readonly output: string
+  /** Take an output folder that holds another run's results; else that is a PlanError. Default `false`. */
   readonly overwrite: boolean
-  /** Path of a checkpoint, `true`: the newest in output, `null`: start afresh. */
+  /** Path of a checkpoint, `true`: the newest in output, `null` (default): start afresh. */
   readonly resume: string | true | null
   readonly mesh: MeshPlan
+  /** CPU threads; `null` (default): all cores. */
   readonly threads: number | null
 }

@@ -11,6 +11,7 @@ import { resultOf, type RunResult } from './result'
 
 /** A run that was started elsewhere, read from its metrics.jsonl. */
 export class AttachedRun implements AsyncIterable<RunEvent> {
+  /** Absolute path of the run's output folder. */
   readonly dir: string
   /** The result, or the typed error that ended the run; a worker that vanished is a `WorkerError`. */
   readonly done: Promise<RunResult>
@@ -32,6 +33,7 @@ export class AttachedRun implements AsyncIterable<RunEvent> {
     if (!this.#over) this.#timer = setInterval(() => this.#look(), interval)
   }
 
+  /** Where the run stood at the last look; `crashed` when its worker is gone without a word. */
   get state(): Verdict { return this.#state }
   /** All events so far, oldest first. */
   get events(): readonly RunEvent[] { return this.#log.events }

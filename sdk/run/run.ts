@@ -48,6 +48,7 @@ export class Run implements AsyncIterable<RunEvent> {
   readonly id: string = randomUUID().slice(0, 8)
   /** The output folder: checkpoints, metrics.jsonl, worker.log, final weights. */
   readonly dir: string
+  /** The plan that the worker runs, checked and frozen. */
   readonly plan: Plan
   /** The result, or the typed error that ended the run. Nothing breaks when nobody waits for it. */
   readonly done: Promise<RunResult>
@@ -77,6 +78,7 @@ export class Run implements AsyncIterable<RunEvent> {
     this.#worker = new WorkerProcess(plan, dir, entry, { onMessage: (message) => this.#receive(message), onExit: (exit) => this.#onExit(exit) })
   }
 
+  /** Where the run stands now; once `finished`, `stopped` or `failed` it stays so, and `done` settles. */
   get state(): RunState { return this.#state }
   /** Process id of the worker. */
   get pid(): number { return this.#worker.pid }

@@ -51,29 +51,38 @@ export interface Tokenizer {
   readonly fingerprint: string
   /** One more than the highest id. */
   readonly vocabSize: number
+  /** Id of the beginning-of-sequence token; `null`: there is none. */
   readonly bosId: number | null
+  /** Id of the end-of-sequence token; `null`: there is none. A model may stop at others too. */
   readonly eosId: number | null
+  /** Id of the padding token; `null`: there is none. */
   readonly padId: number | null
   /** Ids of special (control) tokens. */
   readonly specialIds: ReadonlySet<number>
-  /** What `special: true` puts before and after a text. */
+  /** Ids that `special: true` puts before and after a text. */
   readonly added: { readonly before: readonly number[]; readonly after: readonly number[] }
-  /** The model's own chat template (Jinja), if it has one. */
+  /** The model's own chat template (Jinja); `null`: it has none. */
   readonly chatTemplate: string | null
 
   /** Texts of special tokens (`bos_token`, `eos_token`, …), as chat templates read them. */
   readonly specialTexts: Readonly<Record<string, string>>
 
+  /**
+   * Ids of one text.
+   * @throws ModelError `tokenizer.file` when the files hold no usable tokenizer
+   */
   encode(text: string, options?: EncodeOptions): Promise<number[]>
-  /** Many texts at once, on all cores. */
+  /** Ids of many texts at once, on all cores; one array a text, in their order. */
   encodeBatch(texts: readonly string[], options?: EncodeOptions): Promise<Int32Array[]>
   /** Many texts without added tokens, with the token numbers of marked places. */
   encodeMarked(texts: readonly { readonly text: string; readonly marks: readonly Mark[] }[]): Promise<MarkedIds[]>
+  /** Text of ids. Ids without a token give none; bytes that make no character give U+FFFD. */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string
+  /** A decoder with a memory of its own, for ids that come one by one. */
   streamDecoder(options?: DecodeOptions): StreamDecoder
-  /** The token as the vocabulary writes it (`Ġthe`, `<|im_end|>`). */
+  /** The token as the vocabulary writes it (`Ġthe`, `<|im_end|>`); `<no token N>` for an id without one. */
   tokenOf(id: number): string
-  /** Id of a token as the vocabulary writes it. */
+  /** Id of a token as the vocabulary writes it; `null`: there is none. */
   idOf(token: string): number | null
   /**
    * Renders messages with the model's chat template.

@@ -10,7 +10,9 @@ import { expandHome } from './places'
 import type { OnProgress } from './progress'
 import { downloadModel } from './snapshot'
 
+/** How a model is found; all optional. */
 export interface ResolveOptions {
+  /** Called while something is fetched or waited for; sizes in bytes. Default: nobody listens. */
   readonly onProgress?: OnProgress
   /** Branch, tag or commit on the hub; `main` when not given. */
   readonly revision?: string
