@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { PlanError } from '../errors'
 import type { Decoder } from '../models/decoder'
+import { defaultPlan } from '../plan/defaults'
 import type { Tokenizer } from '../tokenizers'
 import type { Command } from './command'
 import { exitCodes } from './exit'
@@ -82,55 +83,32 @@ function loadDecoder(path: string, adapter: string | undefined, values: Parsed['
 
 /** New ids and their text; `null` text where the model has no tokenizer. Pieces go to the terminal as they come. */
 async function continueIds(decoder: Decoder, ids: number[], tokenizer: Tokenizer, values: Parsed['values'], terminal: Terminal | null): Promise<{ ids: number[]; text: string | null }> {
-  const { generateTokens } = lazy.generate()
   const readable = values.ids === undefined || isReadable(tokenizer)
-  const stop = values.stop as string | undefined
-  const stream = readable ? tokenizer.streamDecoder({ skipSpecial: true }) : null
+  const stop = values.stop === undefined ? [] : [values.stop as string]
+  const text = readable ? new (lazy.answerText().AnswerText)(tokenizer, stop, (piece) => terminal?.out(piece)) : null
   const answer: number[] = []
-  const text = new HeldText(stop, (piece) => terminal?.out(piece))
-  for await (const { id } of generateTokens(decoder, [ids], {
+  for await (const { id } of lazy.generate().generateTokens(decoder, [ids], {
     maxNewTokens: (values['max-new-tokens'] as number | undefined) ?? 128, minNewTokens: values['min-new-tokens'] as number | undefined,
     temperature: values.temperature as number | undefined, topK: values['top-k'] as number | undefined, topP: values['top-p'] as number | undefined, seed: values.seed as number | undefined,
+    stopIds: await stopIds(decoder, tokenizer, values),
   })) {
     answer.push(id)
-    if (stream) text.add(stream.push(id))
+    if (text) text.push(id)
     else terminal?.out(`${answer.length > 1 ? ',' : ''}${id}`)
-    if (text.stopped) break
+    if (text?.ended) break
   }
-  if (stream) text.add(stream.flush())
-  text.end()
+  const whole = text?.end() ?? null
   terminal?.out('\n')
-  return { ids: answer, text: stream ? text.text : null }
+  return { ids: answer, text: whole }
 }
 
-/** Text as it grows, up to a stop text. What may turn out to be its beginning is held back until that is known. */
-class HeldText {
-  text = ''
-  stopped = false
-  #shown = 0
-  readonly #stop: string
-  readonly #show: (piece: string) => void
-
-  constructor(stop: string | undefined, show: (piece: string) => void) {
-    this.#stop = stop ?? ''
-    this.#show = show
-  }
-
-  add(piece: string): void {
-    if (this.stopped) return
-    this.text += piece
-    const at = this.#stop === '' ? -1 : this.text.indexOf(this.#stop)
-    this.stopped = at >= 0
-    if (this.stopped) this.text = this.text.slice(0, at)
-    this.#release(this.text.length - (this.stopped ? 0 : Math.max(0, this.#stop.length - 1)))
-  }
-
-  end(): void { this.#release(this.text.length) }
-
-  #release(to: number): void {
-    if (to > this.#shown) this.#show(this.text.slice(this.#shown, to))
-    this.#shown = Math.max(this.#shown, to)
-  }
+/** With --chat an answer ends where the template ends one, as in a run. */
+async function stopIds(decoder: Decoder, tokenizer: Tokenizer, values: Parsed['values']): Promise<readonly number[]> {
+  const { eosIds } = decoder.parameters.architecture
+  if (values.chat === undefined) return eosIds
+  const { chatStopIds, rowEncoder } = lazy.encode()
+  const { data } = defaultPlan('')
+  return chatStopIds(eosIds, tokenizer, rowEncoder(tokenizer, { ...data, system: (values.system as string | undefined) ?? null }))
 }
 
 /** A model without a tokenizer has a stand-in that throws at its first use. */

@@ -67,3 +67,12 @@ export async function answerEnd(tokenizer: Tokenizer, encoder: RowEncoder): Prom
   const last = labels.filter(label => label !== IGNORED).at(-1)
   return last !== undefined && (last === tokenizer.eosId || tokenizer.specialIds.has(last)) ? last : null
 }
+
+/**
+ * Ids at which an answer to a chat ends: the model's own end-of-sequence ids, and the token that the template puts after
+ * answers, which may be another one.
+ */
+export async function chatStopIds(eosIds: readonly number[], tokenizer: Tokenizer, encoder: RowEncoder): Promise<number[]> {
+  const end = await answerEnd(tokenizer, encoder)
+  return [...new Set(end === null ? eosIds : [...eosIds, end])]
+}

@@ -1,7 +1,7 @@
 export { dataCache } from './cache'
 export { IGNORED, type DataNote, type PreparedData, type PreparedSplit, type Preview, type Row, type RowReader } from './dataset'
 export { discoverData, requireSplit, type DataFiles, type SplitName } from './discover'
-export { answerEnd, rowEncoder, type EncodedRow, type RowEncoder, type Rounds, type TemplateSettings } from './encode'
+export { answerEnd, chatStopIds, rowEncoder, type EncodedRow, type RowEncoder, type Rounds, type TemplateSettings } from './encode'
 export { openRows } from './arrow-reader'
 export { batchOrder, epochOrder, type BatchOrderSettings, type OrderSettings } from './order'
 export { packGreedily, packRows, type PackedRows } from './packing'

@@ -1,8 +1,10 @@
 import { keep, ops, scope, type Device, type DType, type Tensor } from 'fettle-native'
 import { ModelError } from '../errors'
+import type { Architecture } from './architecture'
 import type { Weight } from './blocks/types'
 import { onDevice } from './device'
 import { familyOf } from './families'
+import { tokenIds } from './families/config'
 import { FlatParameters } from './flat'
 import { storedWeights, type StoredWeight } from './layout'
 import { Parameters } from './parameters'
@@ -23,7 +25,7 @@ export interface LoadOptions {
  */
 export function loadParameters(weights: Weights, options: LoadOptions): Parameters {
   const family = familyOf(weights.config)
-  const architecture = family.architecture(weights.config)
+  const architecture = withEnds(family.architecture(weights.config), weights)
   const names = family.names(architecture)
   const stored = storedWeights(architecture, names)
   const find = resolver(weights)
@@ -51,6 +53,11 @@ export function thaw(frozen: Parameters): Parameters {
   frozen.free()
   flat.sync()
   return new Parameters(architecture, names, new Map(entries), flat, dtype, device, fileNames)
+}
+
+/** generation_config.json may name ends of an answer, such as a chat model's end of turn, that config.json does not. */
+function withEnds(architecture: Architecture, { generationConfig = {} }: Weights): Architecture {
+  return { ...architecture, eosIds: [...new Set([...architecture.eosIds, ...tokenIds(generationConfig, 'eos_token_id', 'generation_config.json')])] }
 }
 
 type Find = (name: string) => string | undefined

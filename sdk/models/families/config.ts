@@ -29,12 +29,12 @@ export function optionalBoolean(config: Config, field: string, fallback: boolean
 }
 
 /** A token id, a list of them, or null: `eos_token_id` comes in all three. */
-export function tokenIds(config: Config, field: string): number[] {
+export function tokenIds(config: Config, field: string, file = 'config.json'): number[] {
   const value = config[field]
   if (value === undefined || value === null) return []
   const list = Array.isArray(value) ? value : [value]
   if (list.every((id) => typeof id === 'number' && Number.isInteger(id))) return list as number[]
-  throw new ModelError('model.config', `expected a token id or a list of them for "${field}" in config.json, got ${JSON.stringify(value)}`, { field, value })
+  throw new ModelError('model.config', `expected a token id or a list of them for "${field}" in ${file}, got ${JSON.stringify(value)}`, { field, value })
 }
 
 const activations: Record<string, 'silu' | 'gelu' | 'gelu_tanh' | 'relu'> = {

@@ -41,6 +41,26 @@ test('generate: text in and out, drawn again by its seed, ended by a stop text',
   assert.equal(draw('--seed', '5', '--stop', stop).text, (first.text as string).split(stop)[0])
 })
 
+test('generate --chat: an answer ends with the token that the template puts after answers', () => {
+  const model = tinyModel(at('chat')), files = { tokenizer: path.join(model, 'tokenizer.json'), config: path.join(model, 'tokenizer_config.json') }
+  const edit = (file: string, change: (json: any) => void) => {
+    const json = JSON.parse(fs.readFileSync(file, 'utf8'))
+    change(json)
+    fs.writeFileSync(file, JSON.stringify(json))
+  }
+  const closing = (end: string) => edit(files.config, (json) => { json.chat_template = `{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}${end}{% endif %}{% endfor %}` })
+  const draw = (flag: string) => JSON.parse(fettle('generate', model, flag, 'abc', '--temperature', '1', '--max-new-tokens', '12', '--seed', '5', '--json').stdout).ids as number[]
+  closing('</s>')
+  const free = draw('--chat'), end = free[3]
+  edit(files.tokenizer, (json) => {
+    const content = Object.keys(json.model.vocab).find((token) => json.model.vocab[token] === end)!
+    json.added_tokens.push({ id: end, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true })
+    closing(content)
+  })
+  assert.deepEqual(draw('--chat'), free.slice(0, free.indexOf(end) + 1))
+  assert.deepEqual(draw('--prompt'), free)
+})
+
 test('tokenize: ids with and without special tokens', () => {
   const model = tinyModel(at('tiny'))
   fs.writeFileSync(at('strings.json'), JSON.stringify(['ab', '', 'é🙂']))

@@ -2,7 +2,7 @@ import * as assert from 'node:assert/strict'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test } from 'node:test'
-import { answerEnd, rowEncoder, type EncodedRow, type Rounds, type TemplateSettings } from 'fettle/dist/data/encode'
+import { answerEnd, chatStopIds, rowEncoder, type EncodedRow, type Rounds, type TemplateSettings } from 'fettle/dist/data/encode'
 import { loadTokenizer, type Tokenizer } from 'fettle/dist/tokenizers'
 import { fixture } from '../../support/paths'
 import { byteTokenizer, temporaryFolder } from '../../support/tiny'
@@ -152,6 +152,7 @@ for (const [name, { jinja, text, trained: expected }] of Object.entries(template
     assert.equal(trained(row, bytes), expected)
     assert.equal(encoder.notes().length, name.startsWith('no end') ? 1 : 0)
     assert.equal(bytes.tokenOf((await answerEnd(bytes, encoder))!), expected.includes('<unk>') ? '<unk>' : '</s>')
+    assert.deepEqual(await chatStopIds([2], bytes, encoder), expected.includes('<unk>') ? [2, 0] : [2])
   })
 }
 

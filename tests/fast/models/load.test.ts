@@ -1,4 +1,6 @@
 import * as assert from 'node:assert/strict'
+import * as fs from 'node:fs'
+import * as path from 'node:path'
 import { describe, test } from 'node:test'
 import { memory, ops, scope, tensor, type Tensor } from 'fettle-native'
 import { familyOf } from 'fettle/dist/models/families'
@@ -46,6 +48,21 @@ describe('forms of config.json', () => {
     assert.throws(() => load(folder), { name: 'ModelError', code: 'model.config', message: /num_hidden_layers.*"two"/ })
   }))
 })
+
+test('ends of an answer come from config.json and generation_config.json together', (t) => scope(() => {
+  const folder = changedModel(temporaryFolder(t), 'llama-v1-mha', { config: (c) => { c['eos_token_id'] = 2 } })
+  const ends = (): readonly number[] => {
+    const parameters = loadParameters(openWeights(folder), { dtype: 'float32', device: 'cpu', train: false })
+    parameters.free()
+    return parameters.architecture.eosIds
+  }
+  const generation = (eos: unknown): void => fs.writeFileSync(path.join(folder, 'generation_config.json'), JSON.stringify({ eos_token_id: eos }))
+  assert.deepEqual(ends(), [2])
+  generation([7, 2])
+  assert.deepEqual(ends(), [2, 7])
+  generation('</s>')
+  assert.throws(ends, { name: 'ModelError', code: 'model.config', message: /eos_token_id.*generation_config\.json/ })
+}))
 
 describe('forms of checkpoints', () => {
   test('without the prefix `model.`, with rotary frequencies', (t) => scope(() => {
