@@ -46,7 +46,9 @@ const mainSettings = new Set(['model', 'method', 'precision', 'data.path', 'data
 /** A plan as a table of its main settings, with all of them folded below. */
 export function planView(plan: object): TextAndHtml {
   const all = leaves(plan).map(([name, value]): [string, string] => [name, value === null ? '–' : cellText(value)])
-  const main = all.filter(([name, value]) => mainSettings.has(name) && value !== '–')
+  // Steps win over epochs.
+  const counted = (plan as { steps?: unknown }).steps == null
+  const main = all.filter(([name, value]) => mainSettings.has(name) && value !== '–' && (counted || name !== 'epochs'))
   const rows = (settings: readonly [string, string][]) => html`<table><tbody>${settings.map(([name, value]) => html`<tr><th>${name}</th><td>${clip(value, 400)}</td></tr>`)}</tbody></table>`
   const markup = html`${styleHtml}<div class="fettle">${rows(main)}<details><summary>all ${all.length} settings</summary>${rows(all)}</details></div>`
   return { 'text/html': markup.toString(), 'text/plain': `${textTable(['setting', 'value'], main, 100)}\n(${all.length} settings in all: .plan)` }
