@@ -7,7 +7,7 @@ import { parseFlags } from './cli/flags'
 import { generateCommand } from './cli/generate'
 import { commandHelp, overview } from './cli/help'
 import { mergeCommand } from './cli/merge'
-import { runCommand } from './cli/run'
+import { isTold, runCommand } from './cli/run'
 import { errorBlock, processTerminal, type Terminal } from './cli/terminal'
 import { tokenizeCommand } from './cli/tokenize'
 import { traceCommand } from './cli/trace'
@@ -25,8 +25,8 @@ export async function main(argv: readonly string[]): Promise<void> {
     process.exitCode = await dispatch(argv, terminal)
   } catch (error) {
     terminal.err(errorBlock(error, debug))
-    // Machines get the error where they read; `run` has told it as an event already.
-    if (argv.includes('--json') && argv[0] !== 'run' && argv[0] !== 'tokenize') {
+    // Machines get the error where they read; a run's own errors were events already. Of tokenize, --json names a file.
+    if (argv.includes('--json') && argv[0] !== 'tokenize' && !isTold(error)) {
       const { name, code, message } = serializeError(error)
       terminal.out(`${JSON.stringify({ error: { name, code, message } })}\n`)
     }

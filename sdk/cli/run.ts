@@ -37,11 +37,22 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
   return watch(run, lines, terminal)
 }
 
+/** Errors of runs: an event told them before they were thrown. */
+const told = new WeakSet<object>()
+
+function alreadyTold(error: unknown): unknown {
+  if (typeof error === 'object' && error !== null) told.add(error)
+  return error
+}
+
+/** True for an error that `--json` has shown as an event. */
+export function isTold(error: unknown): boolean { return typeof error === 'object' && error !== null && told.has(error) }
+
 /** Waits for the end; a first signal stops cleanly, a second at once. */
 async function watch(run: Run, lines: ProgressLines, terminal: Terminal): Promise<number> {
-  let code: number = exitCodes.ok
+  let code: number = exitCodes.ok, killed = false
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (code !== exitCodes.ok) { run.kill(); return }
+    if (code !== exitCodes.ok) { killed = true; run.kill(); return }
     code = signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated
     lines.line('stopping after this step, with a checkpoint; once more to end at once')
     run.stop().catch(() => { /* `done` below tells it. */ })
@@ -53,7 +64,7 @@ async function watch(run: Run, lines: ProgressLines, terminal: Terminal): Promis
     if (!result.stopped && code !== exitCodes.ok) code = exitCodes.ok
     return code
   } catch (error) {
-    if (code === exitCodes.ok) throw error
+    if (!killed) throw alreadyTold(error)
     terminal.err('ended without a checkpoint of the last steps\n')
     return code
   } finally {

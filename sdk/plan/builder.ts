@@ -95,17 +95,18 @@ export abstract class PlanBuilder {
     return this.#with({ optimizer: { ...this.plan.optimizer, ...read } })
   }
 
-  /** Course of the learning rate after its warm-up. `'linear'` and `'cosine'` fall to 0; the constant ones stay. Default `'linear'`. */
+  /** Course of the learning rate after its warm-up. `'linear'` and `'cosine'` fall to 0; the constant ones stay, and only `'constant_with_warmup'` of these rises first. Default `'linear'`. */
   schedule(type: SchedulePlan['type'], options: ScheduleOptions = {}): this {
     const read = readOptions('schedule', options, { warmupSteps: 'schedule.warmupSteps', warmupRatio: 'schedule.warmupRatio' })
     // Warm-up steps win over a ratio, so the last one that was said must be the only one.
-    const warmup = read.warmupRatio === undefined ? read : { warmupSteps: 0, ...read }
+    const { warmupSteps = 0, warmupRatio = 0 } = read
+    const warmup = read.warmupSteps === undefined && read.warmupRatio === undefined ? {} : { warmupSteps, warmupRatio }
     return this.#with({ schedule: { ...this.plan.schedule, ...warmup, type: readValue('schedule', type, 'schedule.type') } })
   }
 
   /** Steps in which the learning rate rises from 0. At least 0. Default 0. */
   warmup(steps: number): this {
-    return this.#with({ schedule: { ...this.plan.schedule, warmupSteps: readValue('warmup', steps, 'schedule.warmupSteps') } })
+    return this.#with({ schedule: { ...this.plan.schedule, warmupSteps: readValue('warmup', steps, 'schedule.warmupSteps'), warmupRatio: 0 } })
   }
 
   /** Passes over the data; a fraction stops within one. Above 0. Default 3. Takes back an earlier `.steps()`. */

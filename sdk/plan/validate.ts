@@ -67,6 +67,9 @@ export function checkConsistent(plan: Plan, where = ''): void {
   if (minNewTokens > maxNewTokens) {
     throw refusal('minNewTokens', `at most maxNewTokens (${maxNewTokens})`, minNewTokens, `minNewTokens ${maxNewTokens}`, where)
   }
+  if (plan.resume !== null && !plan.train) {
+    throw conflict(['resume', 'train'], 'the plan resumes from a checkpoint and does not train', 'the checkpoint-N folder as model, or fettle generate --adapter, to use its weights', where)
+  }
   checkMesh(plan, where)
 }
 

@@ -1,5 +1,6 @@
 import * as fs from 'node:fs'
 import * as os from 'node:os'
+import { isAlive } from '../process'
 import type { RunEvent } from './events'
 
 /** Where a run stands, judged from its events alone. `crashed`: it ended without a word. */
@@ -35,8 +36,14 @@ function parseEvent(line: string): RunEvent | null {
   if (line.trim() === '') return null
   try {
     const value = JSON.parse(line) as RunEvent
-    return typeof value === 'object' && value !== null && typeof value.type === 'string' ? value : null
+    return typeof value === 'object' && value !== null && typeof value.type === 'string' ? reviveNumbers(value) : null
   } catch { return null }
+}
+
+/** JSON has no NaN: a step without a label, or with a loss that was not finite, stands as `null` in the log. */
+function reviveNumbers(event: RunEvent): RunEvent {
+  if (event.type !== 'step' && event.type !== 'eval') return event
+  return Object.fromEntries(Object.entries(event).map(([name, value]) => [name, value === null ? NaN : value])) as unknown as RunEvent
 }
 
 /** Judges the newest start in a log. */
@@ -57,10 +64,4 @@ export function newest(events: readonly RunEvent[], test: (event: RunEvent) => b
   return undefined
 }
 
-/** True while a process of this host has that id. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) { return (error as NodeJS.ErrnoException).code === 'EPERM' }
-}
+export { isAlive }

@@ -26,7 +26,8 @@ export async function launch(plan: Plan, options: StartOptions, entry: string): 
   const valid = validatePlan(plan)
   checkData(valid)
   const dir = path.resolve(valid.output)
-  await leaveFolder(dir)
+  // Nothing awaits between the last look and `runs.set`: of two starts at once into one folder the second is refused.
+  for (let earlier = busy(dir); earlier; earlier = busy(dir)) await earlier.close()
   prepareFolder(valid)
   const run = new Run(valid, dir, entry, options)
   runs.set(dir, run)
@@ -44,12 +45,12 @@ function checkData(plan: Plan): void {
   if (plan.evalAtEnd || plan.evaluate.by !== 'no') requireSplit(data, files, 'dev')
 }
 
-/** An earlier run of this process that is done gives its folder up; one that trains keeps it. */
-async function leaveFolder(dir: string): Promise<void> {
+/** An earlier run of this process whose worker still answers questions, and gives its folder up; one that trains keeps it. */
+function busy(dir: string): Run | null {
   const earlier = runs.get(dir)
-  if (!earlier?.alive) return
+  if (!earlier?.alive) return null
   if (earlier.state === 'starting' || earlier.state === 'training' || earlier.state === 'stopping') {
     throw new PlanError('plan.outputBusy', `a run of this process is ${earlier.state} in ${dir}; await its stop() first, or try another .output(folder)`, { dir, pid: earlier.pid })
   }
-  await earlier.close()
+  return earlier
 }

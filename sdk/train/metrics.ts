@@ -1,10 +1,10 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import type { RunEvent } from '../run/events'
+import { metricsName } from '../run/folder'
 import { isDiskFull } from './disk'
 
-/** File of a run's events in its output folder: one JSON object a line. */
-export const metricsName = 'metrics.jsonl'
+export { metricsName }
 
 /**
  * Appends events to `metrics.jsonl`. A line is one write, so that a killed worker leaves at most its last line torn.
@@ -50,7 +50,8 @@ export function rewindMetrics(output: string, step: number): void {
     } catch {
       return false
     }
-    if (event.type === 'done' || event.type === 'failed') return false
+    // Without `started` too, a reader sees a run that starts, not one whose old worker is gone.
+    if (event.type === 'done' || event.type === 'failed' || event.type === 'started') return false
     return !('step' in event) || event.step <= step
   })
   const temporary = `${file}.tmp`

@@ -101,3 +101,10 @@ test('more than one rank is refused by name', () => {
 test('start refuses a plan without data before it makes a folder', async () => {
   await assert.rejects(sft('m').output('/nonexistent/never').start(), (error) => error instanceof PlanError && error.code === 'plan.noData')
 })
+
+test('the last warm-up that was said is the only one', () => {
+  const ratio = sft('m').schedule('cosine', { warmupRatio: 0.1 })
+  assert.deepEqual(ratio.warmup(0).plan.schedule, { type: 'cosine', warmupSteps: 0, warmupRatio: 0 })
+  assert.deepEqual(ratio.schedule('linear', { warmupSteps: 5 }).plan.schedule, { type: 'linear', warmupSteps: 5, warmupRatio: 0 })
+  assert.deepEqual(ratio.schedule('linear').plan.schedule, { type: 'linear', warmupSteps: 0, warmupRatio: 0.1 })
+})

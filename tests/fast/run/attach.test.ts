@@ -68,3 +68,12 @@ test('a live run of this process is watched to its end', async (t) => {
   await run.done
   assert.deepEqual(watched.events.filter((event) => event.type === 'step'), run.events.filter((event) => event.type === 'step'))
 })
+
+test('a step without a number keeps NaN, in events and in the table', async (t) => {
+  const folder = temporaryFolder(t)
+  fs.writeFileSync(path.join(folder, 'metrics.jsonl'), lines(started(process.pid), { ...step(1), loss: NaN } as RunEvent, done()))
+  const run = await attach(folder)
+  await run.done
+  assert.ok(Number.isNaN(run.metrics.getChild('loss')!.get(0)))
+  assert.ok(run.events.some((event) => event.type === 'step' && Number.isNaN(event.loss)))
+})

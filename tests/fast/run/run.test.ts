@@ -157,3 +157,13 @@ test('a script that never closes its run still ends', async (t) => {
   assert.equal(await new Promise((resolve) => child.on('close', resolve)), 0)
   assert.equal(out.trim(), 'answered')
 })
+
+test('of two starts at once into one folder the second is refused', async (t) => {
+  const folder = temporaryFolder(t)
+  const plan = sft(tinyModel(path.join(folder, 'model'))).data(tinyData(path.join(folder, 'data')), { maxLength: 64 }).lora().steps(2).threads(1).output(path.join(folder, 'out'))
+  const [first, second] = await Promise.allSettled([plan.start(), plan.learningRate(1e-5).start()])
+  assert.ok(first.status === 'fulfilled')
+  t.after(() => first.value.close())
+  assert.ok(second.status === 'rejected' && (second.reason as { code?: string }).code === 'plan.outputBusy')
+  await first.value.done
+})

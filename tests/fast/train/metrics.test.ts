@@ -30,6 +30,7 @@ test('a resume keeps events up to its step and drops later ones, ends and a torn
     rewindMetrics(output, 2) // nothing there yet: nothing to do
     const log = new MetricsLog(output)
     log.append({ type: 'warning', time: 0, code: 'some.code', message: 'multi\nline' })
+    log.append({ type: 'started', time: 0, pid: 1, model: 'm', parameters: 1, trainable: 1, totalSteps: 3, epochs: 1, startStep: 0, device: 'cpu', blocks: 'plain', threads: 1 })
     for (const n of [1, 2]) log.append(step(n))
     log.append({ type: 'saved', time: 2, step: 2, path: 'checkpoint-2', final: false })
     log.append(step(3))
