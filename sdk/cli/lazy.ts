@@ -8,6 +8,7 @@ export const lazy = {
   weights: () => require('../models/weights') as typeof import('../models/weights'),
   load: () => require('../models/load') as typeof import('../models/load'),
   decoder: () => require('../models/decoder') as typeof import('../models/decoder'),
+  device: () => require('../models/device') as typeof import('../models/device'),
   blocks: () => require('../models/blocks/fused') as typeof import('../models/blocks/fused'),
   peft: () => require('../adapters/peft') as typeof import('../adapters/peft'),
   encode: () => require('../data/encode') as typeof import('../data/encode'),

@@ -1,5 +1,4 @@
 import type { Device } from 'fettle-native'
-import { EnvironmentError } from '../errors'
 import type { ModelProgress } from '../models/hub/progress'
 import { percent } from '../views/format'
 import type { Flag } from './flags'
@@ -23,12 +22,6 @@ export async function localModel(name: string, terminal: Terminal): Promise<stri
 
 /** Sets the threads, and chooses the device that `--device` asks for. */
 export function prepareDevice(values: Readonly<Record<string, unknown>>): Device {
-  const { devices, setThreads } = lazy.native()
-  if (values.threads !== undefined) setThreads(values.threads as number)
-  const asked = values.device ?? 'auto'
-  if (asked === 'cpu') return 'cpu'
-  const hasGpu = devices().some(({ device }) => device.startsWith('cuda'))
-  if (asked === 'auto') return hasGpu ? 'cuda' : 'cpu'
-  if (hasGpu) return 'cuda'
-  throw new EnvironmentError('device.missing', 'expected a GPU for --device cuda, found none; try --device cpu, or fettle doctor', { device: asked })
+  if (values.threads !== undefined) lazy.native().setThreads(values.threads as number)
+  return lazy.device().chooseDevice((values.device ?? 'auto') as 'auto' | 'cpu' | 'cuda', { gpu: '--device cuda', instead: '--device cpu, or fettle doctor' })
 }

@@ -38,16 +38,6 @@ export interface RotaryPositions {
 /** How a parameter is cut over tensor-parallel ranks, and the unit (rows or columns) that a cut may not split. */
 export interface Role { readonly kind: 'column' | 'row' | 'vocab' | 'replicate'; readonly unit: number }
 
-/** One weight of a checkpoint and where it lives in the decoder. */
-export interface ParameterSpec {
-  /** Name in the family's published checkpoints. */
-  readonly name: string
-  readonly shape: readonly number[]
-  readonly role: Role
-  /** Trained by full fine-tuning with weight decay (matrices) or without (vectors). */
-  readonly decay: boolean
-}
-
 /** A linear layer of the decoder: one stored matrix [sum of rows, in], made of the parts that checkpoints keep apart (q, k, v). */
 export interface LinearSpec {
   readonly parts: readonly { readonly name: string; readonly rows: number; readonly role: Role }[]

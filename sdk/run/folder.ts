@@ -4,8 +4,9 @@ import { CheckpointError, EnvironmentError, PlanError } from '../errors'
 import type { Plan } from '../plan/plan'
 import { newest, readLog, verdict } from './read-log'
 
-/** Names in an output folder that a run makes. */
+/** File of a run's events in its output folder: one JSON object a line. */
 export const metricsName = 'metrics.jsonl'
+/** What the worker's process prints, in the output folder. */
 export const workerLogName = 'worker.log'
 const finalNames = ['model.safetensors', 'model.safetensors.index.json', 'adapter_model.safetensors', 'adapter_config.json']
 const checkpointName = /^checkpoint-\d+$/

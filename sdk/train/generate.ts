@@ -7,7 +7,7 @@ import { onDevice } from '../models/device'
 import { Sampler, type SamplingOptions } from './sampling'
 
 /** How prompts are continued. */
-export interface GenerateOptions extends SamplingOptions {
+export interface TokenOptions extends SamplingOptions {
   readonly maxNewTokens: number
   /** No stop token before this many. */
   readonly minNewTokens?: number
@@ -26,7 +26,7 @@ const growth = 256
  * Prompts may differ in length; nothing is padded. Rows that end leave the batch.
  * @throws PlanError `generate.value`
  */
-export function* generateSteps(decoder: Decoder, prompts: readonly (readonly number[])[], options: GenerateOptions): Generator<NewToken[], void, undefined> {
+export function* generateSteps(decoder: Decoder, prompts: readonly (readonly number[])[], options: TokenOptions): Generator<NewToken[], void, undefined> {
   const { maxNewTokens, minNewTokens = 0 } = options
   const { architecture, dtype, device } = decoder.parameters
   checkPrompts(prompts, options, architecture.vocabSize)
@@ -59,7 +59,7 @@ export function* generateSteps(decoder: Decoder, prompts: readonly (readonly num
 }
 
 /** As {@link generateSteps}, token by token, with a turn of the event loop between steps: for callers that stream. */
-export async function* generateTokens(decoder: Decoder, prompts: readonly (readonly number[])[], options: GenerateOptions): AsyncGenerator<NewToken, void, undefined> {
+export async function* generateTokens(decoder: Decoder, prompts: readonly (readonly number[])[], options: TokenOptions): AsyncGenerator<NewToken, void, undefined> {
   for (const step of generateSteps(decoder, prompts, options)) {
     yield* step
     await new Promise((resolve) => setImmediate(resolve))
@@ -67,7 +67,7 @@ export async function* generateTokens(decoder: Decoder, prompts: readonly (reado
 }
 
 /** Continues all prompts and returns the new ids of each, a stop token included. */
-export function generate(decoder: Decoder, prompts: readonly (readonly number[])[], options: GenerateOptions, onToken?: (token: NewToken) => void): number[][] {
+export function generate(decoder: Decoder, prompts: readonly (readonly number[])[], options: TokenOptions, onToken?: (token: NewToken) => void): number[][] {
   const results: number[][] = prompts.map(() => [])
   for (const step of generateSteps(decoder, prompts, options)) {
     for (const token of step) {
@@ -112,7 +112,7 @@ function continuation(cache: KeyValueCache, tokens: readonly (readonly number[])
   }
 }
 
-function checkPrompts(prompts: readonly (readonly number[])[], { maxNewTokens, minNewTokens = 0 }: GenerateOptions, vocab: number): void {
+function checkPrompts(prompts: readonly (readonly number[])[], { maxNewTokens, minNewTokens = 0 }: TokenOptions, vocab: number): void {
   const refuse = (field: string, value: unknown, expected: string): never => { throw new PlanError('generate.value', `expected ${expected} for ${field}, got ${String(value)}`, { field, value }) }
   if (!Number.isInteger(maxNewTokens) || maxNewTokens < 0) refuse('maxNewTokens', maxNewTokens, 'a whole number from 0 up')
   if (!Number.isInteger(minNewTokens) || minNewTokens < 0 || minNewTokens > maxNewTokens) refuse('minNewTokens', minNewTokens, `a whole number from 0 to maxNewTokens (${maxNewTokens})`)

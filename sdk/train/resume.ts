@@ -1,5 +1,6 @@
 import { CheckpointError } from '../errors'
 import type { Plan } from '../plan/plan'
+import { isRecord } from '../plan/validate'
 import type { TrainingState } from './state'
 import type { Warn } from './checkpoints'
 
@@ -35,8 +36,4 @@ function compare(field: string, before: unknown, now: unknown): { field: string;
   if (!isRecord(before) || !isRecord(now)) return JSON.stringify(before) === JSON.stringify(now) ? [] : [{ field, before, now }]
   const names = [...new Set([...Object.keys(before), ...Object.keys(now)])]
   return names.flatMap((name) => compare(field === '' ? name : `${field}.${name}`, before[name], now[name]))
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,4 +1,4 @@
-import { cores, devices, manualSeed, noGrad, setThreads, type Device } from 'fettle-native'
+import { cores, manualSeed, noGrad, setThreads, type Device } from 'fettle-native'
 import { attachLora, type LoraAdapter } from '../adapters/lora'
 import { loraConfig } from '../adapters/lora-config'
 import type { PreparedData, RowReader } from '../data/dataset'
@@ -6,9 +6,10 @@ import { rowEncoder, type RowEncoder } from '../data/encode'
 import { openRows } from '../data/arrow-reader'
 import { epochOrder } from '../data/order'
 import { prepare } from '../data/prepare'
-import { DataError, EnvironmentError, PlanError } from '../errors'
+import { DataError, PlanError } from '../errors'
 import { chooseBlocks } from '../models/blocks/fused'
 import { Decoder } from '../models/decoder'
+import { chooseDevice } from '../models/device'
 import { resolveModel } from '../models/hub/resolve'
 import { loadParameters } from '../models/load'
 import type { Parameters } from '../models/parameters'
@@ -46,7 +47,7 @@ export interface Session {
 export async function openSession(plan: Plan, output: string, reporter: Reporter, signal: AbortSignal): Promise<Session> {
   setThreads(plan.threads ?? cores())
   manualSeed(plan.seed) // dropout draws from it; a resume brings the checkpoint's state back
-  const device = chooseDevice(plan)
+  const device = chooseDevice(plan.device, { gpu: "device 'cuda'", instead: ".device('cpu'), or npm run doctor" })
   const modelPath = await resolveModel(plan.model, { onProgress: ({ stage, received, total }) => reporter.progress(`model: ${stage}`, received, total ?? null) })
   const tokenizer = loadTokenizer(modelPath)
   const preparing = prepareData(plan, modelPath, reporter, signal)
@@ -61,14 +62,6 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   const dev = data.dev === null ? null : openRows(data.dev)
   const training = plan.train ? openTrainer(plan, decoder, data, reporter) : null
   return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, decoder, adapter, trainer: training?.trainer ?? null, mostTokens: training?.largest }
-}
-
-function chooseDevice({ device }: Plan): Device {
-  const gpu = device === 'cpu' ? undefined : devices().find((info) => info.kind === 'cuda')
-  if (device === 'cuda' && gpu === undefined) {
-    throw new EnvironmentError('device.missing', "expected a GPU for device 'cuda', found none; try .device('cpu'), or npm run doctor", { device })
-  }
-  return gpu?.device ?? 'cpu'
 }
 
 async function prepareData(plan: Plan, modelPath: string, reporter: Reporter, signal: AbortSignal): Promise<PreparedData> {

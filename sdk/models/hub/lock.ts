@@ -2,6 +2,7 @@ import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, utimes
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isAlive } from '../../process'
 
 const heartbeatMs = 15_000
 /** A lock of another machine is given up for dead after this long without a heartbeat. */
@@ -75,15 +76,6 @@ function isStale(path: string, mark: string): boolean {
   }
   if (owner.host !== hostname() || owner.pid === undefined) return age > staleMs
   return !isAlive(owner.pid)
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }
 
 function read(path: string): string | undefined {

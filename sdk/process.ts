@@ -1,0 +1,7 @@
+/** True while a process of this host has that id. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) { return (error as NodeJS.ErrnoException).code === 'EPERM' }
+}
