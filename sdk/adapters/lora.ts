@@ -196,16 +196,20 @@ function specs(linear: readonly Site[], decomposed: boolean): FlatSpec[] {
   ]
 }
 
-/** W ← W + s·BA for the part's rows; DoRA scales each row to its magnitude. */
+/**
+ * W + s·BA in fp32; DoRA then scales each row to its magnitude (arXiv 2106.09685, 2402.09353).
+ * @param weight [rows, in] in any number type; a [rank, in], b [rows, rank], magnitude [rows] in fp32
+ */
+export function mergedRows(weight: Tensor, { a, b, magnitude, scale }: { readonly a: Tensor; readonly b: Tensor; readonly magnitude: Tensor | null; readonly scale: number }): Tensor {
+  const wide = ops.add(inType(weight, 'float32'), ops.mm(b, a), { alpha: scale })
+  return magnitude === null ? wide : ops.mul(wide, ops.unsqueeze(ops.div(magnitude, ops.linalg_vector_norm(wide, 2, 1)), 1))
+}
+
+/** Merges one part into its rows of the joined weight. */
 function mergeRows(merged: Tensor, lora: LoraWeights, part: LoraPart): void {
   noGrad(() => scope(() => {
     const rows = ops.narrow(merged, 0, part.rowStart, part.rows)
     const a = ops.narrow(lora.a.master as Tensor, 0, part.rankStart, part.rank)
-    let wide = ops.add(inType(rows, 'float32'), ops.mm(part.b.master as Tensor, a), { alpha: part.scale })
-    if (part.magnitude !== null) {
-      const norms = inType(rowNorms(rows, lora.a.master as Tensor, part.b.master as Tensor, part), 'float32')
-      wide = ops.mul(wide, ops.unsqueeze(ops.div(part.magnitude.master as Tensor, norms), 1))
-    }
-    ops.copy_(rows, wide)
+    ops.copy_(rows, mergedRows(rows, { a, b: part.b.master as Tensor, magnitude: part.magnitude && part.magnitude.master, scale: part.scale }))
   }))
 }

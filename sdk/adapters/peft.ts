@@ -46,14 +46,25 @@ export function readLoraConfig(folder: string): SavedLora {
  * @throws ModelError `lora.*`
  */
 export function loadLora(parameters: Parameters, folder: string): LoraAdapter {
+  return scope(() => {
+    const { config, tensors, path } = readAdapterState(folder)
+    const state = canonical(tensors, parameters)
+    return attachLora(parameters, { ...config, targets: modulesOf(state, path) }, { state })
+  })
+}
+
+/** An adapter folder as it was read: settings, and tensors by the names of its weights file, which is `path`. */
+export interface AdapterState { readonly config: LoraConfig; readonly tensors: ReadonlyMap<string, Tensor>; readonly path: string }
+
+/**
+ * Reads settings and weights of an adapter folder. Call inside a scope.
+ * @throws ModelError `lora.files`, `lora.config`, `lora.kind`
+ */
+export function readAdapterState(folder: string): AdapterState {
   const { config } = readLoraConfig(folder)
   const path = join(folder, weightsName)
   if (!existsSync(path)) throw new ModelError('lora.files', `expected ${weightsName} in ${folder}, found none; adapters saved as pickles must be saved again with safe_serialization`, { folder })
-  return scope(() => {
-    const state = canonical(readSafetensors(path), parameters)
-    const targets = modulesOf(state, path)
-    return attachLora(parameters, { ...config, targets }, { state })
-  })
+  return { config, tensors: readSafetensors(path), path }
 }
 
 /** Writes an adapter as PEFT does: adapter_model.safetensors in fp32 and adapter_config.json. */
@@ -101,7 +112,11 @@ function canonical(state: ReadonlyMap<string, Tensor>, parameters: Parameters): 
   return new Map([...state].map(([name, value]) => [bare ? name.replace('base_model.model.', `base_model.model.${body}.`) : name, value]))
 }
 
-function modulesOf(state: ReadonlyMap<string, Tensor>, path: string): string[] {
+/**
+ * Modules that the weights of a file adapt.
+ * @throws ModelError `lora.kind` for anything but a LoRA of a linear layer, `lora.files` for none at all
+ */
+export function modulesOf(state: ReadonlyMap<string, Tensor>, path: string): string[] {
   const modules = new Set<string>()
   for (const name of state.keys()) {
     const module = /^base_model\.model\.(.+)\.(?:lora_A\.weight|lora_B\.weight|lora_magnitude_vector)$/.exec(name)?.[1]

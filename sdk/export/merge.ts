@@ -1,10 +1,12 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { noGrad, ops, scope, type DType, type Tensor } from 'fettle-native'
+import { mergedRows } from '../adapters/lora'
 import { rankOf, scaleOf, type LoraConfig } from '../adapters/lora-config'
-import { readLoraConfig } from '../adapters/peft'
+import { modulesOf, readAdapterState } from '../adapters/peft'
 import { ModelError, PlanError } from '../errors'
-import { openWeights, readSafetensors, type LazyTensor, type Weights } from '../models/weights'
+import { inType } from '../models/device'
+import { openWeights, type LazyTensor, type Weights } from '../models/weights'
 import { sourceOf, writeModelFolder } from './folder'
 
 /** Base, adapter and where the merged model goes. */
@@ -22,7 +24,7 @@ export interface MergeOptions {
 }
 
 /** The adapter's part of one weight. */
-interface Delta { readonly a: Tensor; readonly b: Tensor; readonly magnitude: Tensor | undefined; readonly scale: number }
+interface Delta { readonly a: Tensor; readonly b: Tensor; readonly magnitude: Tensor | null; readonly scale: number }
 
 /**
  * Merges a LoRA, rsLoRA or DoRA adapter into its base: a Hugging Face folder whose answers are those of base and adapter
@@ -34,9 +36,8 @@ export function mergeLora({ model, adapter, output, dtype, onProgress }: MergeOp
   const base = openWeights(model)
   try {
     refuseInputs(output, [base.path, adapter])
-    const { config } = readLoraConfig(adapter)
     return noGrad(() => scope(() => {
-      const deltas = readDeltas(adapter, config, base)
+      const deltas = readDeltas(adapter, base)
       const names = base.names(), type = outputType(base, dtype)
       let done = 0
       const tensors = names.map((name): [string, LazyTensor] => [name, {
@@ -58,34 +59,21 @@ function outputType(base: Weights, dtype: MergeOptions['dtype']): DType | undefi
   return dtype === 'bf16' ? 'bfloat16' : 'float32'
 }
 
-/** W' = W + s·BA; DoRA then scales each row to its magnitude (arXiv 2106.09685, 2402.09353). */
 function merged(base: Weights, name: string, delta: Delta | undefined, dtype: DType | undefined): Tensor {
   if (delta === undefined) return base.read(name, { dtype })
-  let wide = ops.add(base.read(name, { dtype: 'float32' }), ops.mm(delta.b, delta.a), { alpha: delta.scale })
-  if (delta.magnitude !== undefined) wide = ops.mul(wide, ops.unsqueeze(ops.div(delta.magnitude, ops.linalg_vector_norm(wide, 2, [1])), 1))
-  return ops.to(wide, { dtype: dtype ?? base.info(name).dtype })
+  return ops.to(mergedRows(base.read(name, { dtype: 'float32' }), delta), { dtype: dtype ?? base.info(name).dtype })
 }
 
 /** What the adapter adds, by the base's names of the weights. */
-function readDeltas(folder: string, config: LoraConfig, base: Weights): Map<string, Delta> {
-  const file = path.join(folder, 'adapter_model.safetensors')
-  if (!fs.existsSync(file)) throw new ModelError('lora.files', `expected adapter_model.safetensors in ${folder}, found none; adapters saved as pickles must be saved again with safe_serialization`, { folder })
-  const state = readSafetensors(file)
-  const deltas = new Map<string, Delta>()
-  for (const [key, a] of state) {
-    const module = /^base_model\.model\.(.+)\.lora_A\.weight$/.exec(key)?.[1]
-    if (module === undefined) {
-      if (/\.lora_(B\.weight|magnitude_vector)$/.test(key)) continue
-      throw new ModelError('lora.kind', `${file} holds ${key}, which is not a LoRA of a linear layer; supported are LoRA, rsLoRA and DoRA on linear layers`, { file, name: key })
-    }
-    const name = baseName(base, module), part = (kind: string): Tensor | undefined => state.get(`base_model.model.${module}.${kind}`)
-    const b = part('lora_B.weight'), magnitude = part('lora_magnitude_vector')
+function readDeltas(folder: string, base: Weights): Map<string, Delta> {
+  const { config, tensors, path } = readAdapterState(folder)
+  return new Map(modulesOf(tensors, path).map((module): [string, Delta] => {
+    const name = baseName(base, module), part = (kind: string): Tensor | undefined => tensors.get(`base_model.model.${module}.${kind}`)
+    const a = part('lora_A.weight'), b = part('lora_B.weight'), magnitude = part('lora_magnitude_vector')
     check(base, name, module, config, { a, b, magnitude })
-    const wide = (tensor: Tensor): Tensor => (tensor.dtype === 'float32' ? tensor : ops.to(tensor, { dtype: 'float32' }))
-    deltas.set(name, { a: wide(a), b: wide(b!), magnitude: magnitude && wide(magnitude), scale: scaleOf(config, module) })
-  }
-  if (deltas.size === 0) throw new ModelError('lora.files', `${file} holds no weights; save the adapter again`, { file })
-  return deltas
+    const wide = (tensor: Tensor): Tensor => inType(tensor, 'float32')
+    return [name, { a: wide(a!), b: wide(b!), magnitude: magnitude ? wide(magnitude) : null, scale: scaleOf(config, module) }]
+  }))
 }
 
 /** Adapters and checkpoints name a weight with or without the `model.` of the causal-LM class. */
@@ -95,12 +83,13 @@ function baseName(base: Weights, module: string): string {
   throw new ModelError('lora.target', `the adapter changes ${module}, which ${base.path} does not have; merge it into the model that it was trained on`, { module, model: base.path })
 }
 
-function check(base: Weights, name: string, module: string, config: LoraConfig, { a, b, magnitude }: { a: Tensor; b: Tensor | undefined; magnitude: Tensor | undefined }): void {
+function check(base: Weights, name: string, module: string, config: LoraConfig, { a, b, magnitude }: { a: Tensor | undefined; b: Tensor | undefined; magnitude: Tensor | undefined }): void {
   const [rows, columns] = base.info(name).shape, rank = rankOf(config, module)
-  const fits = a.shape.join() === [rank, columns].join() && b?.shape.join() === [rows, rank].join() && (magnitude !== undefined) === config.decomposed
+  const shown = (tensor: Tensor | undefined): string => (tensor ? `[${tensor.shape.join(', ')}]` : 'missing')
+  const fits = a?.shape.join() === [rank, columns].join() && b?.shape.join() === [rows, rank].join() && (magnitude !== undefined) === config.decomposed
   if (fits) return
-  throw new ModelError('lora.state', `the adapter's weights for ${module} do not fit: lora_A [${a.shape.join(', ')}], lora_B ${b ? `[${b.shape.join(', ')}]` : 'missing'}, a model weight of [${rows}, ${columns}] and rank ${rank}; the adapter is of another model, or its files are not of one save`,
-    { module, a: a.shape, b: b?.shape ?? null, weight: [rows, columns], rank })
+  throw new ModelError('lora.state', `the adapter's weights for ${module} do not fit: lora_A ${shown(a)}, lora_B ${shown(b)}, a model weight of [${rows}, ${columns}] and rank ${rank}; the adapter is of another model, or its files are not of one save`,
+    { module, a: a?.shape ?? null, b: b?.shape ?? null, weight: [rows, columns], rank })
 }
 
 function refuseInputs(output: string, inputs: readonly string[]): void {
