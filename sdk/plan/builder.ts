@@ -181,10 +181,11 @@ export abstract class PlanBuilder {
   /** Data-parallel ranks. More than 1 is not there yet. */
   dp(degree: number): this { return this.#with({ mesh: { ...this.plan.mesh, dp: oneRank('dp', degree) } }) }
 
-  /** Optimizer state (stage 1), gradients (2) and parameters (3) shared by ranks. A degree above 1 is not there yet. */
+  /** Optimizer state (stage 1), gradients (2) and parameters (3) shared by ranks. Any stage but 0, which is none, and a degree above 1 are not there yet. */
   sharding(options: ShardingOptions): this {
     const { stage = 1, degree = 1 } = readOptions('sharding', options, { stage: 'mesh.sharding.stage', degree: 'mesh.sharding.degree' })
     if (degree !== 1) throw notYet('.sharding() with degree', degree, 'use 1')
+    if (stage !== 0) throw notYet('.sharding() with stage', stage, 'leave it out: one rank has nothing to share')
     return this.#with({ mesh: { ...this.plan.mesh, sharding: { stage, degree } } })
   }
 }

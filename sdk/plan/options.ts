@@ -85,7 +85,7 @@ export interface LogOptions {
 
 /** Options of `.sharding()`. */
 export interface ShardingOptions {
-  /** 1: optimizer state, 2: + gradients, 3: + parameters. Default 1. */
+  /** 0: nothing, 1: optimizer state, 2: + gradients, 3: + parameters. Only 0 as yet. Default 1. */
   readonly stage?: 0 | 1 | 2 | 3
   /** Ranks that share them. Only 1 as yet. Default 1. */
   readonly degree?: number

@@ -79,6 +79,7 @@ function checkMesh({ mesh }: Plan, where: string): void {
   for (const [name, degree] of Object.entries(degrees)) {
     if (degree !== 1) throw notYet(name, degree, 'use 1', where)
   }
+  if (mesh.sharding.stage !== 0) throw notYet('sharding stage', mesh.sharding.stage, 'leave it out: one rank has nothing to share', where)
 }
 
 /** What a plan still lacks before it can run. */

@@ -15,7 +15,7 @@ const builder = base
   .evaluate({ every: 50 }).evaluate({ each: 'epoch' })
   .sample({ every: 50, prompts: ['Hello!'], temperature: 0.7, topK: 50, topP: 0.9, maxNewTokens: 32 })
   .save({ every: 50, keep: 2 }).save({ keep: null }).output('output/run').overwrite().resume().resume('output/run/checkpoint-50')
-  .seed(1).device('cpu').threads(2).blocks('plain').log({ every: 10 }).tp(1).pp(1).dp(1).sharding({ stage: 2, degree: 1 })
+  .seed(1).device('cpu').threads(2).blocks('plain').log({ every: 10 }).tp(1).pp(1).dp(1).sharding({ stage: 0, degree: 1 })
 const same: Sft = builder
 const plan: Plan = same.plan
 const checked: Plan = validatePlan(JSON.parse(JSON.stringify(plan)))

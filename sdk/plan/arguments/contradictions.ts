@@ -64,7 +64,6 @@ export function refuseNotYet(args: Arguments): void {
     if (args.get<number>(name) > 1) refused.push({ where: args.where(name), name, text: `${name} ${args.get(name)} is not there yet; use 1` })
   }
   if (args.get('lr_scheduler_type') === 'polynomial') refused.push({ where: args.where('lr_scheduler_type'), name: 'lr_scheduler_type', text: 'lr_scheduler_type "polynomial" is not there yet; use linear or cosine' })
-  if (args.get('sharding') === 'offload') refused.push({ where: args.where('sharding'), name: 'sharding', text: 'sharding "offload" is not there yet; leave it out' })
   if (refused.length === 0) return
   throw new PlanError('plan.notYet', refused.map(({ where, text }) => where + text).join('\n'), { fields: refused.map(({ name }) => name) })
 }

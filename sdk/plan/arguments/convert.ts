@@ -5,7 +5,6 @@ import { evalSteps } from './contradictions'
 import type { Arguments } from './read'
 
 const devices = { gpu: 'auto', cpu: 'cpu', cuda: 'cuda' } as const
-const stages = ['', 'stage1', 'stage2', 'stage3'] as const
 
 /** The plan that arguments describe. */
 export function planFrom(args: Arguments): Plan {
@@ -38,7 +37,7 @@ export function planFrom(args: Arguments): Plan {
     logEvery: args.get('logging_steps'), train: args.get('do_train'),
     evalAtEnd: args.has('do_eval') ? args.get('do_eval') : strategy !== 'no',
     seed: args.get('seed'), output: args.get('output_dir'), overwrite: args.get('overwrite_output_dir'), resume: args.get('resume_from_checkpoint') || null,
-    mesh: { dp: 1, sharding: { degree: 1, stage: Math.max(0, stages.indexOf(args.get('sharding'))) as 0 | 1 | 2 | 3 }, pp: 1, tp: 1 },
+    mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 },
     threads: args.get('threads'),
   }
 }
@@ -89,7 +88,6 @@ export function toArguments(plan: Plan): Record<string, unknown> {
     lr_scheduler_type: schedule.type, warmup_steps: schedule.warmupSteps, warmup_ratio: schedule.warmupRatio,
     num_train_epochs: plan.epochs, max_steps: plan.steps ?? -1, logging_steps: plan.logEvery, seed: plan.seed,
     bf16: plan.precision === 'bf16', device: plan.device === 'auto' ? 'gpu' : plan.device, blocks: plan.blocks, threads: plan.threads,
-    sharding: stages[plan.mesh.sharding.stage],
     sample_strategy: sample.cadence.by, ...every('sample_steps', sample.cadence), sample_prompts: sample.prompts,
     top_k: generation.topK, top_p: generation.topP, temperature: generation.temperature, max_new_tokens: generation.maxNewTokens,
     min_new_tokens: generation.minNewTokens, generation_seed: generation.seed, stop: generation.stop,

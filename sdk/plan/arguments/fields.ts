@@ -132,8 +132,9 @@ const precision: readonly Field[] = [
 ]
 
 const oneRank = 'use 1'
+const sharding: Rule = { ...oneOf('stage1', 'stage2', 'stage3', 'offload', ''), example: 'stage1' }
 const machine: readonly Field[] = [
-  plan('sharding', 'text', '', 'stage1, stage2 or stage3', oneOf('', 'stage1', 'stage2', 'stage3', 'offload')),
+  field('notYet', 'sharding', 'text', '', 'leave it out: one rank has nothing to share', { rule: sharding }),
   plan('sharding_parallel_degree', 'whole', -1, oneRank, degree),
   plan('tensor_parallel_degree', 'whole', -1, oneRank, degree),
   plan('pipeline_parallel_degree', 'whole', -1, oneRank, degree),

@@ -96,7 +96,7 @@ function wrong(field: Field, value: unknown, origin: Origin, expected: string, e
   // A number or flag in quotes: what was meant is plain, so say just that.
   const meant = typeof value === 'string' && field.type !== 'text' ? fromText(field, value) : value
   const fits = meant !== value && (field.rule ?? types[field.type]).ok(meant)
-  const initial = field.default !== null && (field.rule ?? types[field.type]).ok(field.default) ? field.default : example
+  const initial = field.default !== null && field.default !== '' && (field.rule ?? types[field.type]).ok(field.default) ? field.default : example
   return refusal(origin.label, expected, value, origin.write(fits ? meant : initial), origin.where)
 }
 

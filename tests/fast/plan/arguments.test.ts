@@ -45,7 +45,7 @@ test('plans go to arguments and back', () => {
   const builders = [
     sft('m').data('d'), sft('m').data('d', { maxLength: 64, system: 'S', template: 'none' }).lora({ rank: 4, alpha: 3, dropout: 0.1, targets: ['q_proj'] }).bf16().steps(20),
     sft('m').data('d').evaluate({ every: 7 }).sample({ each: 'epoch', prompts: ['a, b'], topK: 1, temperature: 0.5, stop: ['\n'] }).save({ each: 'never', keep: 3 }),
-    sft('m').data('d').resume('out/checkpoint-5').overwrite().device('cuda').threads(2).blocks('plain').log({ every: 3 }).sharding({ stage: 3 }).epochs(0.5),
+    sft('m').data('d').resume('out/checkpoint-5').overwrite().device('cuda').threads(2).blocks('plain').log({ every: 3 }).epochs(0.5),
     sft('m').data('d').device('cpu').resume().schedule('cosine', { warmupRatio: 0.2 }).sample({ every: 3, temperature: 0, topK: 40 }),
   ]
   for (const { plan } of builders) {
@@ -123,7 +123,9 @@ test('what is not there yet is refused by name, all of it at once', () => {
   for (const [name, value] of Object.entries({ prefix_tuning: true, neftune: true, pissa: true, rslora: true, weight_quantize_algo: 'nf4', do_predict: true, lr_scheduler_type: 'polynomial', sharding: 'offload', data_seed: 3 })) {
     refused(() => planOf({ [name]: value }), 'plan.notYet', new RegExp(`${name} .*not there yet`))
   }
-  assert.doesNotThrow(() => planOf({ fp16: false, recompute: false, neftune_noise_alpha: 5.0, tensor_parallel_degree: -1, sharding: 'stage2' }))
+  assert.doesNotThrow(() => planOf({ fp16: false, recompute: false, neftune_noise_alpha: 5.0, tensor_parallel_degree: -1, sharding: '' }))
+  refused(() => parseArguments(base, { sharding: 'stage2' }), 'plan.notYet', /^sharding "stage2" is not there yet; leave it out/)
+  refused(() => parseArguments(base, { sharding: 'stage9' }), 'plan.value', /expected "stage1", "stage2".* for --sharding, got "stage9"; try --sharding stage1$/)
 })
 
 test('a secret stays out of the message', () => {

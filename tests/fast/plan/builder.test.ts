@@ -31,7 +31,7 @@ test('every method reaches its field', () => {
     .lora({ rank: 4, dropout: 0.1, targets: ['q_proj'] }).bf16().learningRate(1e-4).weightDecay(0.1).maxGradNorm(2)
     .adam({ beta1: 0.8, beta2: 0.95, epsilon: 1e-6 }).schedule('cosine', { warmupRatio: 0.1 }).steps(200).batch(2, 4).accumulate(3)
     .evaluate({ every: 50 }).sample({ each: 'epoch', prompts: ['p'], topK: 5, temperature: 1, maxNewTokens: 7 }).save({ every: 25, keep: null })
-    .output('out').overwrite().seed(7).device('cpu').threads(1).blocks('plain').log({ every: 10 }).tp(1).pp(1).dp(1).sharding({ stage: 2, degree: 1 })
+    .output('out').overwrite().seed(7).device('cpu').threads(1).blocks('plain').log({ every: 10 }).tp(1).pp(1).dp(1).sharding({ stage: 0, degree: 1 })
   assert.deepEqual(plan, {
     version: 1, model: 'm', method: 'lora', lora: { rank: 4, alpha: 8, dropout: 0.1, targets: ['q_proj'] },
     data: { path: 'd', srcLength: 100, maxLength: 200, template: 'none', system: 'S' }, precision: 'bf16', device: 'cpu', blocks: 'plain',
@@ -40,7 +40,7 @@ test('every method reaches its field', () => {
     evaluate: { by: 'steps', every: 50 },
     sample: { cadence: { by: 'epoch' }, prompts: ['p'], generation: { maxNewTokens: 7, minNewTokens: 0, temperature: 1, topK: 5, topP: 1, seed: 0, stop: [] } },
     save: { cadence: { by: 'steps', every: 25 }, keep: null }, logEvery: 10, train: true, evalAtEnd: true, seed: 7, output: 'out', overwrite: true,
-    resume: null, mesh: { dp: 1, sharding: { degree: 1, stage: 2 }, pp: 1, tp: 1 }, threads: 1,
+    resume: null, mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 }, threads: 1,
   })
 })
 
@@ -95,6 +95,8 @@ test('unknown options name the nearest', () => {
 test('more than one rank is refused by name', () => {
   for (const method of ['tp', 'pp', 'dp'] as const) refused(() => sft('m')[method](2), 'plan.notYet', new RegExp(`\\.${method}\\(\\).* not there yet; use 1`))
   refused(() => sft('m').sharding({ stage: 3, degree: 4 }), 'plan.notYet', /degree 4 is not there yet; use 1/)
+  refused(() => sft('m').sharding({ stage: 2 }), 'plan.notYet', /^\.sharding\(\) with stage 2 is not there yet; leave it out/)
+  refused(() => sft('m').sharding({}), 'plan.notYet', /stage 1/)
   refused(() => sft('m').tp(0), 'plan.value')
 })
 

@@ -27,6 +27,7 @@ test('a wrong plan is refused by field', () => {
   refused((plan) => { plan.evaluate = { by: 'epoch', every: 1 } }, /plan\.evaluate/)
   refused((plan) => { plan.method = 'sft' }, /method is "sft" while lora is/)
   refused((plan) => { plan.mesh.tp = 2 }, /tp 2 is not there yet; use 1/)
+  refused((plan) => { plan.mesh.sharding.stage = 2 }, /sharding stage 2 is not there yet/)
   refused((plan) => { plan.data.path = null }, /expected a data set/)
   refused((plan) => { plan.train = false }, /neither trains nor evaluates/)
   refused((plan) => { plan.resume = true; plan.train = false; plan.evalAtEnd = true }, /resumes from a checkpoint and does not train/)
