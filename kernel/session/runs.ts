@@ -71,7 +71,7 @@ export class Runs {
     // A second interrupt left the cell meanwhile.
     if (!this.interrupting) return
     const done = mine.map(({ run }) => [...run.events].reverse().find((event) => event.type === 'done')).find((event) => event !== undefined)
-    const where = done?.type === 'done' ? ` at step ${done.step}; what it learned stands in ${done.output}` : ''
+    const where = done?.type === 'done' ? ` at step ${done.atStep}; what it learned stands in ${done.output}` : ''
     const what = mine.every(({ over }) => over) ? `the run was stopped${where}` : 'the run stops when the step that it is in ends'
     this.stopped = describeInterrupt(`${what}. Run the cell again to start afresh, or go on with the next cell.`)
     // The cell goes on behind `await run.done`; what takes long there is left.

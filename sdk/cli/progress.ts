@@ -69,11 +69,11 @@ function linesOf(event: RunEvent): string[] {
     case 'started': return startedLines(event)
     case 'eval': return [evalText(event)]
     case 'sample': return event.samples.flatMap(({ prompt, answer, reference }) => [
-      `sample at step ${event.step}: ${clip(prompt, 100)}`, `  → ${clip(answer, 160)}`, ...(reference === null ? [] : [`  = ${clip(reference, 160)}`]),
+      `sample at step ${event.atStep}: ${clip(prompt, 100)}`, `  → ${clip(answer, 160)}`, ...(reference === null ? [] : [`  = ${clip(reference, 160)}`]),
     ])
     case 'saved': return [event.final ? `final weights in ${event.path}` : `checkpoint ${event.path}`]
     case 'warning': return [`warning: ${event.message}`]
-    case 'done': return [`${event.stopped ? 'stopped' : 'done'} after step ${event.step}, ${duration(event.ms)}`]
+    case 'done': return [`${event.stopped ? 'stopped' : 'done'} after step ${event.atStep}, ${duration(event.ms)}`]
     default: return []
   }
 }
@@ -92,5 +92,5 @@ function startedLines(event: StartedEvent): string[] {
 
 /** An evaluation in one line. */
 export function evalText(event: EvalEvent): string {
-  return `evaluation at step ${event.step}: loss ${digits(event.loss, 4)}  perplexity ${digits(event.perplexity, 4)}  accuracy ${percent(event.accuracy)}  (${whole(event.rows)} rows)`
+  return `evaluation at step ${event.atStep}: loss ${digits(event.loss, 4)}  perplexity ${digits(event.perplexity, 4)}  accuracy ${percent(event.accuracy)}  (${whole(event.rows)} rows)`
 }

@@ -76,7 +76,7 @@ export interface StepEvent extends Base {
 export interface EvalEvent extends Base {
   readonly type: 'eval'
   /** Optimizer steps done. */
-  readonly step: number
+  readonly atStep: number
   /** Mean over the supervised tokens of all dev rows, in nats. */
   readonly loss: number
   /** e to the power of the loss. */
@@ -92,21 +92,30 @@ export interface EvalEvent extends Base {
 export interface SampleEvent extends Base {
   readonly type: 'sample'
   /** Optimizer steps done. */
-  readonly step: number
+  readonly atStep: number
   readonly samples: readonly { readonly prompt: string; readonly answer: string; readonly reference: string | null }[]
 }
 
-/** A checkpoint of `step` stands complete in the folder `path`; `final`: the trained weights, in the output folder itself. */
-export interface SavedEvent extends Base { readonly type: 'saved'; readonly step: number; readonly path: string; readonly final: boolean }
+/** A checkpoint of `atStep` steps stands complete in the folder `path`; `final`: the trained weights, in the output folder itself. */
+export interface SavedEvent extends Base { readonly type: 'saved'; readonly atStep: number; readonly path: string; readonly final: boolean }
 
 /** Something odd that does not end the run. `code` is stable, such as `checkpoint.plan`; of one kind only the first few come. */
 export interface WarningEvent extends Base { readonly type: 'warning'; readonly code: string; readonly message: string }
 
 /** A command from the front (stop, save, evaluate, …) was taken. */
-export interface CommandEvent extends Base { readonly type: 'command'; readonly command: string; readonly step: number }
+export interface CommandEvent extends Base { readonly type: 'command'; readonly command: string; readonly atStep: number }
 
-/** The run ended well after `step` optimizer steps; `stopped`: before its last, by a stop. `output` is an absolute path, `ms` the duration. */
-export interface DoneEvent extends Base { readonly type: 'done'; readonly step: number; readonly stopped: boolean; readonly output: string; readonly ms: number }
+/** The run ended well after `atStep` optimizer steps; `stopped`: before its last, by a stop. `output` is an absolute path, `ms` the duration. */
+export interface DoneEvent extends Base { readonly type: 'done'; readonly atStep: number; readonly stopped: boolean; readonly output: string; readonly ms: number }
 
 /** The run ended by an error, from the worker or, when that died, from the front. */
 export interface FailedEvent extends Base { readonly type: 'failed'; readonly error: SerializedError }
+
+/**
+ * Optimizer steps done when the event was told; `null` where it belongs to none. Only `step` events have a field `step`, so
+ * that a line of metrics.jsonl with `step` is one step; the others say `atStep`.
+ */
+export function stepOf(event: RunEvent): number | null {
+  if (event.type === 'step') return event.step
+  return 'atStep' in event ? event.atStep : null
+}

@@ -20,7 +20,7 @@ export interface RunResult {
 export function resultOf(dir: string, log: EventLog): RunResult {
   const done = log.last('done')!
   return {
-    steps: done.step, loss: log.last('step')?.loss ?? null, evalLoss: log.last('eval')?.loss ?? null,
+    steps: done.atStep, loss: log.last('step')?.loss ?? null, evalLoss: log.last('eval')?.loss ?? null,
     output: done.output || dir, stopped: done.stopped, ms: done.ms,
   }
 }

@@ -1,6 +1,6 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import type { RunEvent } from '../run/events'
+import { stepOf, type RunEvent } from '../run/events'
 import { metricsName } from '../run/folder'
 import { isDiskFull } from './disk'
 
@@ -52,7 +52,7 @@ export function rewindMetrics(output: string, step: number): void {
     }
     // Without `started` too, a reader sees a run that starts, not one whose old worker is gone.
     if (event.type === 'done' || event.type === 'failed' || event.type === 'started') return false
-    return !('step' in event) || event.step <= step
+    return (stepOf(event) ?? 0) <= step
   })
   const temporary = `${file}.tmp`
   fs.writeFileSync(temporary, kept.map((line) => `${line}\n`).join(''))

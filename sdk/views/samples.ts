@@ -18,7 +18,7 @@ export function sampleRows(view: RunView): { firstStep: number | null; step: num
   const first = view.samples.length > 1 ? view.samples[0] : null
   const before = new Map(first?.samples.map((sample) => [sample.prompt, sample.answer]) ?? [])
   const rows = last.samples.map(({ prompt, answer, reference }) => ({ prompt, before: before.get(prompt) ?? null, now: answer, reference }))
-  return { firstStep: first?.step ?? null, step: last.step, rows }
+  return { firstStep: first?.atStep ?? null, step: last.atStep, rows }
 }
 
 function columnsOf(samples: NonNullable<ReturnType<typeof sampleRows>>): [string, (row: SampleRow) => string][] {

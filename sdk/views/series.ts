@@ -1,4 +1,4 @@
-import type { DoneEvent, EvalEvent, FailedEvent, PreparedEvent, RunEvent, SampleEvent, StartedEvent, StepEvent, WarningEvent } from '../run/events'
+import { stepOf, type DoneEvent, type EvalEvent, type FailedEvent, type PreparedEvent, type RunEvent, type SampleEvent, type StartedEvent, type StepEvent, type WarningEvent } from '../run/events'
 
 /** Points of one line: `x` are optimizer steps. */
 export interface Series { readonly x: readonly number[]; readonly y: readonly number[] }
@@ -25,15 +25,15 @@ export function collect(events: readonly RunEvent[]): RunView {
   }
 }
 
-function latest<T extends { readonly step: number }>(events: readonly T[]): T[] {
+function latest<T extends RunEvent>(events: readonly T[]): T[] {
   const byStep = new Map<number, T>()
-  for (const event of events) byStep.set(event.step, event)
-  return [...byStep.values()].sort((a, b) => a.step - b.step)
+  for (const event of events) byStep.set(stepOf(event) ?? 0, event)
+  return [...byStep.entries()].sort(([a], [b]) => a - b).map(([, event]) => event)
 }
 
 /** A series of one field of step or evaluation events. */
-export function seriesOf<T extends { readonly step: number }>(events: readonly T[], field: (event: T) => number): Series {
-  return { x: events.map((event) => event.step), y: events.map(field) }
+export function seriesOf<T extends RunEvent>(events: readonly T[], field: (event: T) => number): Series {
+  return { x: events.map((event) => stepOf(event) ?? 0), y: events.map(field) }
 }
 
 /**

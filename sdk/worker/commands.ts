@@ -68,5 +68,5 @@ export class Commands {
     }
   }
 
-  private tell(command: Command): void { this.reporter.event({ type: 'command', command: command.name, step: this.tasks.step }) }
+  private tell(command: Command): void { this.reporter.event({ type: 'command', command: command.name, atStep: this.tasks.step }) }
 }

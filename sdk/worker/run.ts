@@ -36,7 +36,7 @@ export async function runWorker(channel: Channel): Promise<number> {
 
 async function live(plan: Plan, channel: Channel, reporter: Reporter): Promise<void> {
   const started = performance.now(), output = path.resolve(plan.output)
-  const done = (step: number, stopped: boolean): void => { reporter.event({ type: 'done', step, stopped, output, ms: performance.now() - started }) }
+  const done = (atStep: number, stopped: boolean): void => { reporter.event({ type: 'done', atStep, stopped, output, ms: performance.now() - started }) }
   tuneAllocator()
   const checkpoint = await openOutput(plan, output, reporter)
   // A stop while data is prepared or a model fetched does not wait for that: the process ends, and its helpers with it.

@@ -28,7 +28,7 @@ export class Tasks {
     const started = performance.now()
     const { loss, perplexity, accuracy } = evaluateRows(decoder, dev, { rows: plan.batch.evalSize, tokens: mostTokens })
     this.last.eval = this.step
-    return this.reporter.event({ type: 'eval', step: this.step, loss, perplexity, accuracy, rows: dev.rows, ms: performance.now() - started })
+    return this.reporter.event({ type: 'eval', atStep: this.step, loss, perplexity, accuracy, rows: dev.rows, ms: performance.now() - started })
   }
 
   /** Answers to the sample prompts of the plan. A stop does not wait for them. */
@@ -38,7 +38,7 @@ export class Tasks {
     const answers = await answer(this.session, this.prompts.map(({ prompt }) => prompt), plan.sample.generation, { chat: true, isOver: () => this.channel.isLeaving })
     if (this.channel.isLeaving) return
     this.last.sample = this.step
-    this.reporter.event({ type: 'sample', step: this.step, samples: this.prompts.map((prompt, i) => ({ ...prompt, answer: answers[i] })) })
+    this.reporter.event({ type: 'sample', atStep: this.step, samples: this.prompts.map((prompt, i) => ({ ...prompt, answer: answers[i] })) })
   }
 
   generate(prompts: readonly string[], generation: GenerationPlan, chat: boolean, onText?: (row: number, text: string) => void): Promise<string[]> {
@@ -51,7 +51,7 @@ export class Tasks {
     if (trainer === null) throw new PlanError('run.no-training', 'expected a run that trains, got one that only evaluates; there is nothing to save', {})
     const path = await saveCheckpoint(output, trainer, plan.save.keep, (folder) => writeTrained(this.session, folder))
     this.saved = { step: this.step, path }
-    this.reporter.event({ type: 'saved', step: this.step, path, final: false })
+    this.reporter.event({ type: 'saved', atStep: this.step, path, final: false })
     return path
   }
 
@@ -72,6 +72,6 @@ export class Tasks {
   saveFinal(): void {
     const { output } = this.session
     writeTrained(this.session, output)
-    this.reporter.event({ type: 'saved', step: this.step, path: output, final: true })
+    this.reporter.event({ type: 'saved', atStep: this.step, path: output, final: true })
   }
 }

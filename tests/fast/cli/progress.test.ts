@@ -48,7 +48,7 @@ test('a download is one line a stage when piped', () => {
 
 test("a model's answer cannot steer the terminal", () => {
   const { terminal, text } = screen(false)
-  new ProgressLines(terminal, 1).event({ type: 'sample', time: 0, step: 1, samples: [{ prompt: 'a', answer: '\u001b[2Jboo\u0007', reference: null }] })
+  new ProgressLines(terminal, 1).event({ type: 'sample', time: 0, atStep: 1, samples: [{ prompt: 'a', answer: '\u001b[2Jboo\u0007', reference: null }] })
   assert.doesNotMatch(text(), /[\u001b\u0007]/)
 })
 

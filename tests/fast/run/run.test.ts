@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { DataError, ModelError, PlanError, sft, WorkerError, type Run, type RunEvent, type Sft, type StepEvent } from 'fettle'
+import { DataError, ModelError, PlanError, sft, stepOf, WorkerError, type Run, type RunEvent, type Sft, type StepEvent } from 'fettle'
 import { isAlive } from 'fettle/dist/run/read-log'
 import { repoRoot } from '../../support/paths'
 import { temporaryFolder, tinyData, tinyModel } from '../../support/tiny'
@@ -20,7 +20,7 @@ function closing(t: TestContext, run: Run): Run {
 }
 
 async function reached(run: Run, type: RunEvent['type'], step = 0): Promise<void> {
-  for await (const event of run) if (event.type === type && (!('step' in event) || event.step >= step)) return
+  for await (const event of run) if (event.type === type && (stepOf(event) ?? step) >= step) return
   throw new Error(`the run ended before ${type} ${step}`)
 }
 

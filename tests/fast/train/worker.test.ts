@@ -19,16 +19,16 @@ test('a LoRA run from start to close: events, checkpoints, final adapter, live a
   })
   const worker = startWorker(t, plan)
   const done = await worker.event('done')
-  assert.deepEqual([done.step, done.stopped], [5, false])
+  assert.deepEqual([done.atStep, done.stopped], [5, false])
   const started = worker.of('started')[0]
   assert.deepEqual([started.totalSteps, started.startStep, started.threads], [5, 0, 1])
   assert.ok(started.trainable > 0 && started.trainable < started.parameters)
   assert.deepEqual(worker.of('prepared').map((event) => [event.split, event.rows]), [['train', 11], ['dev', 3]])
   assert.deepEqual(worker.of('step').map((event) => event.step), [1, 2, 3, 4, 5])
-  assert.deepEqual(worker.of('eval').map((event) => event.step), [2, 4, 5])
-  assert.deepEqual(worker.of('sample').map((event) => event.step), [0, 2, 4, 5])
+  assert.deepEqual(worker.of('eval').map((event) => event.atStep), [2, 4, 5])
+  assert.deepEqual(worker.of('sample').map((event) => event.atStep), [0, 2, 4, 5])
   assert.deepEqual(worker.of('sample')[0].samples.map(({ prompt, reference }) => [prompt, typeof reference]), [['n 11: ab', 'string'], ['n 12: abab', 'string'], ['n 13: ababab', 'string']])
-  assert.deepEqual(worker.of('saved').map(({ step, final }) => [step, final]), [[2, false], [4, false], [5, true]])
+  assert.deepEqual(worker.of('saved').map(({ atStep: step, final }) => [step, final]), [[2, false], [4, false], [5, true]])
 
   assert.deepEqual(readMetrics(plan.output), worker.events)
   assert.deepEqual(fs.readdirSync(plan.output).filter((name) => name.startsWith('checkpoint')), ['checkpoint-4'])
@@ -55,7 +55,7 @@ for (const method of ['sft', 'lora'] as const) {
     const stopped = startWorker(t, plan)
     await stopped.event('step', (event) => event.step >= 3)
     const { path: checkpoint } = await stopped.command({ name: 'stop' })
-    const at = (await stopped.event('done')).step
+    const at = (await stopped.event('done')).atStep
     assert.equal(checkpoint, path.join(plan.output, `checkpoint-${at}`))
     await stopped.close()
 
@@ -78,8 +78,8 @@ test('when the front goes away the worker stops with a checkpoint and ends', asy
   worker.child.disconnect()
   assert.deepEqual(await worker.exit, { code: 0, signal: null })
   const end = readMetrics(plan.output).at(-1)!
-  assert.ok(end.type === 'done' && end.stopped && end.step > 0)
-  assert.ok(fs.existsSync(path.join(plan.output, `checkpoint-${end.step}`, 'manifest.json')))
+  assert.ok(end.type === 'done' && end.stopped && end.atStep > 0)
+  assert.ok(fs.existsSync(path.join(plan.output, `checkpoint-${end.atStep}`, 'manifest.json')))
 })
 
 test('SIGTERM is a clean stop', async (t) => {
@@ -114,7 +114,7 @@ test('killed while it saves, a run goes on from a whole checkpoint', async (t) =
   const folder = temporaryFolder(t)
   const plan = workerPlan(folder, { steps: 100_000, save: { cadence: { by: 'steps', every: 1 }, keep: 2 } })
   const worker = startWorker(t, plan)
-  await worker.event('saved', (event) => event.step >= 3)
+  await worker.event('saved', (event) => event.atStep >= 3)
   worker.child.kill('SIGKILL')
   await worker.exit
   const resumed = startWorker(t, { ...plan, steps: 8, resume: true })

@@ -17,8 +17,8 @@ function story(total: number, steps = total): RunEvent[] {
     { type: 'started', time: t0 + 1000, pid: 1, model: 'builtin:smollm2-135m', parameters: 139_399_488, trainable: 4_884_480, totalSteps: total, epochs: 1, startStep: 0, device: 'cpu', blocks: 'fused', threads: 2 },
   ]
   const look = (step: number) => {
-    events.push({ type: 'eval', time: at(step), step, loss: 0.5 + 3 / (1 + step / 20), perplexity: 1, accuracy: step / (step + 60), rows: 64, ms: 900 })
-    events.push({ type: 'sample', time: at(step), step, samples: [
+    events.push({ type: 'eval', time: at(step), atStep: step, loss: 0.5 + 3 / (1 + step / 20), perplexity: 1, accuracy: step / (step + 60), rows: 64, ms: 900 })
+    events.push({ type: 'sample', time: at(step), atStep: step, samples: [
       { prompt: 'cabbage =', answer: step < 100 ? ' 2018.12' : ' K AE B AH JH', reference: ' K AE B AH JH' },
       { prompt: '<b>quirk</b> =', answer: ' K W ER K', reference: null }] })
   }
@@ -27,7 +27,7 @@ function story(total: number, steps = total): RunEvent[] {
     events.push({ type: 'step', time: at(step), step, totalSteps: total, epoch: step / total, loss: 0.4 + 3 / (1 + step / 20) + 0.1 * Math.sin(step), learningRate: 1e-3 * (1 - step / total), gradNorm: 1 + 1 / step, tokens: 500, supervised: 160, ms: 650, tokensPerSecond: 769.2, memory: 1400, faults: 0 })
     if (step % 50 === 0) look(step)
   }
-  if (steps === total) events.push({ type: 'done', time: at(total) + 500, step: total, stopped: false, output: 'output/pronounce', ms: 105_000 })
+  if (steps === total) events.push({ type: 'done', time: at(total) + 500, atStep: total, stopped: false, output: 'output/pronounce', ms: 105_000 })
   return events
 }
 
@@ -65,7 +65,7 @@ test('a failed and a stopped run say so', () => {
   const view = board([...story(300, 20), failed])
   assert.match(view.text, /^Failed 6\.7%.*\nout of memory <here>; try \.batch\(4\)$/m)
   assert.match(view.head.toString(), /fettle-error">out of memory &lt;here&gt;/)
-  assert.match(board([...story(300, 20), { type: 'done', time: t0 + 20_000, step: 20, stopped: true, output: 'o', ms: 1 }]).text, /^Stopped/)
+  assert.match(board([...story(300, 20), { type: 'done', time: t0 + 20_000, atStep: 20, stopped: true, output: 'o', ms: 1 }]).text, /^Stopped/)
 })
 
 test('a resumed run counts each step once, the later time', () => {
