@@ -7,7 +7,7 @@ import type { Cadence, Plan, SchedulePlan } from './plan'
 import { conflict, notYet, refusal } from './refuse'
 import { readOptions, readValue } from './read'
 import type { RuleName } from './rules'
-import { checkConsistent } from './validate'
+import { checkConsistent, isRecord } from './validate'
 
 const cadenceNames = { every: 'cadence.every', each: 'cadence.each' } as const
 const generationNames = {
@@ -29,7 +29,7 @@ export abstract class PlanBuilder {
   readonly #given: ReadonlySet<Settled>
 
   protected constructor(from: string | BuilderState) {
-    const { plan, given } = typeof from === 'string' ? { plan: defaultPlan(readValue('sft', from, 'model')), given: new Set<Settled>() } : from
+    const { plan, given } = !isState(from) ? { plan: defaultPlan(readValue('sft', from, 'model')), given: new Set<Settled>() } : from
     const settled = settle(plan, given)
     checkConsistent(settled)
     this.plan = deepFreeze(settled)
@@ -69,10 +69,16 @@ export abstract class PlanBuilder {
   }
 
   /** Computes in bfloat16; trainable weights keep fp32 masters. Default: fp32. */
-  bf16(): this { return this.#with({ precision: 'bf16' }) }
+  bf16(): this {
+    refuseArguments('bf16', arguments)
+    return this.#with({ precision: 'bf16' })
+  }
 
   /** Computes in fp32 (the default). */
-  fp32(): this { return this.#with({ precision: 'fp32' }) }
+  fp32(): this {
+    refuseArguments('fp32', arguments)
+    return this.#with({ precision: 'fp32' })
+  }
 
   /** Highest learning rate of the schedule. Above 0. Default 3e-4 with LoRA, 3e-5 for all weights. */
   learningRate(value: number): this {
@@ -188,6 +194,14 @@ export abstract class PlanBuilder {
     if (stage !== 0) throw notYet('.sharding() with stage', stage, 'leave it out: one rank has nothing to share')
     return this.#with({ mesh: { ...this.plan.mesh, sharding: { stage, degree } } })
   }
+}
+
+/** Anything else is what a JavaScript user gave for a model's name, which its rule refuses. */
+function isState(from: unknown): from is BuilderState { return isRecord(from) && from.given instanceof Set && isRecord(from.plan) }
+
+/** `.bf16(false)` would otherwise do what it seems to take back. */
+function refuseArguments(method: 'bf16' | 'fp32', given: ArrayLike<unknown>): void {
+  if (given.length > 0) throw refusal(`.${method}()`, 'nothing', given[0], method === 'bf16' ? '.bf16(), or .fp32() to take it back' : '.fp32(), or .bf16() to take it back')
 }
 
 function oneRank(method: 'tp' | 'pp' | 'dp', degree: number): number {
