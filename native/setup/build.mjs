@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { SetupError } from './stages.mjs'
 
 const require = createRequire(import.meta.url)
 const { findLibtorch, buildFolder } = require('./find.cjs')
@@ -54,7 +55,7 @@ function run(command, args) {
     child.stdout.on('data', (data) => (output += data))
     child.stderr.on('data', (data) => (output += data))
     child.on('error', reject)
-    child.on('close', (code) => (code === 0 ? resolve(output) : reject(new Error(`${command} failed on ${args.at(-3) ?? ''}\n${output.slice(0, 6000)}`))))
+    child.on('close', (code) => (code === 0 ? resolve(output) : reject(new SetupError(`${command} failed on ${args.at(-3) ?? ''}\n${output.slice(0, 6000)}`))))
   })
 }
 
@@ -137,9 +138,9 @@ export function builtAlready() {
 /** Builds what is out of date; returns { folder, built }. */
 export async function build(report = () => {}) {
   const torch = findLibtorch()
-  if (!torch.folder) throw new Error(`libtorch not found${torch.rejected.map((r) => `; ${r.source}: ${r.folder}: ${r.reason}`).join('')}; run: npm run setup`)
+  if (!torch.folder) throw new SetupError(`libtorch not found${torch.rejected.map((r) => `; ${r.source}: ${r.folder}: ${r.reason}`).join('')}; run: npm run setup`)
   const compiler = findCompiler()
-  if (!compiler) throw new Error('no C++ compiler found; install g++ 10 or later, or clang++')
+  if (!compiler) throw new SetupError('no C++ compiler found; install g++ 11 or later, or clang 14')
   const p = plan(torch, compiler)
   if (upToDate(p)) return { folder: p.folder, built: false, torch }
   fs.mkdirSync(path.join(p.folder, 'objects'), { recursive: true })
