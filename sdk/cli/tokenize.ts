@@ -1,5 +1,5 @@
 import * as fs from 'node:fs'
-import { DataError } from '../errors'
+import { DataError, PlanError } from '../errors'
 import type { Command } from './command'
 import { exitCodes } from './exit'
 import { takePositionals, type Parsed } from './flags'
@@ -31,7 +31,7 @@ async function tokenize(parsed: Parsed, terminal: Terminal): Promise<number> {
 
 function readTexts(file: string | undefined): string[] {
   const refuse = (got: string, cause?: unknown) => new DataError('data.strings', `expected a JSON array of texts for --json, got ${got}; try --json strings.json with ["one text", "another"]`, { file }, { cause })
-  if (file === undefined) throw refuse('nothing')
+  if (file === undefined) throw new PlanError('cli.missing', 'expected --json for fettle tokenize, got nothing; try --json strings.json with ["one text", "another"]', { flag: 'json' })
   let value: unknown
   try { value = JSON.parse(fs.readFileSync(file === '-' ? 0 : file, 'utf8').replace(/^\uFEFF/, '')) } catch (cause) { throw refuse(`${file} (${(cause as Error).message})`, cause) }
   if (!Array.isArray(value)) throw refuse(`${file} with ${value === null ? 'null' : `a ${typeof value}`}`)

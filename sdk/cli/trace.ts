@@ -1,4 +1,5 @@
 import { PlanError } from '../errors'
+import { conflict } from '../plan/refuse'
 import type { Command } from './command'
 import { exitCodes } from './exit'
 import { takePositionals, type Parsed } from './flags'
@@ -25,6 +26,14 @@ export const traceCommand: Command = {
   run: traceModel,
 }
 
+/** Flags that would do nothing, as they qualify one that is not there. */
+function refuseIdle(values: Parsed['values']): void {
+  for (const [flag, other, example] of [['lr', 'steps', '3'], ['weight-decay', 'steps', '3'], ['merge', 'adapter', 'DIR']]) {
+    if (values[flag] === undefined || values[flag] === false || values[other] !== undefined) continue
+    throw conflict([flag, other], `--${flag} has no effect without --${other}`, `--${other} ${example}, or no --${flag}`)
+  }
+}
+
 async function traceModel(parsed: Parsed, terminal: Terminal): Promise<number> {
   const [name] = takePositionals(parsed, ['MODEL'], 'trace')
   const { values } = parsed
@@ -33,21 +42,24 @@ async function traceModel(parsed: Parsed, terminal: Terminal): Promise<number> {
     return values[flag] as string
   }
   const inputs = need('inputs'), out = need('out')
+  refuseIdle(values)
   const model = await localModel(name, terminal)
   const device = prepareDevice(values)
   const { trace } = lazy.trace(), { readSafetensors, writeSafetensors } = lazy.weights(), { scope } = lazy.native()
   const grads = values.grads as string | undefined
-  const written = scope(() => {
+  const { unsupervised, ...written } = scope(() => {
+    const given = readSafetensors(inputs)
     const results = trace({
-      model, inputs: readSafetensors(inputs), device, adapter: values.adapter as string | undefined, merge: values.merge === true,
+      model, inputs: given, device, adapter: values.adapter as string | undefined, merge: values.merge === true,
       blocks: values.blocks === 'auto' ? (parameters) => lazy.blocks().chooseBlocks({ device, dtype: parameters.dtype, blocks: 'auto' }) : undefined,
       dtype: values.dtype as 'fp32' | 'bf16' | undefined, grads: grads === undefined || grads === 'all' ? grads : grads.split(',').map((part) => part.trim()).filter((part) => part !== ''),
       steps: values.steps as number | undefined, learningRate: values.lr as number | undefined, weightDecay: (values['weight-decay'] as number | undefined) ?? 0,
     })
     writeSafetensors(out, results)
     const loss = results.get('loss')
-    return { out, tensors: [...results].map(([key, { shape }]) => ({ name: key, shape })), loss: loss ? loss.item() : null }
+    return { out, tensors: [...results].map(([key, { shape }]) => ({ name: key, shape })), loss: loss ? loss.item() : null, unsupervised: !loss && given.has('labels') }
   })
+  if (unsupervised) terminal.err('note: the labels supervise no token (all are −100 after the first position), so there is no loss\n')
   if (values.json) terminal.out(`${JSON.stringify(written)}\n`)
   else terminal.err(`${out}: ${written.tensors.length} tensors${written.loss === null ? '' : `, loss ${written.loss}`}\n`)
   return exitCodes.ok

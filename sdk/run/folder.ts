@@ -1,6 +1,6 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import { CheckpointError, EnvironmentError, PlanError } from '../errors'
+import { EnvironmentError, PlanError } from '../errors'
 import type { Plan } from '../plan/plan'
 import { newest, readLog, verdict } from './read-log'
 
@@ -18,10 +18,10 @@ export function prepareFolder(plan: Plan): string {
   refuseLiveRun(dir)
   const checkpoints = entries.filter((name) => checkpointName.test(name))
   if (plan.resume === true && checkpoints.length === 0) {
-    throw new CheckpointError('checkpoint.none', `expected a checkpoint-N folder in ${dir} to resume from, found none; try .resume(path) or start afresh without resume`, { dir })
+    throw new PlanError('checkpoint.none', `expected a checkpoint-N folder in ${dir} to resume from, found none; try .resume(path) / resume_from_checkpoint with a path, or start afresh without resume`, { dir })
   }
   if (typeof plan.resume === 'string' && !fs.existsSync(plan.resume)) {
-    throw new CheckpointError('checkpoint.missing', `expected a checkpoint at ${path.resolve(plan.resume)}, found nothing; try one of ${checkpoints.join(', ') || 'the checkpoints of another run'}`, { path: plan.resume })
+    throw new PlanError('checkpoint.missing', `expected a checkpoint at ${path.resolve(plan.resume)}, found nothing; try one of ${checkpoints.join(', ') || 'the checkpoints of another run'}`, { path: plan.resume })
   }
   const results = [...checkpoints, ...entries.filter((name) => finalNames.includes(name))]
   if (results.length > 0 && plan.resume === null) {

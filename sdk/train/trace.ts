@@ -1,6 +1,6 @@
 import { fusedAdamW, noGrad, ops, scope, type Device, type Tensor } from 'fettle-native'
 import { loadLora } from '../adapters/peft'
-import { ModelError } from '../errors'
+import { PlanError } from '../errors'
 import { plainBlocks } from '../models/blocks/plain'
 import type { Blocks } from '../models/blocks/types'
 import { Decoder } from '../models/decoder'
@@ -8,6 +8,7 @@ import { loadParameters, thaw } from '../models/load'
 import type { Parameters } from '../models/parameters'
 import { openWeights } from '../models/weights'
 import type { Weights } from '../models/weights'
+import { unknownName } from '../plan/refuse'
 import { traceBatch, type TraceBatch } from './trace-inputs'
 import { walk } from './walk'
 
@@ -39,7 +40,8 @@ export interface TraceOptions {
  * trains. Names are those of the model's checkpoint, or of adapter_model.safetensors when an adapter trains.
  *
  * The tensors belong to the caller's scope.
- * @throws ModelError `trace.*`, and what loading throws
+ * With labels that supervise nothing there is no loss.
+ * @throws ModelError `trace.input`, PlanError `trace.option` and, for a name in `grads`, `plan.unknown`, and what loading throws
  */
 export function trace(options: TraceOptions): Map<string, Tensor> {
   const weights = openWeights(options.model)
@@ -80,7 +82,11 @@ function run(decoder: Decoder, options: TraceOptions, traced: TraceBatch): Map<s
   const context = decoder.context(batch, { mode: 'infer' })
   const hidden = decoder.hidden(batch, context)
   results.set('logits', ops.view(decoder.headLogits(hidden, context), [rows, length, parameters.architecture.vocabSize]))
-  if (batch.targets === undefined) return results
+  if (batch.targets === undefined) {
+    // No mean over no tokens: what was asked of the loss has no answer, what was not is left out.
+    if (options.grads !== undefined || options.steps) refuse('grads and steps', 'at least one label other than −100 after the first position', 'none')
+    return results
+  }
   if (options.grads === undefined && !options.steps) {
     const { lossSum } = decoder.headLoss(hidden, batch.targets, { scale: 0, gradient: false, context })
     results.set('loss', ops.div(ops.view(lossSum, [1]), batch.targets.count))
@@ -130,10 +136,12 @@ function chosen(parameters: Parameters, grads: 'all' | readonly string[]): Train
     // A tied head has no weight of its own; its gradient is part of the embedding's.
     const tied = parameters.adapter === null && parameters.architecture.tiedHead && name === `${parameters.names.head}.weight`
     const found = all.find((p) => p.name === (tied ? parameters.fileName(`${parameters.names.embedding}.weight`) : name))
-    return found === undefined ? refuse('grads', `all, or names of what trains (${all.slice(0, 4).map((p) => p.name).join(', ')}, …)`, name) : { ...found, name }
+    if (found === undefined) throw unknownName('name of what trains for grads', name, all.map((p) => p.name))
+    return { ...found, name }
   })
 }
 
+/** What the caller asked for excludes itself or the inputs. */
 function refuse(field: string, expected: string, got: string): never {
-  throw new ModelError('trace.option', `expected ${expected} for ${field}, got ${got}`, { field, expected, got })
+  throw new PlanError('trace.option', `expected ${expected} for ${field}, got ${got}`, { field, expected, got })
 }

@@ -50,6 +50,8 @@ test('what nobody knows is answered with the nearest name and exit code 2', () =
     [['generate'], /expected MODEL/], [['generate', 'm', 'n'], /expected nothing after MODEL/], [['generate', 'm'], /one of --chat, --prompt and --ids, got none/],
     [['generate', 'm', '--ids', '1', '--prompt', 'a'], /got --prompt and --ids/], [['generate', 'm', '--top-p', '2'], /above 0 and at most 1/],
     [['generate', 'm', '--seed', 'x'], /for --seed, got "x"/], [['generate', 'm', '--seed', '1', '--seed', '2'], /given twice/], [['doctor', 'maybe'], /expected nothing/],
+    [['tokenize', 'm'], /expected --json for fettle tokenize, got nothing/],
+    ...[['--lr', '1e-3'], ['--weight-decay', '0.1'], ['--merge']].map((flags): [string[], RegExp] => [['trace', 'm', '--inputs', 'i', '--out', 'o', ...flags], new RegExp(`${flags[0]} has no effect without --`)]),
   ]
   for (const [args, pattern] of cases) {
     const { status, stdout, stderr } = fettle(args)
@@ -77,6 +79,9 @@ test('exit codes tell plan, data and model apart', () => {
   const common = ['--output_dir', out, '--do_train', '--model_name_or_path', path.join(temporary, 'nowhere')]
   assert.equal(fettle(['run', path.join(temporary, 'none.json')]).status, 2)
   assert.equal(fettle(['run', ...common, '--dataset_name_or_path', path.join(temporary, 'none')]).status, 3)
+  const noCheckpoint = fettle(['run', ...common, '--dataset_name_or_path', data, '--resume_from_checkpoint', path.join(temporary, 'nope')])
+  assert.equal(noCheckpoint.status, 2, noCheckpoint.stderr)
+  assert.match(noCheckpoint.stderr, /expected a checkpoint at .*nope, found nothing/)
   const noDev = fettle(['run', ...common, '--dataset_name_or_path', data, '--do_eval'])
   assert.equal(noDev.status, 3)
   assert.match(noDev.stderr, /has no dev data/)

@@ -84,6 +84,18 @@ test('trace: logits, loss and gradients of the reference', () => {
   for (const key of grads) assert.ok(relativeError(traced.get(key)!.values, reference.get(key)!.values) <= 1e-4, key)
 })
 
+test('trace: labels that supervise nothing are a note, and usage faults exit with 2', () => {
+  const ids = whole(reference.get('batch.input_ids')!)
+  const files = ['--inputs', at('bare.safetensors'), '--out', at('bare-out.safetensors')]
+  writePlain(at('bare.safetensors'), { input_ids: ids, labels: { ...ids, values: ids.values.map(() => -100) } })
+  const { stdout, stderr } = fettle('trace', llama, ...files, '--json')
+  assert.match(stderr, /^note: the labels supervise no token/)
+  assert.equal(JSON.parse(stdout).loss, null)
+  assert.deepEqual([...readPlain(at('bare-out.safetensors')).keys()], ['logits'])
+  writePlain(at('bare.safetensors'), { input_ids: ids })
+  for (const flags of [['--grads', 'all'], ['--steps', '1']]) assert.equal(spawnSync(process.execPath, [bin, 'trace', llama, ...files, ...flags]).status, 2)
+})
+
 test('trace: three AdamW steps of an adapter, and the merged adapter', () => {
   const lora = golden('lora-llama')
   const expected = readPlain(path.join(lora, 'io.safetensors'))

@@ -73,6 +73,13 @@ describe('trace', () => {
     }
   }))
 
+  test('labels that supervise nothing leave the logits, and no loss', () => scope(() => {
+    const inputs = batch(), labels = ops.full_like(need(inputs, 'labels'), -100)
+    const result = trace({ model, inputs: new Map([...inputs, ['labels', labels]]) })
+    assert.deepEqual([...result.keys()], ['logits'])
+    assert.equal(largestDifference(need(result, 'logits'), need(trace({ model, inputs }), 'logits')), 0)
+  }))
+
   test('refuses inputs and options by name', () => scope(() => {
     const inputs = batch(), ids = need(inputs, 'input_ids')
     const run = (change: readonly (readonly [string, Tensor | null])[], options: object = {}): (() => unknown) => () => {
@@ -85,10 +92,16 @@ describe('trace', () => {
       [run([['input_ids', null]]), 'trace.input', /input_ids/],
       [run([['input_ids', ops.add(ids, 1000)]]), 'trace.input', /from 0 to 319.*input_ids/],
       [run([['attention_mask', ops.ones([2, 3])]]), 'trace.input', /attention_mask.*\[2, 3\]/],
-      [run([['labels', ops.full_like(ids, -100)]]), 'trace.input', /labels/],
+      [run([['labels', ops.full_like(ids, -100)]], { grads: 'all' }), 'trace.option', /at least one label other than −100/],
+      [run([['labels', ops.full_like(ids, -100)]], { steps: 1 }), 'trace.option', /at least one label other than −100/],
+      [run([['input_ids', ops.to_dtype(ids, 'float32')]]), 'trace.input', /whole numbers for input_ids in the inputs, got float32 \[.*\]; write it as int64/],
+      [run([['labels', ops.to_dtype(ids, 'float32')]]), 'trace.input', /whole numbers for labels.*float32/],
+      [run([['position_ids', ops.to_dtype(ids, 'bfloat16')]]), 'trace.input', /whole numbers for position_ids.*bfloat16/],
+      [run([['attention_mask', ops.full_like(ops.to_dtype(ids, 'float32'), -1e9)]]), 'trace.input', /1 = seen, 0 = not \(additive masks are not read\) for attention_mask.*got -1000000000/],
+      [run([['attention_mask', ops.full_like(ids, 2)]]), 'trace.input', /attention_mask.*got 2/],
       [run([['position_ids', ops.zeros([7])]]), 'trace.input', /position_ids/],
       [run([['labels', null]], { grads: 'all' }), 'trace.option', /labels/],
-      [run([], { grads: ['model.nrm.weight'] }), 'trace.option', /model\.nrm\.weight/],
+      [run([], { grads: ['model.nrm.weight'] }), 'plan.unknown', /"model\.nrm\.weight"; try model\.norm\.weight/],
       [run([], { merge: true }), 'trace.option', /merge/],
     ] as const) assert.throws(body, (error: Error & { code: string }) => error.code === code && message.test(error.message))
   }))
