@@ -6,6 +6,7 @@ import { refusal } from '../refuse'
 import { checkConsistent, checkReady, isRecord, validatePlan } from '../validate'
 import { refuseContradictions, refuseNotYet } from './contradictions'
 import { planFrom } from './convert'
+import { idleNotes } from './idle'
 import { readJsonObject } from './json'
 import { Arguments } from './read'
 
@@ -42,7 +43,7 @@ export function parseArguments(source: string | Record<string, unknown>, overrid
   checkConsistent(plan, args.where('src_length', 'max_length', 'min_new_tokens'))
   checkReady(plan)
   const notes = args.changed().filter(({ field }) => field.status === 'note').map(({ field }) => `${field.name} changes nothing: ${field.note}`)
-  return { plan: validatePlan(plan), notes: deepFreeze(notes) }
+  return { plan: validatePlan(plan), notes: deepFreeze([...notes, ...idleNotes(args)]) }
 }
 
 /** The same from a file. */

@@ -41,6 +41,15 @@ test('an example file in its one-rank form becomes its plan', () => {
   assert.deepEqual(notes.map((note) => note.split(' ')[0]).sort(), ['disable_tqdm', 'eval_accumulation_steps', 'fp16_opt_level', 'metric_for_best_model', 'use_flash_attention'])
 })
 
+test('a setting whose switch is off is a note', () => {
+  const notes = (extra: Record<string, unknown>) => parseArguments({ ...base, ...extra }).notes
+  assert.deepEqual(notes({ lora_rank: 4 }), ['lora_rank changes nothing: lora is false'])
+  assert.deepEqual(notes({ warmup_steps: 5, warmup_ratio: 0.1, lr_scheduler_type: 'constant' }).map((note) => note.split(':')[0]), ['warmup_steps changes nothing', 'warmup_ratio changes nothing'])
+  assert.deepEqual(notes({ eval_steps: 5 }), ['eval_steps changes nothing: evaluation_strategy is "no"'])
+  for (const save_strategy of ['no', 'epoch']) assert.deepEqual(notes({ save_steps: 5, save_strategy }), [`save_steps changes nothing: save_strategy is "${save_strategy}"`])
+  assert.deepEqual(notes({ lora: true, lora_rank: 4, warmup_steps: 5, eval_steps: 5, evaluation_strategy: 'steps', save_steps: 5 }), [])
+})
+
 test('plans go to arguments and back', () => {
   const builders = [
     sft('m').data('d'), sft('m').data('d', { maxLength: 64, system: 'S', template: 'none' }).lora({ rank: 4, alpha: 3, dropout: 0.1, targets: ['q_proj'] }).bf16().steps(20),
