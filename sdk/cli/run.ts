@@ -1,5 +1,6 @@
 import { PlanError } from '../errors'
 import { groups, fields, parseArguments, readArguments, type Field } from '../plan/arguments'
+import { inFlags } from '../run/death'
 import { start } from '../run/start'
 import type { Run } from '../run/run'
 import type { Command } from './command'
@@ -64,7 +65,7 @@ async function watch(run: Run, lines: ProgressLines, terminal: Terminal): Promis
     if (!result.stopped && code !== exitCodes.ok) code = exitCodes.ok
     return code
   } catch (error) {
-    if (!killed) throw alreadyTold(error)
+    if (!killed) throw alreadyTold(inFlags(error))
     terminal.err('ended without a checkpoint of the last steps\n')
     return code
   } finally {

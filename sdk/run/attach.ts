@@ -2,8 +2,9 @@ import type { Table } from 'apache-arrow'
 import { existsSync } from 'node:fs'
 import * as path from 'node:path'
 import { FettleError, PlanError, reviveError, WorkerError } from '../errors'
+import { startAgain } from './death'
 import type { RunEvent } from './events'
-import { metricsName } from './folder'
+import { hasCheckpoint, metricsName } from './folder'
 import { EventLog } from './log'
 import type { StepColumns } from './metrics'
 import { readLines, verdict, type Verdict } from './read-log'
@@ -67,7 +68,7 @@ export class AttachedRun implements AsyncIterable<RunEvent> {
     if (this.#state === 'failed' && failed) return reviveError(failed.error)
     const { pid } = this.#log.last('started')!
     const step = this.#log.last('step')?.step ?? 0
-    return new WorkerError('worker.vanished', `the worker of ${this.dir} (process ${pid}) ended without a word after step ${step}; start again with .resume() to go on from its last checkpoint`, { dir: this.dir, pid, step })
+    return new WorkerError('worker.vanished', `the worker of ${this.dir} (process ${pid}) ended without a word after step ${step}; ${startAgain(hasCheckpoint(this.dir)).calls}`, { dir: this.dir, pid, step })
   }
 }
 

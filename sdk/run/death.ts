@@ -24,9 +24,33 @@ export interface Death {
   readonly memory: number | null
   readonly oomBefore: OomCount
   readonly log: string
+  /** There is one to resume from. */
+  readonly checkpoint: boolean
 }
 
-const lessMemory = 'try a smaller .batch(), a shorter maxLength, .bf16() or .lora()'
+/** A remedy in the two languages that start runs: a builder's calls and an argument file's names. */
+interface Remedy { readonly calls: string; readonly flags: string }
+
+const same = (text: string): Remedy => ({ calls: text, flags: text })
+const lessMemory: Remedy = {
+  calls: 'try a smaller .batch(), a shorter maxLength, .bf16() or .lora()',
+  flags: 'try a smaller --per_device_train_batch_size, a shorter --max_length, --bf16 or --lora',
+}
+
+/** How to go on after an end from outside. */
+export function startAgain(checkpoint: boolean): Remedy {
+  if (!checkpoint) return same('start again from the beginning: no checkpoint had been written')
+  return { calls: 'start again with .resume() to go on from the last checkpoint', flags: 'start again with --resume_from_checkpoint true to go on from the last checkpoint' }
+}
+
+/** The same error for a command line: its remedy names flags. */
+export function inFlags(error: unknown): unknown {
+  if (!(error instanceof WorkerError)) return error
+  const { remedy, remedyFlags, ...details } = error.details
+  if (typeof remedy !== 'string' || typeof remedyFlags !== 'string') return error
+  // A function, as a text would have its $ read.
+  return new WorkerError(error.code, error.message.replace(remedy, () => remedyFlags), { ...details, remedy: remedyFlags }, { cause: error.cause })
+}
 
 /** The typed error for a worker's death: rank, likely cause, what to change, and the end of its log. */
 export function explainDeath(death: Death): WorkerError {
@@ -35,22 +59,22 @@ export function explainDeath(death: Death): WorkerError {
   const how = signal ? `was killed by ${signal}` : `exited with code ${code}`
   const when = step === null ? 'before its first step' : `after step ${step}`
   const tail = lastLines(log)
-  const message = `rank 0 (process ${pid}) ${how} ${when}; likely cause: ${cause}; ${remedy}${tail ? `\n  last lines of ${log}:\n${indent(tail)}` : ''}`
-  return new WorkerError(signal ? 'worker.killed' : 'worker.exited', message, { rank: 0, pid, exitCode: code, signal, step, memoryMiB: memory, cause, remedy, log })
+  const message = `rank 0 (process ${pid}) ${how} ${when}; likely cause: ${cause}; ${remedy.calls}${tail ? `\n  last lines of ${log}:\n${indent(tail)}` : ''}`
+  return new WorkerError(signal ? 'worker.killed' : 'worker.exited', message, { rank: 0, pid, exitCode: code, signal, step, memoryMiB: memory, cause, remedy: remedy.calls, remedyFlags: remedy.flags, log })
 }
 
-function likely({ code, signal, memory, oomBefore }: Death): { cause: string; remedy: string } {
-  const now = countOomKills()
+function likely({ code, signal, memory, oomBefore, checkpoint }: Death): { cause: string; remedy: Remedy } {
+  const now = countOomKills(), again = startAgain(checkpoint)
   const held = memory === null ? '' : ` (it held ${Math.round(memory)} MiB)`
   if (signal === 'SIGKILL') {
     if (now.group > oomBefore.group || now.machine > oomBefore.machine) return { cause: `the machine ran out of memory${held}`, remedy: lessMemory }
-    return { cause: `something outside ended it: kill -9, a job scheduler's limit, or a memory guard that leaves no count${held}`, remedy: `start again with .resume() to go on from the last checkpoint; if memory was short, ${lessMemory}` }
+    return { cause: `something outside ended it: kill -9, a job scheduler's limit, or a memory guard that leaves no count${held}`, remedy: { calls: `${again.calls}; if memory was short, ${lessMemory.calls}`, flags: `${again.flags}; if memory was short, ${lessMemory.flags}` } }
   }
-  if (signal === 'SIGTERM' || signal === 'SIGINT' || signal === 'SIGHUP') return { cause: 'it was asked to end from outside', remedy: 'start again with .resume() to go on from the last checkpoint' }
-  if (signal === 'SIGILL') return { cause: 'a processor instruction that this machine lacks', remedy: "try .blocks('plain'), and rebuild with npm run setup" }
-  if (signal) return { cause: 'a fault in native code', remedy: "try .blocks('plain'), and report it with the log" }
+  if (signal === 'SIGTERM' || signal === 'SIGINT' || signal === 'SIGHUP') return { cause: 'it was asked to end from outside', remedy: again }
+  if (signal === 'SIGILL') return { cause: 'a processor instruction that this machine lacks', remedy: { calls: "try .blocks('plain'), and rebuild with npm run setup", flags: 'try --blocks plain, and rebuild with npm run setup' } }
+  if (signal) return { cause: 'a fault in native code', remedy: { calls: "try .blocks('plain'), and report it with the log", flags: 'try --blocks plain, and report it with the log' } }
   if (code === 134) return { cause: 'JavaScript or native code ran out of memory', remedy: lessMemory }
-  return { cause: 'an error that it could not report', remedy: 'read its log' }
+  return { cause: 'an error that it could not report', remedy: same('read its log') }
 }
 
 /** The end of a text file: its last lines that are not blank. */

@@ -35,6 +35,9 @@ export function prepareFolder(plan: Plan): string {
   return dir
 }
 
+/** True when a run of this folder can be resumed. */
+export function hasCheckpoint(dir: string): boolean { return list(dir).some((name) => checkpointName.test(name)) }
+
 function list(dir: string): string[] {
   try { return fs.readdirSync(dir) } catch (error) {
     const { code } = error as NodeJS.ErrnoException

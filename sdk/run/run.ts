@@ -7,7 +7,7 @@ import type { GenerationOptions } from '../plan/options'
 import type { GenerationPlan, Plan } from '../plan/plan'
 import { countOomKills, explainDeath, lastLines } from './death'
 import type { EvalEvent, RunEvent } from './events'
-import { metricsName } from './folder'
+import { hasCheckpoint, metricsName } from './folder'
 import { readGenerateOptions, TextQueue } from './generate'
 import { EventLog } from './log'
 import type { StepColumns } from './metrics'
@@ -178,7 +178,7 @@ export class Run implements AsyncIterable<RunEvent> {
     this.#exited()
     if (this.#settled) return
     const step = this.#log.last('step')
-    const error = explainDeath({ pid: this.pid, code, signal, step: step?.step ?? null, memory: step?.memory ?? null, oomBefore: this.#oomBefore, log: this.#worker.log })
+    const error = explainDeath({ pid: this.pid, code, signal, step: step?.step ?? null, memory: step?.memory ?? null, oomBefore: this.#oomBefore, log: this.#worker.log, checkpoint: hasCheckpoint(this.dir) })
     this.#failHere(error)
   }
 

@@ -98,7 +98,7 @@ test('kill -9 is a typed error within 2 s, told once to everyone, and the front 
   assert.ok(error instanceof WorkerError)
   assert.equal(error.code, 'worker.killed')
   assert.deepEqual([error.details.signal, error.details.rank, error.details.pid], ['SIGKILL', 0, run.pid])
-  assert.match(error.message, /rank 0 .* was killed by SIGKILL after step \d+; likely cause: .*; start again with \.resume\(\)/)
+  assert.match(error.message, /rank 0 .* was killed by SIGKILL after step \d+; likely cause: .*; start again from the beginning: no checkpoint had been written; if memory was short/)
   assert.ok(await pending instanceof WorkerError)
   assert.equal(run.state, 'failed')
   assert.equal(run.events.at(-1)!.type, 'failed')
