@@ -9,7 +9,19 @@ interface Trained { readonly start: number; readonly end: number }
 interface EncodedChat {
   readonly ids: Int32Array
   readonly trained: readonly Trained[]
+  /** Of a single long round: its prompt as it stands in the whole, so that cutting it needs no second encoding. */
+  readonly prompt?: EncodedPrompt
 }
+
+interface EncodedPrompt {
+  readonly text: string
+  readonly ids: Int32Array
+  /** Token range of the user's own text. */
+  readonly own: readonly [number, number]
+}
+
+/** Texts of more characters than this for each token that is kept take long to encode, and are hardly ever kept whole. */
+const longText = 8
 
 /**
  * Chats: the whole conversation is rendered and encoded once, and the answers are found in it. Rounds are kept from the
@@ -52,10 +64,40 @@ export class ChatEncoder implements RowEncoder {
   private async encodeChats(rows: readonly Rounds[]): Promise<EncodedChat[]> {
     const chats = rows.map(row => {
       const chat = renderSpans(this.template, this.messages(row))
-      return { ...chat, marks: chat.answers.flatMap(marksOf) }
+      const prompt = row.src.length === 1 && chat.text.length > longText * this.settings.maxLength ? this.promptText(row.src[0]) : null
+      const own = prompt !== null && chat.text.startsWith(prompt.text) && chat.answers[0].start === prompt.text.length ? prompt : null
+      return { ...chat, own, marks: [...own?.marks ?? [], ...chat.answers.flatMap(marksOf)] }
     })
     const encoded = await this.tokenizer.encodeMarked(chats)
-    return encoded.map(({ ids, cuts }) => this.findTurns(ids, cuts))
+    return encoded.map(({ ids, cuts }, i) => {
+      const { own } = chats[i]
+      if (own === null) return this.findTurns(ids, cuts)
+      return { ...this.findTurns(ids, cuts.slice(2)), prompt: { text: own.text, ids: ids.subarray(0, cuts[2]), own: [cuts[0], cuts[1]] } }
+    })
+  }
+
+  /** The prompt of one question, and where the question stands in it. */
+  private promptText(question: string): { text: string; marks: readonly Mark[] } {
+    const promptOf = (src: string): string => {
+      const { text, answers } = renderSpans(this.template, this.messages({ src: [src], tgt: ['x'] }))
+      return text.slice(0, answers[0].start)
+    }
+    const text = promptOf(question)
+    const { start, end } = difference(text, promptOf('x'))
+    return { text, marks: [{ at: start, split: false }, { at: end, split: false }] }
+  }
+
+  /**
+   * True when the prompt alone has the ids that it has before its answer. Special tokens divide a text for the tokenizer,
+   * so what follows the last of them decides.
+   */
+  private async standsAlone({ text, ids }: EncodedPrompt): Promise<boolean> {
+    let last = ids.length - 1
+    while (last >= 0 && !this.tokenizer.specialIds.has(ids[last])) last--
+    const at = last < 0 ? -1 : text.lastIndexOf(this.tokenizer.tokenOf(ids[last]))
+    if (at < 0 || text.length - at > 1000) return false
+    const alone = await this.tokenizer.encode(text.slice(at))
+    return alone.length === ids.length - last && alone.every((id, i) => id === ids[last + i])
   }
 
   /** @param cuts three an answer: its start, the end of its text, the end of all that the template writes for it */
@@ -92,7 +134,8 @@ export class ChatEncoder implements RowEncoder {
 
   private async cutLast({ src }: Rounds, chat: EncodedChat): Promise<EncodedRow> {
     const [{ start, end }] = chat.trained
-    const prompt = await this.cutPrompt(src[src.length - 1])
+    const known = chat.prompt !== undefined && await this.standsAlone(chat.prompt)
+    const prompt = known ? this.cut(chat.prompt!) : await this.cutPrompt(src[src.length - 1])
     const answer = chat.ids.subarray(start, start + Math.max(0, this.settings.maxLength - prompt.length))
     const ids = new Int32Array(prompt.length + answer.length)
     ids.set(prompt)
@@ -102,17 +145,18 @@ export class ChatEncoder implements RowEncoder {
 
   /** The prompt of one question in at most srcLength tokens: the question loses its left end, then the whole prompt does. */
   private async cutPrompt(question: string): Promise<Int32Array> {
-    const promptOf = (src: string): string => {
-      const { text, answers } = renderSpans(this.template, this.messages({ src: [src], tgt: ['x'] }))
-      return text.slice(0, answers[0].start)
-    }
-    const text = promptOf(question)
-    const own = difference(text, promptOf('x'))
-    const [{ ids, cuts }] = await this.tokenizer.encodeMarked([{ text, marks: [{ at: own.start, split: false }, { at: own.end, split: false }] }])
+    const { text, marks } = this.promptText(question)
+    const [{ ids, cuts }] = await this.tokenizer.encodeMarked([{ text, marks }])
+    return this.cut({ text, ids, own: [cuts[0], cuts[1]] })
+  }
+
+  private cut({ ids, own: [from, to] }: EncodedPrompt): Int32Array {
     const over = ids.length - this.settings.srcLength
     if (over <= 0) return ids
-    const gone = Math.min(over, cuts[1] - cuts[0])
-    const kept = Int32Array.from([...ids.subarray(0, cuts[0]), ...ids.subarray(cuts[0] + gone)])
+    const gone = Math.min(over, to - from)
+    const kept = new Int32Array(ids.length - gone)
+    kept.set(ids.subarray(0, from))
+    kept.set(ids.subarray(from + gone), from)
     return kept.slice(Math.max(0, kept.length - this.settings.srcLength))
   }
 }

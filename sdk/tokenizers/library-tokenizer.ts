@@ -56,7 +56,7 @@ export class LibraryTokenizer implements Tokenizer {
 
   async encodeBatch(texts: readonly string[], { special = false }: EncodeOptions = {}): Promise<Int32Array[]> {
     const encodings = await this.library.encodeBatch([...texts], { addSpecialTokens: special })
-    return encodings.map(e => Int32Array.from(e.getIds()))
+    return encodings.map(e => new Int32Array(e.getIds()))
   }
 
   encodeMarked(texts: readonly { readonly text: string; readonly marks: readonly Mark[] }[]): Promise<MarkedIds[]> {

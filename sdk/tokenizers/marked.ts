@@ -8,7 +8,7 @@ export async function encodeMarked(encode: (texts: string[]) => Promise<Encoding
   const encodings = await encode(texts.map(t => t.text))
   return Promise.all(encodings.map(async (encoding, i) => {
     const found = findMarks(encoding, texts[i])
-    if (found.straddled.length === 0) return { ids: Int32Array.from(encoding.getIds()), cuts: found.cuts }
+    if (found.straddled.length === 0) return { ids: new Int32Array(encoding.getIds()), cuts: found.cuts }
     return joinParts(await encodeMarked(encode, partsOf(texts[i], found.straddled)))
   }))
 }
@@ -16,7 +16,7 @@ export async function encodeMarked(encode: (texts: string[]) => Promise<Encoding
 /** The library counts places in code points, JavaScript in UTF-16 units. */
 function findMarks(encoding: Encoding, { text, marks }: MarkedText): { cuts: number[]; straddled: number[] } {
   const wide = /[\uD800-\uDFFF]/.test(text)
-  const codePoints = (from: number, to: number): number => wide ? [...text.slice(from, to)].length : to - from
+  const codePoints = (from: number, to: number): number => wide ? countCodePoints(text, from, to) : to - from
   const total = codePoints(0, text.length)
   const cuts: number[] = []
   const straddled: number[] = []
@@ -31,6 +31,13 @@ function findMarks(encoding: Encoding, { text, marks }: MarkedText): { cuts: num
     cuts.push(token === null ? encoding.getLength() : straddles ? afterPlace(encoding, token, place) : token)
   }
   return { cuts, straddled }
+}
+
+/** Without an array of the characters, which a long text would fill memory with. */
+function countCodePoints(text: string, from: number, to: number): number {
+  let count = 0
+  for (let i = from; i < to; count++) i += i + 1 < to && text.codePointAt(i)! > 0xffff ? 2 : 1
+  return count
 }
 
 /** The first token that holds the place or, where a normalizer dropped that character, the next one. */

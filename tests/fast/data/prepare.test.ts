@@ -6,6 +6,7 @@ import { openRows } from 'fettle/dist/data/arrow-reader'
 import { ArrowWriter } from 'fettle/dist/data/arrow-writer'
 import { prepare, type PrepareOptions, type PrepareProgress } from 'fettle/dist/data'
 import type { PreparedSplit } from 'fettle/dist/data/dataset'
+import { rowEncoder } from 'fettle/dist/data/encode'
 import { countSupervised } from 'fettle/dist/data/packing'
 import { loadTokenizer } from 'fettle/dist/tokenizers'
 import { fixture } from '../../support/paths'
@@ -133,4 +134,25 @@ test('no part of the data path loads the addon', () => {
   const script = "for (const m of ['data', 'data/prepare-worker', 'tokenizers', 'tokenizers/library-tokenizer']) require('fettle/dist/' + m); process.exit(Object.keys(require.cache).some(f => /fettle-native|[\\\\/]native[\\\\/]/.test(f)) ? 1 : 0)"
   const { spawnSync } = require('node:child_process') as typeof import('node:child_process')
   assert.equal(spawnSync(process.execPath, ['-e', script], { cwd: fixture('..') }).status, 0)
+})
+
+test('a line of 2 MB is prepared in seconds, cut as generation cuts its prompt', async t => {
+  const { cache } = work(t), file = path.join(temporaryFolder(t), 'long.json')
+  const words = 'the quick brown fox jumps over a lazy dog, and then 12 more\n'
+  const src = words.repeat(Math.ceil(2e6 / words.length)), answers = ['yes', '\n\n yes', '\u{1F98A} fox', '']
+  const rows = [...answers.map((tgt, i) => ({ src: i === 0 ? src : src.slice(0, 50_000), tgt })), { src: '\u{1F98A}\n'.repeat(9000), tgt: ' a' }, { src: `${words}${'a'.repeat(40_000)}  `, tgt: 'b' }]
+  fs.writeFileSync(file, rows.map(row => JSON.stringify(row)).join('\n'))
+  const settings = { ...plan, srcLength: 64, maxLength: 96 }
+  const before = Date.now()
+  const { train } = await prepare({ path: file, ...settings }, model, { cache })
+  // Far above what it takes; a cost that grows faster than the line goes far beyond.
+  assert.ok(Date.now() - before < 60_000)
+  assert.equal(train!.truncated, rows.length)
+  const encoder = rowEncoder(loadTokenizer(model), settings), prepared = openRows(train!)
+  for (const [i, row] of rows.entries()) {
+    const { inputIds, labels } = prepared.row(i), prompt = await encoder.prompt({ src: [row.src], tgt: [] })
+    assert.equal(prompt.length, 64)
+    assert.deepEqual(Array.from(inputIds).slice(0, 64), prompt, `row ${i}`)
+    assert.ok(Array.from(labels).slice(0, 64).every(label => label === -100) && labels[64] !== -100)
+  }
 })
