@@ -14,7 +14,7 @@ const plan = sft('builtin:smollm2-135m')
   .lora({ rank: 16 })
   .steps(steps)
   .batch(16, 64)
-  .learningRate(3e-3)
+  .learningRate(1.5e-3)
   .schedule('cosine', { warmupRatio: 0.1 })
   .evaluate({ every: Math.ceil(steps / 6) })
   .sample({ every: steps, prompts: task.heldOut.map((row) => row.prompt), maxNewTokens: 24, stop: ['\n'] })
@@ -40,6 +40,6 @@ for (const [when, sample] of [['before', samples[0]], ['after', samples.at(-1)]]
 }
 
 // 5. Ask it, and end the worker.
-console.log(await run.generate('zebra =', { maxNewTokens: 24 }))
+console.log(await run.generate(examples.pronouncePrompt('zebra'), { maxNewTokens: 24 }))
 await run.close()
 console.log(`the adapter stands in ${result.output}`)

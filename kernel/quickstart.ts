@@ -51,7 +51,7 @@ ${summary.steps} steps in ${summary.seconds} s, ${summary.tokensPerSecond.toLoca
   ${place('adapter')}            the adapter, in PEFT's layout
 
 Next:
-  npx fettle generate builtin:smollm2-135m --adapter ${place('adapter')} --prompt "zebra ="
+  npx fettle generate builtin:smollm2-135m --adapter ${place('adapter')} --prompt "z e b r a ="
   npm run lab        the same notebook in JupyterLab: change steps, words, model, data
   docs/quickstart-script.md   the same walk as a script`
 }

@@ -16,17 +16,20 @@ export interface PronunciationTask {
 
 /** Options of `pronunciations`. */
 export interface PronunciationOptions {
-  /** Words to train on. Default 8000. */
+  /** Words to train on, or as many as there are. Default 4000. */
   readonly train?: number
   /** Words to hold out. Default 64. */
   readonly heldOut?: number
   /** Seed of the split. Default 1. */
   readonly seed?: number
+  /** Names and rare words too (84,000 words, much harder), instead of everyday words (5,900). Default false. */
+  readonly names?: boolean
 }
 
-/** What the model is asked. Short, because each token of a prompt is computed for each row of training. */
+/** What the model is asked: the word letter by letter, `c a b b a g e =`. Written as a word it would be
+ * a token or two, whose spelling the model had to know by heart. */
 export function pronouncePrompt(word: string): string {
-  return `${word} =`
+  return `${[...word].join(' ')} =`
 }
 
 /**
@@ -35,8 +38,8 @@ export function pronouncePrompt(word: string): string {
  * first five letters with a held-out one, so that `cabbages` does not teach the answer to `cabbage`.
  */
 export async function pronunciations(folder: string, options: PronunciationOptions = {}): Promise<PronunciationTask> {
-  const { train = 8000, heldOut = 64, seed = 1 } = options
-  const words = shuffle(await readDictionary(), seed)
+  const { train = 4000, heldOut = 64, seed = 1, names = false } = options
+  const words = shuffle(await readDictionary(names), seed)
   const held = words.slice(0, heldOut)
   const stem = (word: string) => word.slice(0, 5)
   const stems = new Set(held.map(({ word }) => stem(word)))
@@ -51,14 +54,21 @@ export async function pronunciations(folder: string, options: PronunciationOptio
 }
 
 /** Words of 3 to 8 plain letters, first pronunciation, stress marks taken off. */
-async function readDictionary(): Promise<Pronunciation[]> {
+async function readDictionary(names: boolean): Promise<Pronunciation[]> {
   let dictionary: Record<string, string>
   try {
     ({ dictionary } = await import('cmu-pronouncing-dictionary'))
   } catch (cause) {
     throw new EnvironmentError('example.dictionary', 'cannot load the pronouncing dictionary; run: npm install cmu-pronouncing-dictionary@3.0.0', {}, { cause })
   }
-  return Object.entries(dictionary).filter(([word]) => /^[a-z]{3,8}$/.test(word)).map(([word, phonemes]) => ({ word, phonemes: phonemes.replace(/\d/g, '') }))
+  const fits = (word: string) => /^[a-z]{3,8}$/.test(word) && (names || isEveryday(word, dictionary))
+  return Object.entries(dictionary).filter(([word]) => fits(word)).map(([word, phonemes]) => ({ word, phonemes: phonemes.replace(/\d/g, '') }))
+}
+
+/** More than half of the dictionary are names. A word that one can put -ed, -ing, -ly or -ness to seldom is. */
+function isEveryday(word: string, dictionary: Readonly<Record<string, string>>): boolean {
+  const stems = [word, word.replace(/e$/, ''), word.replace(/y$/, 'i')]
+  return ['ed', 'ing', 'ly', 'ness'].some((ending) => stems.some((stem) => stem + ending in dictionary))
 }
 
 /** Fisher–Yates with a small generator of its own (mulberry32), so that a seed means the same everywhere. */
