@@ -2,7 +2,7 @@
 // The same walk as notebooks/quickstart.ipynb; docs/quickstart-script.md explains it.
 import { examples, sft } from 'fettle'
 
-const steps = Number(process.argv[2] ?? 200)
+const steps = Number(process.argv[2] ?? 180)
 const folder = 'output/quickstart-script'
 
 // 1. Data: train.json and dev.json, one {"src", "tgt"} object a line.
