@@ -21,7 +21,7 @@ const done = new Promise<void>((resolve) => {
     events.push(step(++n))
     if (n < 60) return
     clearInterval(timer)
-    events.push({ type: 'done', time: Date.now(), step: 60, stopped: false, output: 'o', ms: 6000 })
+    events.push({ type: 'done', time: Date.now(), atStep: 60, stopped: false, output: 'o', ms: 6000 })
     resolve()
   }, 300)
 })
