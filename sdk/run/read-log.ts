@@ -63,5 +63,3 @@ export function newest(events: readonly RunEvent[], test: (event: RunEvent) => b
   for (let i = events.length - 1; i >= 0; i--) if (test(events[i])) return events[i]
   return undefined
 }
-
-export { isAlive }

@@ -4,8 +4,6 @@ import { stepOf, type RunEvent } from '../run/events'
 import { metricsName } from '../run/folder'
 import { isDiskFull } from './disk'
 
-export { metricsName }
-
 /**
  * Appends events to `metrics.jsonl`. A line is one write, so that a killed worker leaves at most its last line torn.
  * What a full disk refuses waits for the next event: the log is no reason to end a run.

@@ -4,7 +4,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type { RunEvent } from 'fettle'
-import { isAlive } from 'fettle/dist/run/read-log'
+import { isAlive } from 'fettle/dist/process'
 import { repoRoot } from '../../support/paths'
 import { temporaryFolder, tinyData, tinyModel } from '../../support/tiny'
 

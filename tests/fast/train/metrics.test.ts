@@ -4,7 +4,8 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { test } from 'node:test'
 import type { RunEvent } from 'fettle/dist/run/events'
-import { MetricsLog, metricsName, rewindMetrics } from 'fettle/dist/train/metrics'
+import { metricsName } from 'fettle/dist/run/folder'
+import { MetricsLog, rewindMetrics } from 'fettle/dist/train/metrics'
 
 const step = (n: number): RunEvent => ({
   type: 'step', time: n, step: n, totalSteps: 4, epoch: n / 4, loss: 1, learningRate: 1e-4, gradNorm: 1, tokens: 8, supervised: 4,
