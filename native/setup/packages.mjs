@@ -43,7 +43,7 @@ function sourceKey(root) {
       if (entry.name === 'node_modules' || entry.name === 'dist' || entry.name === 'fixtures' || entry.name.startsWith('.')) continue
       const file = path.join(folder, entry.name)
       if (entry.isDirectory()) visit(file)
-      else if (/\.ts$|tsconfig.*\.json$/.test(entry.name)) {
+      else if (/\.ts$|tsconfig.*\.json$|^build\.mjs$/.test(entry.name)) {
         const { size, mtimeMs } = fs.statSync(file)
         hash.update(`${file} ${size} ${mtimeMs}\n`)
       }
@@ -60,6 +60,7 @@ export async function compileTypeScript(root, home, note) {
   const compiled = PROJECTS.filter((p) => fs.existsSync(path.join(root, p, 'tsconfig.json'))).every((p) => fs.existsSync(path.join(root, p, 'dist')))
   if (compiled && fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === key) return undefined
   await command(process.execPath, [path.join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-b'], { cwd: root, note })
+  for (const bundle of ['sdk/views/page/build.mjs', 'kernel/labextension/build.mjs']) await command(process.execPath, [path.join(root, bundle)], { cwd: root, note })
   fs.mkdirSync(home, { recursive: true })
   fs.writeFileSync(stamp, key)
   return 'compiled'

@@ -70,6 +70,8 @@ export interface StepEvent extends Base {
   readonly memory: number
   /** Minor page faults in this step. */
   readonly faults: number
+  /** Share of the worker's CPU threads that worked in this step, 0 to 1; 0 in logs from before it was measured. */
+  readonly utilisation: number
 }
 
 /** An evaluation on the dev rows. */
@@ -102,8 +104,8 @@ export interface SavedEvent extends Base { readonly type: 'saved'; readonly atSt
 /** Something odd that does not end the run. `code` is stable, such as `checkpoint.plan`; of one kind only the first few come. */
 export interface WarningEvent extends Base { readonly type: 'warning'; readonly code: string; readonly message: string }
 
-/** A command from the front (stop, save, evaluate, …) was taken. */
-export interface CommandEvent extends Base { readonly type: 'command'; readonly command: string; readonly atStep: number }
+/** A command from the front (stop, pause, resume, save, sample, evaluate, set, …) was taken. `set` brings what was set. */
+export interface CommandEvent extends Base { readonly type: 'command'; readonly command: string; readonly atStep: number; readonly learningRate?: number }
 
 /** The run ended well after `atStep` optimizer steps; `stopped`: before its last, by a stop. `output` is an absolute path, `ms` the duration. */
 export interface DoneEvent extends Base { readonly type: 'done'; readonly atStep: number; readonly stopped: boolean; readonly output: string; readonly ms: number }

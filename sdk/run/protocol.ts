@@ -1,6 +1,8 @@
 import type { SerializedError } from '../errors'
+import type { ChatSide } from '../chat/state'
 import type { GenerationPlan, Plan } from '../plan/plan'
-import type { EvalEvent, RunEvent } from './events'
+import type { ChatMessage } from '../tokenizers'
+import type { EvalEvent, RunEvent, SampleEvent } from './events'
 
 /** Messages front → worker over the child's IPC pipe. Each command gets one `reply` with its id. */
 export type ToWorker =
@@ -10,10 +12,20 @@ export type ToWorker =
 export type Command =
   /** Ends training after the step that runs, with a checkpoint; a `done` event with `stopped: true` follows. */
   | { readonly name: 'stop' }
+  /** Training waits between two steps until `resume`, `stop` or `close`; other commands are answered meanwhile. */
+  | { readonly name: 'pause' | 'resume' }
   | { readonly name: 'save' }
   | { readonly name: 'evaluate' }
+  /** Answers the plan's sample prompts now, as a `sample` event. */
+  | { readonly name: 'sample' }
+  /** From the next step on: `learningRate` takes the place of the plan's, under the same schedule. */
+  | { readonly name: 'set'; readonly learningRate: number }
   /** Runs between two steps, or after the last one, on the live weights. Tokens stream as `token` messages. */
   | { readonly name: 'generate'; readonly prompts: readonly string[]; readonly generation: GenerationPlan; readonly chat: boolean }
+  /** One answer in a conversation, by the weights as they are, or by the model as it came (adapter off). Tokens stream with row 0. */
+  | { readonly name: 'chat'; readonly messages: readonly ChatMessage[]; readonly generation: GenerationPlan; readonly side: ChatSide }
+  /** Ends the generation that command `of` asked for; it answers with what it has. */
+  | { readonly name: 'cancel'; readonly of: number }
   /** Ends the worker after training is done (it stays to answer `generate`). */
   | { readonly name: 'close' }
 
@@ -22,7 +34,13 @@ export interface Replies {
   /** The checkpoint that stop left, when it made one. */
   readonly stop: { readonly path: string | null }
   readonly save: { readonly path: string }
+  readonly pause: undefined
+  readonly resume: undefined
   readonly evaluate: EvalEvent
+  readonly sample: SampleEvent
+  readonly set: undefined
+  readonly chat: { readonly text: string }
+  readonly cancel: undefined
   /** The whole answers, one a prompt. */
   readonly generate: { readonly texts: readonly string[] }
   readonly close: undefined

@@ -1,15 +1,28 @@
 import type { RunEvent } from '../run/events'
 
-/** What a display needs of a run: its events so far, its end, and a way to stop it where it is ours to stop (one that
- * `attach` watches is not). */
+/** What a display needs of a run: its events so far and its end; and the controls that it has. */
 export interface LiveRun {
+  /** The same for every handle of one run. */
+  readonly id?: string
+  /** The output folder. */
+  readonly dir?: string
   readonly events: readonly RunEvent[]
   readonly done: Promise<unknown>
-  stop?(): unknown
+  /** The long step before training that runs now. */
+  readonly progress?: { readonly stage: string; readonly done: number; readonly total: number | null } | null
+  /** Outlives the process that started it: neither interrupt nor shutdown of a kernel ends it. */
+  readonly detached?: boolean
+  stop?(): Promise<unknown>
+  pause?(): Promise<unknown>
+  resume?(): Promise<unknown>
+  save?(): Promise<unknown>
+  sample?(): Promise<unknown>
+  evaluate?(): Promise<unknown>
+  set?(values: { readonly learningRate: number }): Promise<unknown>
 }
 
 /** A notebook kernel puts its display here; elsewhere there is none, and runs stay silent. */
-const displayHook = Symbol.for('fettle.display')
+export const displayHook = Symbol.for('fettle.display')
 
 /**
  * Draws a run under the current cell, live until it is over. `start()` does it by itself inside the Fettle kernel; call it to

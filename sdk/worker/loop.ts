@@ -39,14 +39,15 @@ async function steps(trainer: Trainer, { plan }: Session, tasks: Tasks, commands
 
 function runStep(trainer: Trainer, reporter: Reporter): void {
   const { windows } = trainer.parts
-  const started = performance.now(), faults = pageFaults().minor
+  const started = performance.now(), faults = pageFaults().minor, cpu = process.cpuUsage()
   const step = trainer.next()
-  const ms = performance.now() - started
+  const ms = performance.now() - started, { user, system } = process.cpuUsage(cpu)
   warnIfSkipped(step, reporter)
   reporter.event({
     type: 'step', step: step.step, totalSteps: windows.totalSteps, epoch: windows.epochsDone(step.step), loss: step.loss,
     learningRate: step.learningRate, gradNorm: step.gradNorm, tokens: step.tokens, supervised: step.supervised, ms,
     tokensPerSecond: step.tokens / ms * 1000, memory: residentMemory() / 2 ** 20, faults: pageFaults().minor - faults,
+    utilisation: Math.min(1, (user + system) / 1000 / ms / getThreads()),
   })
 }
 

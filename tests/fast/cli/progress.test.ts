@@ -5,7 +5,7 @@ import { ProgressLines } from 'fettle/dist/cli/progress'
 import { errorBlock, type Terminal } from 'fettle/dist/cli/terminal'
 
 const step = (n: number, total = 10): RunEvent =>
-  ({ type: 'step', time: 1000 * n, step: n, totalSteps: total, epoch: 0, loss: 1.23456, learningRate: 3e-4, gradNorm: 1, tokens: 1, supervised: 1, ms: 900, tokensPerSecond: 1234.5, memory: 1, faults: 0 })
+  ({ type: 'step', time: 1000 * n, step: n, totalSteps: total, epoch: 0, loss: 1.23456, learningRate: 3e-4, gradNorm: 1, tokens: 1, supervised: 1, ms: 900, tokensPerSecond: 1234.5, memory: 1, faults: 0, utilisation: 0.9 })
 
 function screen(live: boolean, columns = 80): { terminal: Terminal; text: () => string } {
   let text = ''

@@ -8,7 +8,7 @@ import { temporaryFolder, tinyData, tinyModel } from '../../support/tiny'
 const started = (pid: number, startStep = 0, host?: string): RunEvent =>
   ({ type: 'started', time: Date.now(), pid, host, model: 'm', parameters: 1, trainable: 1, totalSteps: 9, epochs: 1, startStep, device: 'cpu', blocks: 'plain', threads: 1 })
 const step = (n: number): RunEvent =>
-  ({ type: 'step', time: Date.now(), step: n, totalSteps: 9, epoch: 0, loss: n, learningRate: 1, gradNorm: 1, tokens: 1, supervised: 1, ms: 1, tokensPerSecond: 1, memory: 1, faults: 0 })
+  ({ type: 'step', time: Date.now(), step: n, totalSteps: 9, epoch: 0, loss: n, learningRate: 1, gradNorm: 1, tokens: 1, supervised: 1, ms: 1, tokensPerSecond: 1, memory: 1, faults: 0, utilisation: 0.9 })
 const done = (stopped = false): RunEvent => ({ type: 'done', time: Date.now(), atStep: 2, stopped, output: 'o', ms: 5 })
 const lines = (...events: RunEvent[]) => events.map((event) => `${JSON.stringify(event)}\n`).join('')
 // A process id that no process has: above the kernel's largest.

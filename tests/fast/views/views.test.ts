@@ -24,7 +24,7 @@ function story(total: number, steps = total): RunEvent[] {
   }
   look(0)
   for (let step = 1; step <= steps; step++) {
-    events.push({ type: 'step', time: at(step), step, totalSteps: total, epoch: step / total, loss: 0.4 + 3 / (1 + step / 20) + 0.1 * Math.sin(step), learningRate: 1e-3 * (1 - step / total), gradNorm: 1 + 1 / step, tokens: 500, supervised: 160, ms: 650, tokensPerSecond: 769.2, memory: 1400, faults: 0 })
+    events.push({ type: 'step', time: at(step), step, totalSteps: total, epoch: step / total, loss: 0.4 + 3 / (1 + step / 20) + 0.1 * Math.sin(step), learningRate: 1e-3 * (1 - step / total), gradNorm: 1 + 1 / step, tokens: 500, supervised: 160, ms: 650, tokensPerSecond: 769.2, memory: 1400, faults: 0, utilisation: 0.9 })
     if (step % 50 === 0) look(step)
   }
   if (steps === total) events.push({ type: 'done', time: at(total) + 500, atStep: total, stopped: false, output: 'output/pronounce', ms: 105_000 })

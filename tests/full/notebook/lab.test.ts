@@ -14,7 +14,7 @@ const missing = !browserPath() ? 'no Chromium or Chrome'
 /** A run that needs no model: 60 steps in 18 seconds. */
 const cell = `import { show, type RunEvent } from 'fettle'
 const events: RunEvent[] = [{ type: 'started', time: Date.now(), pid: 1, model: 'none', parameters: 1, trainable: 1, totalSteps: 60, epochs: 1, startStep: 0, device: 'cpu', blocks: 'plain', threads: 1 }]
-const step = (n: number): RunEvent => ({ type: 'step', time: Date.now(), step: n, totalSteps: 60, epoch: n / 60, loss: 3 / n, learningRate: 1e-3, gradNorm: 1, tokens: 100, supervised: 10, ms: 100, tokensPerSecond: 1000, memory: 100, faults: 0 })
+const step = (n: number): RunEvent => ({ type: 'step', time: Date.now(), step: n, totalSteps: 60, epoch: n / 60, loss: 3 / n, learningRate: 1e-3, gradNorm: 1, tokens: 100, supervised: 10, ms: 100, tokensPerSecond: 1000, memory: 100, faults: 0, utilisation: 0.9 })
 const done = new Promise<void>((resolve) => {
   let n = 0
   const timer = setInterval(() => {

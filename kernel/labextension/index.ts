@@ -1,0 +1,3 @@
+import type { ToPage } from '../session/lab-protocol'
+
+export type { ToPage }
