@@ -9,7 +9,7 @@ import { MetricsLog, rewindMetrics } from 'fettle/dist/train/metrics'
 
 const step = (n: number): RunEvent => ({
   type: 'step', time: n, step: n, totalSteps: 4, epoch: n / 4, loss: 1, learningRate: 1e-4, gradNorm: 1, tokens: 8, supervised: 4,
-  ms: 1, tokensPerSecond: 8000, memory: 100, faults: 0
+  ms: 1, tokensPerSecond: 8000, memory: 100, faults: 0, utilisation: 0.9
 })
 
 test('a full disk does not end a run: lines wait', { skip: !fs.existsSync('/dev/full') && 'no /dev/full here' }, () => {
