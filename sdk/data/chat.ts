@@ -1,7 +1,7 @@
 import type { ChatMessage, ChatTemplate, Mark, Tokenizer } from '../tokenizers'
 import { difference, renderSpans, type AnswerSpan } from './chat-spans'
 import { IGNORED } from './dataset'
-import type { EncodedRow, Rounds, RowEncoder, TemplateSettings } from './encode'
+import type { EncodedRow, FittedPrompt, Rounds, RowEncoder, TemplateSettings } from './encode'
 
 /** Token range of an answer: [start, end) is trained, end of turn included. */
 interface Trained { readonly start: number; readonly end: number }
@@ -39,16 +39,27 @@ export class ChatEncoder implements RowEncoder {
     return Promise.all(chats.map((chat, i) => chat.ids.length <= this.settings.maxLength ? finish(chat, false) : this.shorten(rows[i], chat)))
   }
 
-  async prompt({ src, tgt }: Rounds): Promise<number[]> {
-    const promptOf = (from: number): Promise<number[]> =>
-      this.tokenizer.encode(this.template.render(this.messages({ src: src.slice(from), tgt: tgt.slice(from, src.length - 1) }), { addGenerationPrompt: true }))
-    // Earlier rounds go first, as in training; a last one that is too long is cut like a trained one.
-    for (let from = 0; from < src.length; from++) {
-      const ids = await promptOf(from)
-      if (ids.length < this.settings.maxLength) return ids
+  async prompt(rounds: Rounds): Promise<number[]> { return (await this.fitPrompt(rounds)).ids }
+
+  /** Earlier rounds go first, as in training; a last one that is too long is cut like a trained one. */
+  async fitPrompt({ src, tgt }: Rounds): Promise<FittedPrompt> {
+    const last = src.length - 1, { maxLength } = this.settings
+    for (let from = 0; from < last; from++) {
+      const ids = await this.tokenizer.encode(this.template.render(this.messages({ src: src.slice(from), tgt: tgt.slice(from, last) }), { addGenerationPrompt: true }))
+      if (ids.length < maxLength) return { ids, dropped: from, cut: false }
     }
-    return [...await this.cutPrompt(src[src.length - 1])]
+    const text = this.template.render(this.messages({ src: [src[last]], tgt: [] }), { addGenerationPrompt: true })
+    // A text with no more characters than there is room for is hardly ever cut: its question need not be looked for.
+    const marked = text.length < maxLength ? null : this.promptText(src[last])
+    if (marked?.text === text) {
+      const whole = await this.encodePrompt(marked)
+      return whole.ids.length < maxLength ? { ids: [...whole.ids], dropped: last, cut: false } : { ids: [...this.cut(whole)], dropped: last, cut: true }
+    }
+    const ids = await this.tokenizer.encode(text)
+    return ids.length < maxLength ? { ids, dropped: last, cut: false } : { ids: [...await this.cutPrompt(src[last])], dropped: last, cut: true }
   }
+
+  under(changes: Partial<Omit<TemplateSettings, 'template'>>): RowEncoder { return new ChatEncoder(this.tokenizer, this.template, { ...this.settings, ...changes }) }
 
   notes(): readonly string[] { return [...this.odd] }
 
@@ -145,9 +156,12 @@ export class ChatEncoder implements RowEncoder {
 
   /** The prompt of one question in at most srcLength tokens: the question loses its left end, then the whole prompt does. */
   private async cutPrompt(question: string): Promise<Int32Array> {
-    const { text, marks } = this.promptText(question)
-    const [{ ids, cuts }] = await this.tokenizer.encodeMarked([{ text, marks }])
-    return this.cut({ text, ids, own: [cuts[0], cuts[1]] })
+    return this.cut(await this.encodePrompt(this.promptText(question)))
+  }
+
+  private async encodePrompt(marked: { readonly text: string; readonly marks: readonly Mark[] }): Promise<EncodedPrompt> {
+    const [{ ids, cuts }] = await this.tokenizer.encodeMarked([marked])
+    return { text: marked.text, ids, own: [cuts[0], cuts[1]] }
   }
 
   private cut({ ids, own: [from, to] }: EncodedPrompt): Int32Array {

@@ -20,6 +20,15 @@ export interface Rounds { readonly src: readonly string[]; readonly tgt: readonl
 /** The part of a data plan that decides ids and labels. */
 export type TemplateSettings = Pick<DataPlan, 'srcLength' | 'maxLength' | 'template' | 'system'>
 
+/** A prompt in its room. */
+export interface FittedPrompt {
+  readonly ids: number[]
+  /** First rounds that were left out. */
+  readonly dropped: number
+  /** The last user message lost its left end. */
+  readonly cut: boolean
+}
+
 /** Turns rows into ids and labels by one template. */
 export interface RowEncoder {
   readonly kind: 'chat' | 'plain'
@@ -29,6 +38,10 @@ export interface RowEncoder {
    * @param src user messages; `tgt` holds the answers before the last of them
    */
   prompt(rounds: Rounds): Promise<number[]>
+  /** The same, with what had to go. */
+  fitPrompt(rounds: Rounds): Promise<FittedPrompt>
+  /** The same template under other limits or another system message. */
+  under(changes: Partial<Omit<TemplateSettings, 'template'>>): RowEncoder
   /** What is odd about the template, found while encoding. */
   notes(): readonly string[]
 }

@@ -1,6 +1,6 @@
 import type { Tokenizer } from '../tokenizers'
 import { IGNORED } from './dataset'
-import type { EncodedRow, Rounds, RowEncoder, TemplateSettings } from './encode'
+import type { EncodedRow, FittedPrompt, Rounds, RowEncoder, TemplateSettings } from './encode'
 
 /** A source and its target; `whole` when neither was cut. */
 interface EncodedRound { readonly source: Int32Array; readonly target: Int32Array; readonly whole: boolean }
@@ -22,20 +22,24 @@ export class PlainEncoder implements RowEncoder {
     return rows.map(({ src: { length } }) => {
       const sources = ids.slice(at, at += length)
       const targets = ids.slice(at, at += length)
-      return this.join(sources, targets)
+      return this.join(sources, targets).row
     })
   }
 
-  async prompt({ src, tgt }: Rounds): Promise<number[]> {
+  async prompt(rounds: Rounds): Promise<number[]> { return (await this.fitPrompt(rounds)).ids }
+
+  async fitPrompt({ src, tgt }: Rounds): Promise<FittedPrompt> {
     const ids = await this.tokenizer.encodeBatch([...src, ...tgt.slice(0, src.length - 1)])
-    const row = this.join(ids.slice(0, src.length), [...ids.slice(src.length), null])
-    return [...row.ids]
+    const { row, rounds } = this.join(ids.slice(0, src.length), [...ids.slice(src.length), null])
+    return { ids: [...row.ids], dropped: src.length - rounds, cut: !this.fits(ids[src.length - 1]) }
   }
+
+  under(changes: Partial<Omit<TemplateSettings, 'template'>>): RowEncoder { return new PlainEncoder(this.tokenizer, { ...this.settings, ...changes }) }
 
   notes(): readonly string[] { return [] }
 
   /** @param targets the last is null for a prompt, which ends with its source */
-  private join(sources: readonly Int32Array[], targets: readonly (Int32Array | null)[]): EncodedRow {
+  private join(sources: readonly Int32Array[], targets: readonly (Int32Array | null)[]): { readonly row: EncodedRow; readonly rounds: number } {
     const { before } = this.tokenizer.added
     const last = sources.length - 1
     const rounds = [this.lastRound(sources[last], targets[last])]
@@ -56,7 +60,7 @@ export class PlainEncoder implements RowEncoder {
       labels.set(target, at + source.length)
       at += source.length + target.length
     }
-    return { ids, labels, truncated: rounds.length < sources.length || rounds.some(r => !r.whole) }
+    return { row: { ids, labels, truncated: rounds.length < sources.length || rounds.some(r => !r.whole) }, rounds: rounds.length }
   }
 
   private lastRound(sourceIds: Int32Array, targetIds: Int32Array | null): EncodedRound {

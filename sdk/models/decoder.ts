@@ -6,7 +6,12 @@ import type { LayerWeights, Parameters } from './parameters'
 import { Rope } from './rope'
 
 /** How a pass runs; see `BlockContext`. */
-export interface PassOptions { readonly mode: BlockContext['mode']; readonly dropout?: boolean }
+export interface PassOptions {
+  readonly mode: BlockContext['mode']
+  readonly dropout?: boolean
+  /** `false`: the model as it came, an attached adapter left out. Only without a backward. Default true. */
+  readonly adapter?: boolean
+}
 
 /** A layer's output and what its backward needs. */
 export interface LayerForward { readonly out: Tensor; readonly saved: LayerSaved | null }
@@ -49,7 +54,7 @@ export class Decoder {
   /** What all layers of a pass over `batch` share. Make one for each batch and pass. */
   context(batch: Batch, options: PassOptions): BlockContext {
     const rope = scope(() => this.rope.tables(batch))
-    return { mode: options.mode, dropout: options.dropout ?? false, dtype: this.parameters.dtype, tokens: batch.tokens, attention: batch.attention, rope }
+    return { mode: options.mode, dropout: options.dropout ?? false, adapter: options.adapter ?? true, dtype: this.parameters.dtype, tokens: batch.tokens, attention: batch.attention, rope }
   }
 
   /** Token ids → `[N, hidden]`. */
@@ -73,7 +78,7 @@ export class Decoder {
   /** x `[N, hidden]` → the layer's output. x stays as it is. */
   layerForward(index: number, x: Tensor, context: BlockContext): LayerForward {
     return scope(() => {
-      const { blocks, shape } = this, w = this.layer(index)
+      const { blocks, shape } = this, w = context.adapter ? this.layer(index) : withoutAdapter(this.layer(index))
       const at = (id: Place['id']): Place => ({ layer: index, id })
       const inputNorm = blocks.norm.forward(x, w.inputNorm, at('inputNorm'), context)
       const qkv = blocks.linear.forward(inputNorm.out, null, w.qkv, at('qkv'), context)
@@ -166,4 +171,10 @@ export class Decoder {
   free(): void { this.rope.free(); this.blocks.free() }
 
   private layer(index: number): LayerWeights { return this.parameters.layers[index] }
+}
+
+/** Made at each use: adapters come and go, and merged weights replace others. */
+function withoutAdapter(layer: LayerWeights): LayerWeights {
+  const bare = (linear: LayerWeights['qkv']): LayerWeights['qkv'] => (linear.lora === null ? linear : { ...linear, lora: null })
+  return { ...layer, qkv: bare(layer.qkv), out: bare(layer.out), up: bare(layer.up), down: bare(layer.down) }
 }

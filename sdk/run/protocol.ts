@@ -1,12 +1,21 @@
 import type { SerializedError } from '../errors'
 import type { ChatSide } from '../chat/state'
 import type { GenerationPlan, Plan } from '../plan/plan'
+import type { ServePlan } from '../chat/serve-plan'
 import type { ChatMessage } from '../tokenizers'
 import type { EvalEvent, RunEvent, SampleEvent } from './events'
 
-/** Messages front → worker over the child's IPC pipe. Each command gets one `reply` with its id. */
+/**
+ * Messages front → worker, over the child's IPC pipe or, one JSON object a line, over the run's control socket. Each command
+ * gets one `reply` with its id; ids count for each front by itself.
+ */
 export type ToWorker =
-  | { readonly kind: 'start'; readonly plan: Plan }
+  /** `run`: the run's id; `detached`: it outlives its front. Over the pipe alone. */
+  | { readonly kind: 'start'; readonly plan: Plan; readonly run?: string; readonly detached?: boolean }
+  /** First line over the control socket; a worker that knows the token answers `ready`. */
+  | { readonly kind: 'hello'; readonly token: string }
+  /** Instead of a run: answers `chat` with a model, until `close`. It answers `served`, or a `failed` event. */
+  | { readonly kind: 'serve'; readonly serve: ServePlan }
   | { readonly kind: 'command'; readonly id: number; readonly command: Command }
 
 export type Command =
@@ -18,7 +27,7 @@ export type Command =
   | { readonly name: 'evaluate' }
   /** Answers the plan's sample prompts now, as a `sample` event. */
   | { readonly name: 'sample' }
-  /** From the next step on: `learningRate` takes the place of the plan's, under the same schedule. */
+  /** From the next step on: `learningRate` takes the place of the plan's, under the same schedule. A number from 0 on. */
   | { readonly name: 'set'; readonly learningRate: number }
   /** Runs between two steps, or after the last one, on the live weights. Tokens stream as `token` messages. */
   | { readonly name: 'generate'; readonly prompts: readonly string[]; readonly generation: GenerationPlan; readonly chat: boolean }
@@ -28,6 +37,20 @@ export type Command =
   | { readonly name: 'cancel'; readonly of: number }
   /** Ends the worker after training is done (it stays to answer `generate`). */
   | { readonly name: 'close' }
+
+/** One answer in a conversation. */
+export interface ChatReply {
+  readonly text: string
+  readonly tokens: number
+  /** From the prompt to the last token. */
+  readonly ms: number
+  /** `stop`: the answer came to its end; `length`: maxNewTokens or the end of the context; `cancel`: it was asked to end. */
+  readonly end: 'stop' | 'length' | 'cancel'
+  /** Oldest rounds (question and answer) that found no room in the model's context. */
+  readonly dropped: number
+  /** The question itself found no room and lost its beginning. */
+  readonly cut: boolean
+}
 
 /** What a command's reply carries as `value`. */
 export interface Replies {
@@ -39,7 +62,7 @@ export interface Replies {
   readonly evaluate: EvalEvent
   readonly sample: SampleEvent
   readonly set: undefined
-  readonly chat: { readonly text: string }
+  readonly chat: ChatReply
   readonly cancel: undefined
   /** The whole answers, one a prompt. */
   readonly generate: { readonly texts: readonly string[] }
@@ -48,10 +71,12 @@ export interface Replies {
 
 /** Messages worker → front. */
 export type FromWorker =
-  /** Sent once, as soon as the worker listens: before the data is prepared or the model is read. */
+  /** Sent once to each front, as soon as the worker listens to it: over the pipe before the data is prepared or the model is read. */
   | { readonly kind: 'ready' }
   /** How far a long step before training is (download, preparing, reading weights). Shown, never stored. */
   | { readonly kind: 'progress'; readonly stage: string; readonly done: number; readonly total: number | null }
+  /** The model of a `serve` is read and answers. */
+  | { readonly kind: 'served' }
   | { readonly kind: 'event'; readonly event: RunEvent }
   | { readonly kind: 'token'; readonly id: number; readonly row: number; readonly text: string }
   | { readonly kind: 'reply'; readonly id: number; readonly value?: unknown; readonly error?: SerializedError }

@@ -13,6 +13,8 @@ export interface TokenOptions extends SamplingOptions {
   readonly minNewTokens?: number
   /** Tokens that end a row; the last one given is part of the result. Default: the model's end-of-sequence ids. */
   readonly stopIds?: readonly number[]
+  /** `false`: by the model as it came, an attached adapter left out. Default true. */
+  readonly adapter?: boolean
 }
 
 /** One new token. `end` on a row's last: a stop token came, or maxNewTokens is reached. */
@@ -41,7 +43,7 @@ export function* generateSteps(decoder: Decoder, prompts: readonly (readonly num
     let tokens: (readonly number[])[] = [...prompts]
     for (let step = 1; step <= maxNewTokens; step++) {
       const banned = step <= minNewTokens ? stops : []
-      const ids = nextTokens(decoder, cache, tokens, lengths, sampler, rows, banned)
+      const ids = nextTokens(decoder, cache, tokens, lengths, sampler, rows, banned, options.adapter)
       lengths = lengths.map((length, i) => length + tokens[i].length)
       const found = rows.map((row, i): NewToken => ({ row, id: ids[i], end: stops.includes(ids[i]) ? 'stop' : step === maxNewTokens ? 'length' : null }))
       yield found
@@ -78,11 +80,11 @@ export function generate(decoder: Decoder, prompts: readonly (readonly number[])
   return results
 }
 
-function nextTokens(decoder: Decoder, cache: KeyValueCache, tokens: readonly (readonly number[])[], lengths: readonly number[], sampler: Sampler, rows: readonly number[], banned: readonly number[]): number[] {
+function nextTokens(decoder: Decoder, cache: KeyValueCache, tokens: readonly (readonly number[])[], lengths: readonly number[], sampler: Sampler, rows: readonly number[], banned: readonly number[], adapter: boolean | undefined): number[] {
   const { device } = decoder.parameters
   return noGrad(() => scope(() => {
     const { batch, last } = continuation(cache, tokens, lengths, device)
-    const context = decoder.context(batch, { mode: 'infer' })
+    const context = decoder.context(batch, { mode: 'infer', adapter })
     const logits = decoder.headLogits(decoder.hidden(batch, context), context, onDevice(tensor(last), device))
     if (banned.length > 0) ops.index_fill_(logits, 1, onDevice(tensor(banned.map(BigInt)), device), -Infinity)
     return sampler.next(logits, rows)

@@ -1,8 +1,10 @@
-import type { Plan } from '../plan/plan'
 import type { Command, FromWorker, ToWorker } from '../run/protocol'
 
 /** A command and the id that its reply carries. */
 export interface Ask { readonly id: number; readonly command: Command }
+
+/** What the front wants of this worker: its first message. */
+export type Opening = Extract<ToWorker, { kind: 'start' | 'serve' }>
 
 /** What the channel needs of `process`: its IPC pipe and its signals. Tests bring their own. */
 export interface Host {
@@ -23,7 +25,8 @@ export class Channel {
   private readonly queue: Ask[] = []
   private wake: (() => void) | null = null
   private pending: Promise<unknown> = Promise.resolve()
-  private readonly plan: Promise<Plan | null>
+  private readonly cancelled = new Set<number>()
+  private readonly opening: Promise<Opening | null>
   /** Resolves with `isLeaving`. */
   readonly leaving: Promise<void>
   private leave!: () => void
@@ -35,10 +38,10 @@ export class Channel {
         resolve()
       }
     })
-    let started!: (plan: Plan | null) => void
-    this.plan = new Promise((resolve) => { started = resolve })
+    let started!: (opening: Opening | null) => void
+    this.opening = new Promise((resolve) => { started = resolve })
     host.on('message', (message) => {
-      if (message.kind === 'start') started(message.plan)
+      if (message.kind !== 'command') started(message)
       else this.push({ id: message.id, command: message.command })
     })
     const interrupt = (why: 'disconnect' | 'signal') => (): void => {
@@ -51,8 +54,8 @@ export class Channel {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) host.on(signal, interrupt('signal'))
   }
 
-  /** The plan to run; `null` when the front goes away first. */
-  start(): Promise<Plan | null> { return this.plan }
+  /** The run or the model to serve; `null` when the front goes away first. */
+  start(): Promise<Opening | null> { return this.opening }
 
   send(message: FromWorker): void {
     if (this.interrupted === 'disconnect') return
@@ -76,7 +79,15 @@ export class Channel {
     return this.queue.shift()!
   }
 
+  /** A `cancel` came for this command: it ends with what it has. */
+  isCancelled(id: number): boolean { return this.cancelled.has(id) }
+
   private push(ask: Ask): void {
+    // It is for a command that runs now or waits here, so it cannot wait itself.
+    if (ask.command.name === 'cancel') {
+      this.cancelled.add(ask.command.of)
+      return this.send({ kind: 'reply', id: ask.id })
+    }
     this.queue.push(ask)
     if (ask.command.name === 'stop' || ask.command.name === 'close') this.leave()
     this.wake?.()

@@ -61,12 +61,17 @@ export class Commands {
       case 'evaluate': return this.tasks.evaluate()
       case 'generate': {
         const { prompts, generation, chat } = command
-        return { texts: await this.tasks.generate(prompts, generation, chat, (row, text) => this.channel.send({ kind: 'token', id, row, text })) }
+        return { texts: await this.tasks.generate(prompts, generation, chat, { onText: (row, text) => this.channel.send({ kind: 'token', id, row, text }), isOver: () => this.isOver(id) }) }
       }
+      case 'chat': return this.tasks.chat(command, { onText: (text) => this.channel.send({ kind: 'token', id, row: 0, text }), isOver: () => this.isOver(id) })
+      case 'cancel': return undefined // the channel took it at once
       case 'stop': return { path: null } // nothing trains any more
       case 'close': return undefined
     }
   }
+
+  /** Nobody waits for the answer of this command any more. */
+  private isOver(id: number): boolean { return this.channel.interrupted !== null || this.channel.isCancelled(id) }
 
   private tell(command: Command): void { this.reporter.event({ type: 'command', command: command.name, atStep: this.tasks.step }) }
 }

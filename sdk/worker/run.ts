@@ -9,6 +9,7 @@ import type { Channel } from './channel'
 import { Commands } from './commands'
 import { train } from './loop'
 import { Reporter } from './reporter'
+import { serveModel } from './serve'
 import { openSession } from './session'
 import { Tasks } from './tasks'
 
@@ -18,8 +19,10 @@ import { Tasks } from './tasks'
  */
 export async function runWorker(channel: Channel): Promise<number> {
   channel.send({ kind: 'ready' })
-  const plan = await channel.start()
-  if (plan === null) return 0 // the front went away before it said what to do
+  const opening = await channel.start()
+  if (opening === null) return 0 // the front went away before it said what to do
+  if (opening.kind === 'serve') return serveModel(opening.serve, channel)
+  const { plan } = opening
   const reporter = new Reporter(channel, plan.logEvery)
   process.on('uncaughtException', (error) => void fail(error, reporter, channel).then(() => process.exit(1)))
   try {

@@ -1,12 +1,14 @@
 import { DataError, PlanError } from '../errors'
 import type { GenerationPlan } from '../plan/plan'
 import type { EvalEvent } from '../run/events'
+import type { ChatReply } from '../run/protocol'
 import { saveCheckpoint } from '../train/checkpoint'
 import { isDiskFull } from '../train/disk'
 import { evaluateRows } from '../train/evaluate'
-import { answer, samplePrompts, type SamplePrompt } from './answers'
+import { answer, samplePrompts, type AnswerOptions, type SamplePrompt } from './answers'
 import { writeTrained } from './output'
 import type { Channel } from './channel'
+import { converse, type Hearing, type Question } from './conversation'
 import type { Reporter } from './reporter'
 import type { Session } from './session'
 
@@ -41,8 +43,17 @@ export class Tasks {
     this.reporter.event({ type: 'sample', atStep: this.step, samples: this.prompts.map((prompt, i) => ({ ...prompt, answer: answers[i] })) })
   }
 
-  generate(prompts: readonly string[], generation: GenerationPlan, chat: boolean, onText?: (row: number, text: string) => void): Promise<string[]> {
-    return answer(this.session, prompts, generation, { chat, onText, isOver: () => this.channel.interrupted !== null })
+  generate(prompts: readonly string[], generation: GenerationPlan, chat: boolean, hearing: Omit<AnswerOptions, 'chat'>): Promise<string[]> {
+    return answer(this.session, prompts, generation, { chat, ...hearing })
+  }
+
+  /** @throws PlanError `chat.no-base` where all weights train: then no untouched model is here */
+  async chat(question: Question, hearing: Hearing): Promise<ChatReply> {
+    const { plan, adapter, trainer } = this.session
+    if (question.side === 'base' && adapter === null && trainer !== null) {
+      throw new PlanError('chat.no-base', 'expected a run of an adapter to ask for the base model, got one that trains all weights; ask a worker of its own for the untouched model, as chat(run) does', {})
+    }
+    return converse({ ...this.session, template: plan.data.template }, question, hearing)
   }
 
   /** Writes `checkpoint-N`; @throws PlanError `run.no-training` when nothing trains */

@@ -47,6 +47,8 @@ export interface BlockContext {
   readonly mode: 'train' | 'boundary' | 'infer'
   /** Adapter dropout is active. It draws from the default generator: recompute restores the generator's state first. */
   readonly dropout: boolean
+  /** `false`: adapters are left out. For the decoder, which then gives the blocks weights without one. */
+  readonly adapter: boolean
   readonly dtype: DType
   /** Number of rows N of the flat batch. */
   readonly tokens: number
