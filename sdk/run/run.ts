@@ -11,7 +11,7 @@ import { hasCheckpoint, metricsName } from './folder'
 import { readGenerateOptions, TextQueue } from './generate'
 import { EventLog } from './log'
 import type { StepColumns } from './metrics'
-import type { FromWorker } from './protocol'
+import type { ChatReply, Command, FromWorker } from './protocol'
 import { resultOf, type RunResult } from './result'
 import { WorkerProcess, type Exit } from './worker-process'
 
@@ -75,7 +75,7 @@ export class Run implements AsyncIterable<RunEvent> {
     const limit = options.startTimeout ?? 60_000
     // A front that was busy for so long itself finds the answer waiting when it looks: it gets a second to do so.
     this.#timer = setTimeout(() => { this.#timer = setTimeout(() => this.#tooLate(limit), 1000) }, limit)
-    this.#worker = new WorkerProcess(plan, dir, entry, { onMessage: (message) => this.#receive(message), onExit: (exit) => this.#onExit(exit) })
+    this.#worker = new WorkerProcess({ kind: 'start', plan }, dir, entry, { onMessage: (message) => this.#receive(message), onExit: (exit) => this.#onExit(exit) })
   }
 
   /** Where the run stands now; once `finished`, `stopped` or `failed` it stays so, and `done` settles. */
@@ -130,6 +130,11 @@ export class Run implements AsyncIterable<RunEvent> {
   async #generate(prompts: readonly string[], generation: GenerationPlan, chat: boolean, onToken: GenerateOptions['onToken']): Promise<string[]> {
     const reply = await this.#worker.request({ name: 'generate', prompts, generation, chat }, onToken && ((row, text) => onToken(text, row)))
     return [...reply.texts]
+  }
+
+  /** @internal For `chat(run)`: one answer of a conversation; `signal` ends it with what it has. */
+  converse(question: Omit<Extract<Command, { name: 'chat' }>, 'name'>, onText: (text: string) => void, signal: AbortSignal): Promise<ChatReply> {
+    return this.#worker.request({ name: 'chat', ...question }, (_, text) => onText(text), signal)
   }
 
   /** Ends the worker and frees its memory; a run that still trains is stopped first. */

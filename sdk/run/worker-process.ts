@@ -2,7 +2,6 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import * as path from 'node:path'
 import { reviveError, WorkerError } from '../errors'
-import type { Plan } from '../plan/plan'
 import { workerLogName } from './folder'
 import type { Command, FromWorker, Replies, ToWorker } from './protocol'
 
@@ -24,7 +23,10 @@ interface Listener {
 const living = new Set<ChildProcess>()
 process.on('exit', () => { for (const child of living) child.kill('SIGTERM') })
 
-/** One rank worker, seen from the front: a forked process, its commands and their replies. */
+/** What a worker is for: a run, or a model to serve. */
+export type Opening = Extract<ToWorker, { kind: 'start' | 'serve' }>
+
+/** One worker, seen from the front: a forked process, its commands and their replies. */
 export class WorkerProcess {
   readonly log: string
   readonly #child: ChildProcess
@@ -33,30 +35,34 @@ export class WorkerProcess {
   #exited: Exit | null = null
   #idle = false
 
-  constructor(plan: Plan, dir: string, entry: string, listener: Listener) {
+  /** @param dir where its log is written */
+  constructor(opening: Opening, dir: string, entry: string, listener: Listener) {
     this.log = path.join(dir, workerLogName)
     const log = openSync(this.log, 'w')
-    try { this.#child = fork(entry, [], forkOptions(plan, log)) } finally { closeSync(log) }
+    try { this.#child = fork(entry, [], forkOptions(opening.kind === 'start' ? opening.plan.threads : opening.serve.threads, log)) } finally { closeSync(log) }
     living.add(this.#child)
     this.#child.on('message', (message) => this.#receive(message as FromWorker, listener))
     this.#child.on('error', () => { /* A failed spawn or a broken pipe: 'exit' or the missing pid below tells the same. */ })
     this.#child.on('exit', (code, signal) => this.#onExit({ code, signal }, listener))
     if (this.#child.pid === undefined) setImmediate(() => this.#onExit({ code: null, signal: null }, listener))
-    this.#send({ kind: 'start', plan })
+    this.#send(opening)
   }
 
   get pid(): number { return this.#child.pid ?? -1 }
   get exited(): Exit | null { return this.#exited }
 
-  /** Sends a command and waits for its reply; rejects when the worker ends first. */
-  request<N extends Command['name']>(command: Extract<Command, { name: N }>, onToken?: Pending['onToken']): Promise<Replies[N]> {
+  /** Sends a command and waits for its reply; rejects when the worker ends first. `signal` cancels an answer, which then ends with what it has. */
+  request<N extends Command['name']>(command: Extract<Command, { name: N }>, onToken?: Pending['onToken'], signal?: AbortSignal): Promise<Replies[N]> {
     if (this.#exited) return Promise.reject(this.#gone(command.name))
     const id = this.#nextId++
+    const cancel = (): void => { this.#send({ kind: 'command', id: this.#nextId++, command: { name: 'cancel', of: id } }) }
     return new Promise<unknown>((resolve, reject) => {
       this.#pending.set(id, { resolve, reject, onToken })
       this.#hold()
       this.#send({ kind: 'command', id, command })
-    }) as Promise<Replies[N]>
+      if (signal?.aborted) cancel()
+      else signal?.addEventListener('abort', cancel, { once: true })
+    }).finally(() => signal?.removeEventListener('abort', cancel)) as Promise<Replies[N]>
   }
 
   /** From now on the process may end while this worker waits for commands. */
@@ -111,9 +117,9 @@ export class WorkerProcess {
   }
 }
 
-function forkOptions(plan: Plan, log: number): Parameters<typeof fork>[2] {
+function forkOptions(threads: number | null, log: number): Parameters<typeof fork>[2] {
   const env = { ...process.env }
-  if (plan.threads !== null) env.OMP_NUM_THREADS = String(plan.threads)
+  if (threads !== null) env.OMP_NUM_THREADS = String(threads)
   return {
     env, execArgv: [], serialization: 'advanced',
     // Its own process group: Ctrl-C at the terminal reaches the front alone, which stops the worker cleanly.
