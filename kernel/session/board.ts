@@ -1,87 +1,118 @@
 import { randomBytes } from 'node:crypto'
-import { board, chartsHtml, drawHtml, plotlyJson, type BoardView, type LiveRun } from 'fettle/dist/views'
+import { FettleError } from 'fettle/dist/errors'
+import { BoardReader, type BoardOptions } from 'fettle/dist/views/board-data'
+import type { LiveRun } from 'fettle/dist/views'
+import type { BoardCommand, BoardData } from 'fettle/dist/views/state'
 import type { Cell } from './cell'
+import { controlsOf, obey } from './controls'
+import type { LiveBoard, ToPage } from './lab-protocol'
+import { bundleOfBoard, needsLibrary } from './fallback'
+import type { MimeBundle } from './values'
 
-/** Twice a second is as live as an eye asks for. */
-const refreshMs = 500
+/** One output that shows a board. */
+interface Place { readonly cell: Cell; readonly display: string; readonly library: boolean }
 
-/** The cell that holds the chart library, so that a page gets it once: the id that its client told, and the execution. */
-let libraryCell: { id: string; count: number } | null = null
-
-/** Whether the outputs of this cell must bring the library: no other cell of the notebook holds it, or this one was run
- * again and lost it. A client that tells no cell ids gets it with each cell. */
-function needsLibrary(cell: Cell): boolean {
-  if (cell.id === null) return true
-  if (libraryCell && libraryCell.id !== cell.id) return false
-  libraryCell = { id: cell.id, count: cell.count }
-  return true
-}
-
-/**
- * The live display of one run under one cell. Three outputs: progress (replaced twice a second, with the new points),
- * charts (placed once, so that they never flicker), samples. At the end each holds its final state, charts and library
- * included, so that the saved notebook shows them without a kernel.
- */
+/** A run as this kernel shows it: pushed to pages that draw it, and kept in the outputs of its cells for all others. */
 export class Board {
-  private readonly name = randomBytes(6).toString('hex')
-  private readonly library: boolean
-  private timer: NodeJS.Timeout | null = null
-  private seen = -1
-  private charts = 0
-  private samples = ''
+  readonly id: string
+  private run: LiveRun
+  private reader: BoardReader
+  private places: Place[] = []
+  private over = false
+  private crashed: BoardOptions['crashed'] = null
+  /** What pages and outputs have seen. */
+  private pushed = ''
+  private pushedSamples = ''
+  private shown = ''
 
-  constructor(private readonly run: LiveRun, private readonly cell: Cell) {
-    this.library = needsLibrary(cell)
+  constructor(run: LiveRun, id: string) {
+    this.id = id
+    this.run = run
+    this.reader = new BoardReader(run.events)
+    this.follow(run)
   }
 
-  start(): void {
-    const { head } = board(this.run.events)
-    this.cell.display({ 'text/html': head.toString(), 'text/plain': '' }, this.id('head'))
-    // Their places, in this order: samples may come before there is a step to draw.
-    for (const part of ['charts', 'samples']) this.cell.display({ 'text/html': '<div></div>', 'text/plain': '' }, this.id(part))
-    this.timer = setInterval(() => this.refresh(), refreshMs)
-    // A display must not keep a process alive.
-    this.timer.unref()
-    const end = () => { if (this.timer) clearInterval(this.timer); this.finish() }
-    this.run.done.then(end, end)
+  /** Another handle of the same run takes over from one that has seen its end. */
+  take(run: LiveRun): void {
+    if (run === this.run || !this.over) return
+    this.run = run
+    this.reader = new BoardReader(run.events)
+    this.over = false
+    this.crashed = null
+    this.follow(run)
   }
 
-  private id(part: string): string { return `fettle-${this.name}-${part}` }
-
-  private refresh(): void {
-    if (this.run.events.length === this.seen) return
-    this.seen = this.run.events.length
-    const view = board(this.run.events)
-    this.place(view)
-    this.cell.display({ 'text/html': view.head.toString() + drawHtml(this.name, view.figures).toString(), 'text/plain': view.text }, this.id('head'), true)
-    this.showSamples(view)
-  }
-
-  /** Puts the charts' elements on the page when there is something to draw, and again when a chart joins (evaluation): what
-   * stands there is left alone between, so that nothing flickers. */
-  private place(view: BoardView): void {
-    if (view.figures.length === this.charts) return
-    const library = this.library && this.charts === 0
-    this.charts = view.figures.length
-    const html = chartsHtml(this.name, view.figures, { library, still: false })
-    this.cell.display({ 'text/html': html, 'text/plain': '' }, this.id('charts'), true)
-  }
-
-  private showSamples(view: BoardView): void {
-    const html = view.samples.toString()
-    if (html === '' || html === this.samples) return
-    this.samples = html
-    this.cell.display({ 'text/html': html, 'text/plain': '' }, this.id('samples'), true)
-  }
-
-  private finish(): void {
-    const view = board(this.run.events)
-    this.place(view)
-    this.cell.display({ 'text/html': view.head.toString(), 'text/plain': view.text }, this.id('head'), true)
-    if (this.charts > 0) {
-      const html = chartsHtml(this.name, view.figures, { library: this.library, still: true })
-      this.cell.display({ 'text/html': html, 'application/vnd.plotly.v1+json': plotlyJson(view.figures), 'text/plain': '' }, this.id('charts'), true)
+  private follow(run: LiveRun): void {
+    const end = (error?: unknown) => {
+      if (this.run !== run) return
+      this.over = true
+      const told = run.events.some((event) => event.type === 'failed')
+      if (error instanceof FettleError && !told) this.crashed = { name: error.name, code: error.code, message: error.message }
     }
-    this.showSamples(view)
+    run.done.then(() => end(), end)
   }
+
+  /** Shows the board as one more output of `cell`. */
+  show(cell: Cell): void {
+    const place = { cell, display: `fettle-${randomBytes(6).toString('hex')}`, library: needsLibrary(cell) }
+    this.places.push(place)
+    cell.display(this.bundle(place, 'live'), place.display)
+  }
+
+  /** Forgets outputs that are gone, because their cell was run again; tells whether any is left. */
+  leave(cell: Cell): boolean {
+    this.places = this.places.filter((place) => place.cell.id === null || place.cell.id !== cell.id || place.cell === cell)
+    return this.places.length > 0
+  }
+
+  get ended(): boolean { return this.over }
+
+  /** Changes whenever there is something new to show. */
+  private get version(): string {
+    const { events, progress } = this.run
+    return `${events.length} ${this.over} ${progress?.stage} ${progress?.done}`
+  }
+
+  data(maxPoints?: number): BoardData {
+    const { dir, progress, detached } = this.run
+    return this.reader.read({
+      run: this.id, controls: controlsOf(this.run), crashed: this.crashed, ...(dir ? { dir } : {}), ...(progress && !this.over ? { progress } : {}),
+      ...(detached ? { detached } : {}), ...(this.over ? {} : { now: Date.now() }), ...(maxPoints ? { maxPoints } : {}),
+    })
+  }
+
+  /** What a page needs that sees it for the first time. */
+  live(): LiveBoard { return { run: this.id, cell: this.places.at(-1)?.cell.id ?? null, data: this.data() } }
+
+  /** Sends pages what is new and tells how many bytes that took. */
+  push(send: (message: ToPage) => number): number {
+    if (this.version === this.pushed) return 0
+    this.pushed = this.version
+    const { state, samples } = this.data()
+    const text = JSON.stringify(samples)
+    let bytes = 0
+    if (text !== this.pushedSamples) bytes += send({ type: 'samples', run: this.id, samples })
+    this.pushedSamples = text
+    return bytes + send({ type: 'board', run: this.id, state })
+  }
+
+  /** Brings the outputs up to date, with or without the extension; the bytes that it took. */
+  refresh(): number {
+    if (this.version === this.shown) return 0
+    this.shown = this.version
+    return this.places.reduce((bytes, place) => bytes + place.cell.display(this.bundle(place, this.over ? 'end' : 'live'), place.display, true), 0)
+  }
+
+  /** Whether the outputs lack the end of the run. */
+  get unfinished(): boolean { return this.over && this.version !== this.shown }
+
+  /** What a notebook shall keep of it. */
+  keep(): MimeBundle {
+    const place = this.places.at(-1)
+    return bundleOfBoard(this.data(), place?.library ?? false, this.over ? 'end' : 'live', this.run.events)
+  }
+
+  private bundle(place: Place, moment: 'live' | 'end'): MimeBundle { return bundleOfBoard(this.data(), place.library, moment, this.run.events) }
+
+  command(command: BoardCommand): Promise<string> { return obey(this.run, command) }
 }

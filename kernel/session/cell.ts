@@ -31,11 +31,11 @@ export class Cell {
     if (stream) this.server.publish('stream', stream, this.message)
   }
 
-  /** Shows a bundle, or changes the one shown under the same `displayId`. */
-  display(data: MimeBundle, displayId: string | null = null, update = false): void {
+  /** Shows a bundle, or changes the one shown under the same `displayId`; tells how many bytes that took. */
+  display(data: MimeBundle, displayId: string | null = null, update = false): number {
     this.flush()
     const transient = displayId === null ? {} : { display_id: displayId }
-    this.server.publish(update ? 'update_display_data' : 'display_data', { data, metadata: {}, transient }, this.message)
+    return this.server.publish(update ? 'update_display_data' : 'display_data', { data, metadata: {}, transient }, this.message)
   }
 
   /** Shows a cell's last value. */

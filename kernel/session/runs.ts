@@ -1,4 +1,3 @@
-import { Board } from './board'
 import type { Cell } from './cell'
 import { describeInterrupt, type CellError } from './errors'
 import type { LiveRun } from 'fettle/dist/views'
@@ -9,7 +8,7 @@ const graceMs = { stop: 15_000, cell: 1_500, shutdown: 3_000 }
 /** A run as the SDK makes it: its worker stays after training, to answer `generate`, until it is closed. */
 interface KernelRun extends LiveRun { close?(): Promise<unknown>; kill?(): void }
 
-interface Watched { readonly run: KernelRun; readonly board: Board; over: boolean; cell: Cell | null }
+interface Watched { readonly run: KernelRun; over: boolean; cell: Cell | null }
 
 /** The runs of a session: each gets a board under its cell, an interrupt stops those that the cell waits for, and a
  * shutdown ends them all. */
@@ -19,7 +18,7 @@ export class Runs {
   private interrupting: Promise<void> | null = null
   private stopped: CellError | null = null
 
-  constructor(private readonly current: () => Cell | null, private readonly giveUp: () => void) {
+  constructor(private readonly current: () => Cell | null, private readonly giveUp: () => void, private readonly draw: (run: LiveRun, cell: Cell) => void) {
     const registry = globalThis as unknown as Record<symbol, unknown>
     registry[Symbol.for('fettle.display')] = (run: KernelRun) => this.show(run)
   }
@@ -38,14 +37,13 @@ export class Runs {
   show(run: KernelRun): void {
     const cell = this.current()
     if (!cell) return
-    const board = new Board(run, cell)
-    const entry: Watched = { run, board, over: false, cell }
+    const entry: Watched = { run, over: false, cell }
     this.watched.add(entry)
     this.all.add(run)
     const end = () => { entry.over = true; this.watched.delete(entry) }
     run.done.then(end, end)
     this.noteWaiting(entry)
-    board.start()
+    this.draw(run, cell)
   }
 
   /** An interrupt stops the runs that the present cell started or waits for; a second one leaves the cell at once. */

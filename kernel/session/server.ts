@@ -9,6 +9,12 @@ export interface Session {
   complete(code: string, position: number): Record<string, unknown>
   inspect(code: string, position: number): Record<string, unknown>
   interrupt(): void
+  /** A comm was opened, brought a message or was closed. */
+  comm(message: Message): void
+  /** Comms that are open, by id. */
+  comms(): Record<string, unknown>
+  /** The request of the cell that runs. */
+  running(): Message | null
   /** Ends runs and releases what the session holds; the process exits after it. */
   shutdown(): Promise<void>
 }
@@ -41,9 +47,11 @@ export class Server {
     this.publish('status', { execution_state: 'starting' }, null)
   }
 
-  /** Sends a message to every client: streams, display data, status. */
-  publish(type: string, content: unknown, parent: Message | null): void {
-    void this.iopub.send(this.wire.encode(type, content, parent))
+  /** Sends a message to every client (streams, display data, status) and tells its size in bytes. */
+  publish(type: string, content: unknown, parent: Message | null): number {
+    const frames = this.wire.encode(type, content, parent)
+    void this.iopub.send(frames)
+    return frames.reduce((bytes, frame) => bytes + frame.length, 0)
   }
 
   private async listen(socket: Router, session: Session): Promise<void> {
@@ -68,6 +76,9 @@ export class Server {
     if (content !== null)
       await socket.send(this.wire.encode(type.replace('_request', '_reply'), { status: 'ok', ...content }, message, message.identity))
     this.publish('status', { execution_state: 'idle' }, message)
+    // Clients take the last status for that of the kernel, whatever it answers: a cell that still runs keeps it busy.
+    const running = session.running()
+    if (running && running !== message) this.publish('status', { execution_state: 'busy' }, running)
     if (type === 'shutdown_request') this.close()
   }
 
@@ -80,10 +91,11 @@ export class Server {
       case 'complete_request': return session.complete(code, cursor_pos)
       case 'inspect_request': return session.inspect(code, cursor_pos)
       case 'history_request': return { history: [] }
-      case 'comm_info_request': return { comms: {} }
+      case 'comm_info_request': return { comms: session.comms() }
       case 'interrupt_request': session.interrupt(); return {}
       case 'shutdown_request': await session.shutdown(); return { restart }
-      // The protocol lets a kernel ignore what it does not know (comm_open, debug_request, …).
+      case 'comm_open': case 'comm_msg': case 'comm_close': session.comm(message); return null
+      // The protocol lets a kernel ignore what it does not know (debug_request, …).
       default: return null
     }
   }

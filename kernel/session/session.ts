@@ -2,8 +2,11 @@ import { createConverter } from 'tslab/dist/converter'
 import { createExecutor, type Executor } from 'tslab/dist/executor'
 import * as jupyter from 'tslab/dist/jupyter'
 import { Cell } from './cell'
+import { chatHook, type LiveChatBox } from './chat-box'
 import { describeFindings, describeInterrupt, describeThrown, type CellError, type Finding } from './errors'
+import { Live } from './live'
 import { Runs } from './runs'
+import { Language } from './language'
 import { expandShorthands } from './source'
 import type { Server, Session } from './server'
 import type { MimeBundle } from './values'
@@ -16,8 +19,12 @@ export class TypeScriptSession implements Session {
   private readonly executor: Executor
   private readonly helper: jupyter.JupyterHandlerImpl
   private readonly runs: Runs
+  private readonly live: Live
   private readonly converter = createConverter({ isJS: false, isBrowser: false })
+  private readonly language = new Language(this.converter)
   private cell: Cell | null = null
+  /** The request that runs now. */
+  private active: Message | null = null
   private count = 0
   private queue: Promise<unknown> = Promise.resolve()
   /** Cells queued before the last error are not run. */
@@ -26,10 +33,13 @@ export class TypeScriptSession implements Session {
   private thrown: { value: unknown } | null = null
 
   constructor(private readonly server: Server) {
-    const converters = { node: this.converter, browser: this.converter, close: () => this.converter.close() }
+    const converters = { node: this.language.converter, browser: this.converter, close: () => this.converter.close() }
     this.executor = createExecutor(process.cwd(), converters, { log: (value) => this.cell?.result(value), error: (...what) => this.failed(what) })
     this.helper = new jupyter.JupyterHandlerImpl(this.executor, false)
-    this.runs = new Runs(() => this.cell, () => this.executor.interrupt())
+    this.live = new Live((type, content) => server.publish(type, content, null))
+    this.runs = new Runs(() => this.cell, () => this.executor.interrupt(), (run, cell) => this.live.show(run, cell))
+    const registry = globalThis as unknown as Record<symbol, unknown>
+    registry[chatHook] = (chat: LiveChatBox) => { if (this.cell) this.live.chat(chat, this.cell) }
     const write = (name: 'stdout' | 'stderr') => (data: string | Uint8Array) => {
       this.cell?.write(name, typeof data === 'string' ? data : Buffer.from(data).toString('utf8'))
       return true
@@ -50,21 +60,24 @@ export class TypeScriptSession implements Session {
   }
 
   isComplete(code: string): Reply { return this.helper.handleIsComplete({ code }) as unknown as Reply }
-  complete(code: string, position: number): Reply { return this.helper.handleComplete({ code, cursor_pos: position }) as unknown as Reply }
-  inspect(code: string, position: number): Reply {
-    return this.helper.handleInspect({ code, cursor_pos: position, detail_level: 0 }) as unknown as Reply
-  }
+  complete(code: string, position: number): Reply { return this.language.complete(code, position) }
+  inspect(code: string, position: number): Reply { return this.language.inspect(code, position) }
 
   interrupt(): void { this.runs.interrupt() }
 
+  comm(message: Message): void { this.live.comm(message) }
+  comms(): Reply { return this.live.openComms() }
+  running(): Message | null { return this.active }
+
   async shutdown(): Promise<void> {
     await this.runs.shutdown()
+    await this.live.close()
     this.executor.close()
   }
 
   execute(message: Message): Promise<Reply> {
     const generation = this.generation
-    const result = this.queue.then(() => generation === this.generation ? this.run(message) : { status: 'aborted' })
+    const result = this.queue.then(() => generation === this.generation ? this.run(message).finally(() => { this.active = null }) : { status: 'aborted' })
     this.queue = result.catch(() => undefined)
     return result
   }
@@ -75,6 +88,7 @@ export class TypeScriptSession implements Session {
     this.enter(cell)
     if (!silent) cell.publish('execute_input', { code, execution_count: cell.count })
     const ok = await this.executor.execute(expandShorthands(code))
+    this.language.ended(ok)
     // Output of the last turn, such as that of `console.log` in a resolved promise, belongs before the reply.
     await new Promise((resolve) => setImmediate(resolve))
     cell.flush()
@@ -88,6 +102,8 @@ export class TypeScriptSession implements Session {
 
   private enter(cell: Cell): void {
     this.cell = cell
+    this.active = cell.message
+    this.live.enter(cell)
     this.findings = []
     this.thrown = null
     this.runs.enter()
