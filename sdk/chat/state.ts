@@ -6,12 +6,20 @@ export interface ChatState {
   readonly title: string
   /** Who answers: the tuned model alone, or beside the model as it came. */
   readonly sides: readonly { readonly side: ChatSide; readonly label: string }[]
+  /** Newest last, at most {@link shownTurns}. */
   readonly turns: readonly ChatTurnState[]
+  /** Older turns that are not shown. */
+  readonly more?: number
   /** `loading`: the model is being read; `closed`: nobody answers any more. */
   readonly status: 'loading' | 'ready' | 'answering' | 'closed'
   /** Why it is closed or the last turn failed. */
   readonly error: string | null
 }
+
+/** Turns that a state has at most. */
+export const shownTurns = 40
+/** Characters that a text of a state has at most; the conversation itself keeps them all. */
+export const shownCharacters = 20_000
 
 export type ChatSide = 'base' | 'tuned'
 
@@ -19,4 +27,6 @@ export interface ChatTurnState {
   readonly text: string
   /** One a side, in the order of `sides`; `done` once the last piece came. */
   readonly answers: readonly { readonly side: ChatSide; readonly text: string; readonly done: boolean; readonly tokensPerSecond: number | null }[]
+  /** What happened beside the answers: older turns that were left out, an answer that was ended early. */
+  readonly notes?: readonly string[]
 }

@@ -1,6 +1,8 @@
+import type { GenerationOptions } from '../plan/options'
 import type { GenerationPlan, Plan } from '../plan/plan'
 import { conflict, refusal } from '../plan/refuse'
 import { readOptions } from '../plan/read'
+import type { RuleName } from '../plan/rules'
 import type { GenerateOptions } from './run'
 
 /** Checks what `generate` got, and fills in the plan's own settings. */
@@ -12,29 +14,36 @@ export function readGenerateOptions(plan: Plan, prompt: string | readonly string
   const { onToken, chat = plan.data.template !== 'none', ...rest } = options
   if (onToken !== undefined && typeof onToken !== 'function') throw refusal('onToken of .generate()', 'a function', onToken, '.generate(prompt, { onToken: (text) => … })')
   if (typeof chat !== 'boolean') throw refusal('chat of .generate()', 'true or false', chat, '.generate(prompt, { chat: false })')
-  const read = readOptions<Omit<GenerateOptions, 'chat' | 'onToken'>>('generate', rest, {
-    maxNewTokens: 'generation.maxNewTokens', minNewTokens: 'generation.minNewTokens', temperature: 'generation.temperature',
-    topK: 'generation.topK', topP: 'generation.topP', seed: 'generation.seed', stop: 'generation.stop',
-  })
-  const generation: GenerationPlan = { ...plan.sample.generation, ...read }
-  if (generation.minNewTokens > generation.maxNewTokens) {
-    throw conflict(['minNewTokens', 'maxNewTokens'], `minNewTokens ${generation.minNewTokens} is above maxNewTokens ${generation.maxNewTokens}`, `.generate(prompt, { maxNewTokens: ${generation.minNewTokens} })`)
-  }
-  return { prompts: [...prompts], generation, chat }
+  return { prompts: [...prompts], generation: generationOf(plan.sample.generation, readOptions('generate', rest, generationRules), '.generate(prompt, '), chat }
 }
 
-/** Pieces of text between the pipe that brings them and the loop that reads them. */
-export class TextQueue implements AsyncIterable<string> {
-  readonly #pieces: string[] = []
+/** The rule of each generation option. */
+export const generationRules = {
+  maxNewTokens: 'generation.maxNewTokens', minNewTokens: 'generation.minNewTokens', temperature: 'generation.temperature',
+  topK: 'generation.topK', topP: 'generation.topP', seed: 'generation.seed', stop: 'generation.stop',
+} as const satisfies Record<keyof GenerationOptions, RuleName>
+
+/** Settings with what a caller said in their place. @throws PlanError `plan.conflict` */
+export function generationOf(settings: GenerationPlan, said: GenerationOptions, call: string): GenerationPlan {
+  const generation: GenerationPlan = { ...settings, ...said }
+  if (generation.minNewTokens > generation.maxNewTokens) {
+    throw conflict(['minNewTokens', 'maxNewTokens'], `minNewTokens ${generation.minNewTokens} is above maxNewTokens ${generation.maxNewTokens}`, `${call}{ maxNewTokens: ${generation.minNewTokens} })`)
+  }
+  return generation
+}
+
+/** Pieces between the pipe that brings them and the loop that reads them. */
+export class PieceQueue<T> implements AsyncIterable<T> {
+  readonly #pieces: T[] = []
   #ended = false
   #error: Error | null = null
   #wake: () => void = () => {}
 
-  push(text: string): void { this.#pieces.push(text); this.#wake() }
+  push(piece: T): void { this.#pieces.push(piece); this.#wake() }
   end(): void { this.#ended = true; this.#wake() }
   fail(error: Error): void { this.#error = error; this.end() }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
     for (;;) {
       if (this.#pieces.length > 0) yield this.#pieces.shift()!
       else if (this.#error) throw this.#error

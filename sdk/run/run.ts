@@ -8,7 +8,7 @@ import type { GenerationPlan, Plan } from '../plan/plan'
 import { countOomKills, explainDeath, lastLines } from './death'
 import type { EvalEvent, RunEvent } from './events'
 import { hasCheckpoint, metricsName } from './folder'
-import { readGenerateOptions, TextQueue } from './generate'
+import { PieceQueue, readGenerateOptions } from './generate'
 import { EventLog } from './log'
 import type { StepColumns } from './metrics'
 import type { ChatReply, Command, FromWorker } from './protocol'
@@ -121,7 +121,7 @@ export class Run implements AsyncIterable<RunEvent> {
   /** The same for one prompt, piece by piece: `for await (const text of run.stream('Hello!'))`. */
   stream(prompt: string, options: GenerateOptions = {}): AsyncIterable<string> {
     const { prompts, generation, chat } = readGenerateOptions(this.plan, prompt, options)
-    const queue = new TextQueue()
+    const queue = new PieceQueue<string>()
     const onToken = (text: string) => { queue.push(text); options.onToken?.(text, 0) }
     this.#generate(prompts, generation, chat, onToken).then(() => queue.end(), (error: Error) => queue.fail(error))
     return queue
