@@ -1,0 +1,32 @@
+import type { RunEvent } from 'fettle'
+
+/** When every made-up run begins. */
+export const storyStart = 1_700_000_000_000
+
+/** A run as its events tell it: `steps` of `total`, evaluated and sampled each 50. */
+export function story(total: number, steps = total): RunEvent[] {
+  const at = (step: number) => storyStart + 1000 + step * 700
+  const events: RunEvent[] = [
+    { type: 'prepared', time: storyStart, split: 'train', rows: 4000, tokens: 120_000, supervised: 40_000, truncated: 0, preview: { text: '', ids: [], labels: [], tokens: [] } },
+    { type: 'started', time: storyStart + 1000, pid: 4242, host: 'lab', model: 'builtin:smollm2-135m', parameters: 139_399_488, trainable: 4_884_480, totalSteps: total, epochs: 1, startStep: 0, device: 'cpu', blocks: 'fused', threads: 2 },
+  ]
+  const look = (step: number) => {
+    events.push({ type: 'eval', time: at(step), atStep: step, loss: 0.5 + 3 / (1 + step / 20), perplexity: 1, accuracy: step / (step + 60), rows: 64, ms: 900 })
+    events.push({ type: 'sample', time: at(step), atStep: step, samples: [
+      { prompt: 'cabbage =', answer: step < 100 ? (step < 50 ? ' 2018.12' : ' K AE B IH JH') : ' K AE B AH JH', reference: ' K AE B AH JH' },
+      { prompt: '<b>quirk</b> =', answer: step < 50 ? ' The word quirk comes from the early 16th century, when it meant a subtle verbal twist; today a quirk is a peculiar habit or a mannerism. It can also be used as a verb, and then it means to move one’s mouth or eyebrow suddenly, as in surprise or amusement.' : step < 100 ? ' K W ER' : ' K W ER K', reference: null },
+      { prompt: 'telephone =', answer: step < 50 ? ' 1-800-555-0199' : step < 100 ? ' T EH L F OW N' : ' T EH L AH F OW N', reference: ' T EH L AH F OW N' }] })
+  }
+  look(0)
+  for (let step = 1; step <= steps; step++) {
+    const wave = Math.sin(step * 12.9898) * 43_758.5453
+    const noise = wave - Math.floor(wave) - 0.5
+    events.push({ type: 'step', time: at(step), step, totalSteps: total, epoch: step / total, loss: 0.4 + 3 / (1 + step / 20) + 0.5 * noise, learningRate: 1e-3 * (1 - step / total), gradNorm: 1 + 1 / step + 0.4 * noise, tokens: 500, supervised: 160, ms: 650, tokensPerSecond: 769.2 + 60 * noise, memory: 1400 + Math.min(90, step), faults: 0, utilisation: 0.9 + 0.08 * noise })
+    if (step % 50 === 0) look(step)
+  }
+  if (steps === total) {
+    events.push({ type: 'saved', time: at(total) + 300, atStep: total, path: 'output/pronounce', final: true })
+    events.push({ type: 'done', time: at(total) + 500, atStep: total, stopped: false, output: 'output/pronounce', ms: 105_000 })
+  }
+  return events
+}
