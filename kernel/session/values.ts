@@ -1,4 +1,5 @@
-import { board, html, planView, tableView, type LiveRun } from 'fettle/dist/views'
+import type { EvalEvent, Plan } from 'fettle'
+import { board, evaluationsView, evaluationView, html, planView, tableView, type LiveRun } from 'fettle/dist/views'
 
 /** One value in several forms, as Jupyter takes them: the client shows the richest that it knows. */
 export type MimeBundle = Readonly<Record<string, unknown>>
@@ -16,6 +17,8 @@ export function bundleOf(value: unknown): MimeBundle | null {
   if (typeof (value as MimeBundle)['text/html'] === 'string' && 'text/plain' in value) return value as MimeBundle
   if (isTable(value)) return tableBundle(value)
   if (isRun(value)) return runBundle(value)
+  if (isEvaluation(value)) return evaluationView(value)
+  if (Array.isArray(value) && value.length > 0 && value.every(isEvaluation)) return evaluationsView(value)
   if (isPlan(value)) return planView(value)
   const { plan } = value as { plan?: unknown }
   return isPlan(plan) ? planView(plan) : null
@@ -37,9 +40,15 @@ function isTable(value: object): value is ArrowTable {
   return typeof table.numRows === 'number' && typeof table.get === 'function' && Array.isArray(table.schema?.fields)
 }
 
-function isPlan(value: unknown): value is Record<string, unknown> {
-  const plan = value as { version?: unknown; model?: unknown; batch?: unknown } | null
-  return typeof plan === 'object' && plan !== null && plan.version === 1 && typeof plan.model === 'string' && typeof plan.batch === 'object'
+function isEvaluation(value: unknown): value is EvalEvent {
+  const event = value as Partial<EvalEvent> | null
+  return typeof event === 'object' && event !== null && event.type === 'eval' && [event.atStep, event.loss, event.perplexity, event.accuracy, event.rows, event.ms].every((field) => typeof field === 'number')
+}
+
+function isPlan(value: unknown): value is Plan {
+  const plan = value as Partial<Plan> | null
+  return typeof plan === 'object' && plan !== null && plan.version === 1 && typeof plan.model === 'string'
+    && [plan.data, plan.optimizer, plan.schedule, plan.batch, plan.evaluate, plan.sample, plan.save].every((part) => typeof part === 'object' && part !== null)
 }
 
 const shownRows = 20

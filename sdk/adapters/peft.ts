@@ -1,44 +1,14 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { scope, type Tensor } from 'fettle-native'
 import { ModelError } from '../errors'
 import type { Parameters } from '../models/parameters'
 import { readSafetensors, writeJsonAtomically, writeSafetensors } from '../models/weights'
 import { attachLora, type LoraAdapter } from './lora'
-import { loraConfig, type LoraConfig } from './lora-config'
+import type { LoraConfig } from './lora-config'
+import { configName, modulesOf, readLoraConfig, weightsName } from './peft-config'
 
-const configName = 'adapter_config.json'
-const weightsName = 'adapter_model.safetensors'
-
-/** What an adapter folder says of itself. */
-export interface SavedLora { readonly config: LoraConfig; readonly baseModel: string | null }
-
-/**
- * Reads adapter_config.json in PEFT's layout. Kinds of adapters and options that would change the result and are not
- * known are refused by name.
- * @throws ModelError `lora.files`, `lora.config`, `lora.kind`
- */
-export function readLoraConfig(folder: string): SavedLora {
-  const path = join(folder, configName)
-  if (!existsSync(path)) {
-    if (existsSync(join(folder, 'lora_config.json'))) {
-      throw new ModelError('lora.kind', `${folder} is a LoRA of PaddleNLP (lora_config.json), which cannot be read yet; convert it to PEFT's layout`, { folder })
-    }
-    throw new ModelError('lora.files', `expected ${configName} in ${folder}, found none; give the folder that holds ${configName} and ${weightsName}`, { folder })
-  }
-  const saved = parse(path)
-  refuseUnknown(saved, path)
-  const number = (field: string, fallback: number): number => (typeof saved[field] === 'number' ? (saved[field] as number) : fallback)
-  const rank = number('r', 8)
-  return {
-    config: loraConfig({
-      rank, alpha: number('lora_alpha', 8), dropout: number('lora_dropout', 0),
-      rankStabilized: saved['use_rslora'] === true, decomposed: saved['use_dora'] === true,
-      rankPattern: pattern(saved['rank_pattern']), alphaPattern: pattern(saved['alpha_pattern']),
-    }),
-    baseModel: typeof saved['base_model_name_or_path'] === 'string' ? saved['base_model_name_or_path'] : null,
-  }
-}
+export { modulesOf, readLoraConfig, type SavedLora } from './peft-config'
 
 /**
  * Attaches a saved adapter. Which modules it changes is what its weights file holds, so that every form of PEFT's
@@ -81,50 +51,11 @@ export function saveLora(adapter: LoraAdapter, folder: string, baseModel: string
   })
 }
 
-type Saved = Record<string, unknown>
-
-function parse(path: string): Saved {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Saved
-  } catch (cause) {
-    throw new ModelError('lora.config', `${path} is not JSON: ${(cause as Error).message}; save the adapter again`, { path })
-  }
-}
-
-function refuseUnknown(saved: Saved, path: string): void {
-  const refuse = (what: string): never => { throw new ModelError('lora.kind', `${path} asks for ${what}, which is not supported; supported are LoRA, rsLoRA and DoRA on linear layers`, { path, what }) }
-  if (saved['peft_type'] !== 'LORA') refuse(`peft_type ${JSON.stringify(saved['peft_type'] ?? null)}`)
-  if (saved['bias'] !== undefined && saved['bias'] !== null && saved['bias'] !== 'none') refuse(`bias ${JSON.stringify(saved['bias'])}`)
-  const flags = ['modules_to_save', 'trainable_token_indices', 'target_parameters', 'layer_replication', 'fan_in_fan_out', 'lora_bias', 'use_qalora', 'use_bdlora', 'alora_invocation_tokens']
-  for (const flag of flags) {
-    const value = saved[flag]
-    if (value === undefined || value === null || value === false || (Array.isArray(value) && value.length === 0)) continue
-    refuse(`${flag} ${JSON.stringify(value)}`)
-  }
-}
-
-function pattern(value: unknown): Record<string, number> { return typeof value === 'object' && value !== null ? (value as Record<string, number>) : {} }
-
 /** PEFT names modules as the base model's class does: a body without head has no `model.` of its own. */
 function canonical(state: ReadonlyMap<string, Tensor>, parameters: Parameters): Map<string, Tensor> {
   const body = parameters.names.embedding.split('.')[0]
   const bare = ![...state.keys()].some((name) => name.startsWith(`base_model.model.${body}.`))
   return new Map([...state].map(([name, value]) => [bare ? name.replace('base_model.model.', `base_model.model.${body}.`) : name, value]))
-}
-
-/**
- * Modules that the weights of a file adapt.
- * @throws ModelError `lora.kind` for anything but a LoRA of a linear layer, `lora.files` for none at all
- */
-export function modulesOf(state: ReadonlyMap<string, Tensor>, path: string): string[] {
-  const modules = new Set<string>()
-  for (const name of state.keys()) {
-    const module = /^base_model\.model\.(.+)\.(?:lora_A\.weight|lora_B\.weight|lora_magnitude_vector)$/.exec(name)?.[1]
-    if (module === undefined) throw new ModelError('lora.kind', `${path} holds ${name}, which is not a LoRA of a linear layer; supported are LoRA, rsLoRA and DoRA on linear layers`, { path, name })
-    modules.add(module)
-  }
-  if (modules.size === 0) throw new ModelError('lora.files', `${path} holds no weights; save the adapter again`, { path })
-  return [...modules]
 }
 
 /** Short names when they say it all, full names when only some layers are adapted. */

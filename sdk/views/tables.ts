@@ -32,24 +32,3 @@ export function tableView(titles: readonly string[], rows: readonly (readonly un
     cells.map((row) => html`<tr>${row.map((cell) => html`<td>${clip(cell, 400)}</td>`)}</tr>`)}</tbody></table></div>`
   return { 'text/html': markup.toString(), 'text/plain': [captionText, textTable(titles, cells)].filter(Boolean).join('\n') }
 }
-
-/** Leaves of nested data under dotted names. */
-function leaves(value: object, prefix = ''): [string, unknown][] {
-  return Object.entries(value).flatMap(([key, inner]): [string, unknown][] =>
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner) ? leaves(inner, `${prefix}${key}.`) : [[prefix + key, inner]])
-}
-
-/** What one looks for first in a plan; the rest folds away. */
-const mainSettings = new Set(['model', 'method', 'precision', 'data.path', 'data.template', 'lora.rank', 'lora.alpha', 'lora.targets', 'batch.size',
-  'batch.accumulate', 'epochs', 'steps', 'optimizer.learningRate', 'schedule.type', 'seed', 'output'])
-
-/** A plan as a table of its main settings, with all of them folded below. */
-export function planView(plan: object): TextAndHtml {
-  const all = leaves(plan).map(([name, value]): [string, string] => [name, value === null ? '–' : cellText(value)])
-  // Steps win over epochs.
-  const counted = (plan as { steps?: unknown }).steps == null
-  const main = all.filter(([name, value]) => mainSettings.has(name) && value !== '–' && (counted || name !== 'epochs'))
-  const rows = (settings: readonly [string, string][]) => html`<table><tbody>${settings.map(([name, value]) => html`<tr><th>${name}</th><td>${clip(value, 400)}</td></tr>`)}</tbody></table>`
-  const markup = html`${styleHtml}<div class="fettle">${rows(main)}<details><summary>all ${all.length} settings</summary>${rows(all)}</details></div>`
-  return { 'text/html': markup.toString(), 'text/plain': `${textTable(['setting', 'value'], main, 100)}\n(${all.length} settings in all: .plan)` }
-}

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import * as fs from 'node:fs'
 import { test } from 'node:test'
 import type { RunEvent } from 'fettle'
-import { board, chartsHtml, collect, downsample, drawHtml, html, maxPoints, plotlyJson, progressOf, progressText, smooth, svgOf, tableView, planView } from 'fettle/dist/views'
+import { board, chartsHtml, collect, downsample, drawHtml, html, maxPoints, plotlyJson, progressOf, progressText, smooth, svgOf, tableView } from 'fettle/dist/views'
 import { duration, digits, short } from 'fettle/dist/views/format'
 import { ticks } from 'fettle/dist/views/svg'
 import { fixture } from '../../support/paths'
@@ -116,12 +116,9 @@ test('all charts as one Plotly figure', () => {
   assert.ok(Object.keys(layout).filter((key) => /^[xy]axis/.test(key)).length === 12)
 })
 
-test('tables and plans, as text and HTML', () => {
+test('tables, as text and HTML', () => {
   assert.equal(tableView(['a', 'b'], [[1, 'x<y'], [null, { c: 1n }]])['text/plain'], 'a  b\n-  ---------\n1  x<y\n   {"c":"1"}')
   assert.match(tableView(['a'], [['x<y']])['text/html'], /<td>x&lt;y<\/td>/)
-  const plan = planView({ lora: { rank: 8 }, steps: null, threads: null })
-  assert.equal(plan['text/plain'], 'setting    value\n---------  -----\nlora.rank  8\n(3 settings in all: .plan)')
-  assert.match(plan['text/html'], /<details>.*<th>threads<\/th><td>–<\/td>/s)
 })
 
 test('numbers as people read them', () => {

@@ -1,0 +1,56 @@
+import { existsSync, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { modulesOf, readLoraConfig, weightsName } from '../adapters/peft-config'
+import { ModelError } from '../errors'
+import { readSafetensorsHeader } from '../models/weights'
+import { metricsName } from '../run/folder'
+import { newest, readLog } from '../run/read-log'
+import { manifestName, readManifest } from '../train/manifest'
+import { adapterView, type TextAndHtml } from '../views/objects'
+import { Shown } from './shown'
+import type { AdapterFacts } from './types'
+
+/** A LoRA adapter as its folder describes it. As a cell's last value it shows a table. */
+export interface AdapterInfo extends AdapterFacts {}
+// The fields are those of AdapterFacts, said once.
+export class AdapterInfo extends Shown {
+  /** @internal Use `adapter(folder)`. */
+  constructor(facts: AdapterFacts) {
+    super()
+    Object.assign(this, facts)
+    Object.freeze(this)
+  }
+
+  protected override view(): TextAndHtml { return adapterView(this) }
+}
+
+/**
+ * Describes a LoRA adapter in PEFT's layout, such as a LoRA run's output folder or one of its checkpoints. Reads the
+ * configuration and the header of the weights.
+ *
+ * @param source The folder, or a run that has written it.
+ * @throws ModelError `lora.files`, `lora.config`, `lora.kind`
+ */
+export async function adapter(source: string | { readonly dir: string }): Promise<AdapterInfo> {
+  const folder = resolve(typeof source === 'string' ? source : source.dir)
+  const { config, baseModel } = readLoraConfig(folder)
+  const file = join(folder, weightsName)
+  if (!existsSync(file)) throw new ModelError('lora.files', `expected ${weightsName} in ${folder}, found none; adapters saved as pickles must be saved again with safe_serialization`, { folder })
+  const { tensors } = readSafetensorsHeader(file)
+  const modules = modulesOf(tensors, file)
+  return new AdapterInfo({
+    path: folder, base: baseModel, rank: config.rank, alpha: config.alpha, dropout: config.dropout,
+    kind: config.decomposed ? 'DoRA' : config.rankStabilized ? 'rsLoRA' : 'LoRA',
+    targets: [...new Set(modules.map((name) => name.slice(name.lastIndexOf('.') + 1)))], modules: modules.length,
+    layers: new Set(modules.map((name) => /\.(\d+)\./.exec(name)?.[1] ?? name)).size,
+    parameters: [...tensors.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
+    bytes: statSync(file).size, steps: stepsOf(folder),
+  })
+}
+
+/** Steps by the checkpoint's manifest, else by the log of the run that wrote the final adapter here. */
+function stepsOf(folder: string): number | null {
+  if (existsSync(join(folder, manifestName))) return readManifest(folder).step
+  const saved = newest(readLog(join(folder, metricsName)), (event) => event.type === 'saved' && event.final)
+  return saved?.type === 'saved' ? saved.atStep : null
+}

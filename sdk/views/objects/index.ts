@@ -1,0 +1,8 @@
+export { adapterView } from './adapter'
+export { checkpointsView } from './checkpoints'
+export { dataView } from './data'
+export { evaluationsView, evaluationView } from './evaluation'
+export { modelView } from './model'
+export { planView, type PlanFacts } from './plan'
+export { rowsView } from './rows'
+export type { TextAndHtml } from '../tables'
