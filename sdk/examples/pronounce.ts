@@ -4,21 +4,28 @@ import { EnvironmentError } from '../errors'
 import type { SampleEvent } from '../run/events'
 
 /** A word and how it is said, in ARPAbet without stress marks: `cabbage`, `K AE B AH JH`. */
-export interface Pronunciation { readonly word: string; readonly phonemes: string }
+export interface Pronunciation {
+  /** In lower case. */
+  readonly word: string
+  /** ARPAbet symbols with spaces between them. */
+  readonly phonemes: string
+}
 
 /** The task as data: a folder for `.data()`, and the held-out words with their prompts. */
 export interface PronunciationTask {
   /** Holds train.json and dev.json. */
   readonly folder: string
+  /** Words in train.json. */
   readonly trainWords: number
+  /** Words of dev.json, which no training row holds. */
   readonly heldOut: readonly (Pronunciation & { readonly prompt: string })[]
 }
 
 /** Options of `pronunciations`. */
 export interface PronunciationOptions {
-  /** Words to train on, or as many as there are. Default 4000. */
+  /** Words to train on, or as many as there are. At least 1. Default 4000. */
   readonly train?: number
-  /** Words to hold out. Default 64. */
+  /** Words to hold out. At least 1. Default 64. */
   readonly heldOut?: number
   /** Seed of the split. Default 1. */
   readonly seed?: number

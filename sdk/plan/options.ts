@@ -44,8 +44,16 @@ export interface AdamOptions {
 
 /** When something happens: each `every` optimizer steps, at each epoch's end, or never. */
 export type CadenceOptions =
-  | { readonly every: number; readonly each?: undefined }
-  | { readonly each: 'epoch' | 'never'; readonly every?: undefined }
+  | {
+    /** Each so many optimizer steps. At least 1. No default: it is this or `each`. */
+    readonly every: number
+    readonly each?: undefined
+  }
+  | {
+    /** `'epoch'`: at each epoch's end; `'never'`: not at all. No default: it is this or `every`. */
+    readonly each: 'epoch' | 'never'
+    readonly every?: undefined
+  }
 
 /** How tokens are chosen. */
 export interface GenerationOptions {
@@ -55,7 +63,7 @@ export interface GenerationOptions {
   readonly minNewTokens?: number
   /** Divides the logits; 0 takes the likeliest token (greedy). At least 0. Default 0. */
   readonly temperature?: number
-  /** Only the k likeliest tokens are drawn from; 0: off. Default 0. */
+  /** Only the k likeliest tokens are drawn from; 0: off. At least 0. Default 0. */
   readonly topK?: number
   /** Only the likeliest tokens that together reach this probability; 1: off. Above 0, at most 1. Default 1. */
   readonly topP?: number
@@ -87,6 +95,6 @@ export interface LogOptions {
 export interface ShardingOptions {
   /** 0: nothing, 1: optimizer state, 2: + gradients, 3: + parameters. Only 0 as yet. Default 1. */
   readonly stage?: 0 | 1 | 2 | 3
-  /** Ranks that share them. Only 1 as yet. Default 1. */
+  /** Ranks that share them. At least 1; only 1 as yet. Default 1. */
   readonly degree?: number
 }

@@ -1,6 +1,8 @@
 /** Message of a chat, as chat templates read it. */
 export interface ChatMessage {
+  /** Who speaks. */
   readonly role: 'system' | 'user' | 'assistant' | (string & {})
+  /** What is said. */
   readonly content: string
 }
 

@@ -15,6 +15,7 @@ export { fieldByName, fields, groups, type Field } from './fields'
 
 /** A plan from arguments, and what was accepted without an effect. */
 export interface ParsedArguments {
+  /** Checked and frozen. */
   readonly plan: Plan
   /** One sentence for each argument that changes nothing here. */
   readonly notes: readonly string[]
