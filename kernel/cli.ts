@@ -3,13 +3,13 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { EnvironmentError, FettleError } from 'fettle/dist/errors'
 import { runNotebook, type OutputChange } from './driver'
-import { install, isOurs, kernelsFolder, remove, type Place } from './spec'
+import { foldersAt, install, isOurs, remove, type Place } from './spec'
 
 const usage = `fettle-kernel: the Fettle TypeScript kernel for Jupyter
 
-  fettle-kernel install [--user | --sys-prefix | --prefix DIR]   put the kernel where Jupyter finds it (default: --user)
-  fettle-kernel remove  [--user | --sys-prefix | --prefix DIR]
-  fettle-kernel list                                             where it is installed
+  fettle-kernel install [--user | --sys-prefix | --prefix DIR]   put kernel and lab extension where Jupyter finds them (default: --user)
+  fettle-kernel remove  [--user | --sys-prefix | --prefix DIR]   take both out again
+  fettle-kernel list                                             where they are installed
   fettle-kernel run NOTEBOOK [--output FILE] [--timeout SECONDS] [--param name=json …] [--server URL --token TOKEN]
                                                                  run a notebook without a browser, save it with its outputs
 
@@ -65,16 +65,28 @@ async function runCommand(notebook: string | undefined, values: Values): Promise
 }
 
 function list(): void {
-  const places: [string, () => string][] = [['user', () => kernelsFolder({ user: true })], ['sys-prefix', () => kernelsFolder({ sysPrefix: true })]]
+  const places: [string, Place][] = [['user', { user: true }], ['sys-prefix', { sysPrefix: true }]]
   let found = 0
-  for (const [name, find] of places) {
-    let folder: string
-    try { folder = path.join(find(), 'fettle') } catch (error) { if (error instanceof EnvironmentError) continue; throw error }
-    if (!existsSync(folder)) continue
-    found++
-    console.log(`${name}: ${folder}${isOurs(folder) ? '' : ' (not Fettle\'s)'}`)
+  for (const [name, place] of places) {
+    let folders
+    try { folders = foldersAt(place) } catch (error) { if (error instanceof EnvironmentError) continue; throw error }
+    for (const [part, folder] of [['kernel', folders.kernel], ['lab extension', folders.extension]]) {
+      if (!existsSync(folder)) continue
+      found++
+      console.log(`${name}: ${part} in ${folder}${isOurs(folder) ? '' : ' (not Fettle\'s)'}`)
+    }
   }
   if (found === 0) console.log('not installed; put it in place with: npx fettle-kernel install')
+}
+
+function installCommand(place: Place): void {
+  const { kernel, extension } = install(place)
+  console.log(`installed the kernel "fettle" in ${kernel}\nand the lab extension in ${extension}`)
+}
+
+function removeCommand(place: Place): void {
+  const gone = remove(place)
+  console.log(gone.length > 0 ? `removed ${gone.join('\nand ')}` : 'neither kernel nor lab extension there: nothing to remove')
 }
 
 async function dispatch(args: readonly string[]): Promise<void> {
@@ -84,8 +96,8 @@ async function dispatch(args: readonly string[]): Promise<void> {
   if (values.help || command === undefined) return console.log(usage)
   if (command === 'run') return runCommand(rest[0], values)
   if (command === 'list') return list()
-  if (command === 'install') return console.log(`installed the kernel "fettle" in ${install(placeOf(values))}`)
-  if (command === 'remove') return console.log(remove(placeOf(values)) ? 'removed the kernel "fettle"' : 'no kernel "fettle" there: nothing to remove')
+  if (command === 'install') return installCommand(placeOf(values))
+  if (command === 'remove') return removeCommand(placeOf(values))
   throw usageError(`expected install, remove, list or run, got ${command}`)
 }
 

@@ -1,14 +1,15 @@
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import path from 'node:path'
 import { EnvironmentError } from 'fettle/dist/errors'
 
-/** Where a kernel is put: for this user, for one Python (`sys-prefix`), or below a folder. */
+/** Where kernel and lab extension are put: for this user, for one Python (`sys-prefix`), or below a folder. */
 export type Place = { readonly user: true } | { readonly sysPrefix: true } | { readonly prefix: string }
 
 const launcher = path.join(__dirname, 'launch.js')
 const logos = path.join(__dirname, '..', 'logo')
+const extension = path.join(__dirname, 'labextension')
 
 /** Writes the kernel specification into `folder` (whose name is the kernel's), over an older one. */
 export function installSpec(folder: string): void {
@@ -22,11 +23,25 @@ export function installSpec(folder: string): void {
   for (const name of readdirSync(logos)) copyFileSync(path.join(logos, name), path.join(folder, name))
 }
 
-/** Folder of kernels at a place, as Jupyter looks for them (jupyter_core.paths). */
-export function kernelsFolder(place: Place): string {
-  if ('prefix' in place) return path.join(path.resolve(place.prefix), 'share', 'jupyter', 'kernels')
-  if ('sysPrefix' in place) return path.join(sysPrefix(), 'share', 'jupyter', 'kernels')
-  return path.join(userData(), 'kernels')
+/** Copies the lab extension into `folder` (whose name is the extension's), over an older one. */
+export function installExtension(folder: string): void {
+  rmSync(folder, { recursive: true, force: true })
+  cpSync(extension, folder, { recursive: true })
+}
+
+/** Jupyter's data folder at a place (jupyter_core.paths). */
+function dataFolder(place: Place): string {
+  if ('prefix' in place) return path.join(path.resolve(place.prefix), 'share', 'jupyter')
+  return 'sysPrefix' in place ? path.join(sysPrefix(), 'share', 'jupyter') : userData()
+}
+
+/** The two folders that an installation is made of. */
+export interface Installation { readonly kernel: string; readonly extension: string }
+
+/** Folders of kernel and lab extension at a place, whether they are there or not. */
+export function foldersAt(place: Place): Installation {
+  const data = dataFolder(place)
+  return { kernel: path.join(data, 'kernels', 'fettle'), extension: path.join(data, 'labextensions', 'fettle-lab') }
 }
 
 function userData(): string {
@@ -46,25 +61,27 @@ function sysPrefix(): string {
   }
 }
 
-/** Whether a kernel folder was written by `installSpec`. */
+/** Whether a folder was written by `installSpec` or `installExtension`. */
 export function isOurs(folder: string): boolean {
-  const file = path.join(folder, 'kernel.json')
-  return existsSync(file) && /Fettle/.test(readFileSync(file, 'utf8'))
+  const read = (name: string) => { const file = path.join(folder, name); return existsSync(file) ? readFileSync(file, 'utf8') : '' }
+  return /Fettle/.test(read('kernel.json')) || /"name": "fettle-lab"/.test(read('package.json'))
 }
 
-/** Installs the kernel and returns its folder. */
-export function install(place: Place = { user: true }): string {
-  const folder = path.join(kernelsFolder(place), 'fettle')
-  if (existsSync(folder) && !isOurs(folder))
-    throw new EnvironmentError('kernel.foreign', `${folder} holds a kernel that is not Fettle's; move it away first, or choose another place with --prefix DIR`, { folder })
-  installSpec(folder)
-  return folder
+/** Installs kernel and lab extension (JupyterLab 4, Notebook 7), over older ones, and returns their folders. */
+export function install(place: Place = { user: true }): Installation {
+  const folders = foldersAt(place)
+  for (const folder of [folders.kernel, folders.extension]) if (existsSync(folder) && !isOurs(folder))
+    throw new EnvironmentError('kernel.foreign', `${folder} holds something that is not Fettle's; move it away first, or choose another place with --prefix DIR`, { folder })
+  if (!existsSync(path.join(extension, 'package.json')))
+    throw new EnvironmentError('kernel.unbuilt', `no lab extension in ${extension}; build it with: npm run build`, { folder: extension })
+  installSpec(folders.kernel)
+  installExtension(folders.extension)
+  return folders
 }
 
-/** Removes the kernel; `false` when there was none. A folder that is not ours is left alone. */
-export function remove(place: Place = { user: true }): boolean {
-  const folder = path.join(kernelsFolder(place), 'fettle')
-  if (!isOurs(folder)) return false
-  rmSync(folder, { recursive: true })
-  return true
+/** Removes both and returns the folders that are gone. What is not ours is left alone. */
+export function remove(place: Place = { user: true }): string[] {
+  const folders = Object.values(foldersAt(place)).filter((folder) => isOurs(folder))
+  for (const folder of folders) rmSync(folder, { recursive: true })
+  return folders
 }

@@ -4,7 +4,7 @@ import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, re
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { EnvironmentError } from 'fettle/dist/errors'
-import { installSpec } from '../spec'
+import { installExtension, installSpec } from '../spec'
 
 /** The Python that holds Jupyter: `FETTLE_JUPYTER`, else the one that the set-up made in this checkout. */
 export function jupyterPython(): string {
@@ -46,7 +46,10 @@ export interface LocalServerOptions {
 export async function startServer({ root, args = [], module = 'jupyter_server', timeout = 60_000, home: kept }: LocalServerOptions): Promise<LocalServer> {
   const home = kept ?? mkdtempSync(path.join(tmpdir(), 'fettle-jupyter-'))
   installSpec(path.join(home, 'data', 'kernels', 'fettle'))
-  if (module === 'jupyterlab') keepToItself(home)
+  if (module === 'jupyterlab') {
+    installExtension(path.join(home, 'data', 'labextensions', 'fettle-lab'))
+    keepToItself(home)
+  }
   const token = randomBytes(24).toString('hex')
   const log = path.join(home, 'server.log')
   const command = ['-m', module, '--no-browser', '--ServerApp.ip=127.0.0.1', '--ServerApp.port=0', `--ServerApp.root_dir=${root}`,

@@ -77,25 +77,38 @@ test('parameters go behind their cell, and are refused without one', () => {
   assert.throws(() => injectParameters({ ...notebook, cells: [] }, { n: 1 }), { code: 'notebook.parameters' })
 })
 
-test('the kernel is installed, listed and removed where it is asked', (t) => {
+test('kernel and lab extension are installed and removed where it is asked', (t) => {
   const prefix = temporaryFolder(t)
-  const folder = install({ prefix })
-  assert.equal(folder, path.join(prefix, 'share', 'jupyter', 'kernels', 'fettle'))
-  const spec = JSON.parse(fs.readFileSync(path.join(folder, 'kernel.json'), 'utf8'))
+  const { kernel, extension } = install({ prefix })
+  assert.equal(kernel, path.join(prefix, 'share', 'jupyter', 'kernels', 'fettle'))
+  assert.equal(extension, path.join(prefix, 'share', 'jupyter', 'labextensions', 'fettle-lab'))
+  const spec = JSON.parse(fs.readFileSync(path.join(kernel, 'kernel.json'), 'utf8'))
   assert.deepEqual([spec.language, spec.argv.at(-1), fs.existsSync(spec.argv[1])], ['typescript', '{connection_file}', true])
-  assert.ok(fs.existsSync(path.join(folder, 'logo-64x64.png')))
-  assert.equal(remove({ prefix }), true)
-  assert.equal(remove({ prefix }), false)
-  fs.mkdirSync(folder, { recursive: true })
-  fs.writeFileSync(path.join(folder, 'kernel.json'), '{"display_name":"another"}')
-  assert.throws(() => install({ prefix }), { code: 'kernel.foreign' })
-  assert.equal(remove({ prefix }), false)
+  assert.ok(fs.existsSync(path.join(kernel, 'logo-64x64.png')))
+  const { jupyterlab } = JSON.parse(fs.readFileSync(path.join(extension, 'package.json'), 'utf8'))
+  assert.ok(fs.existsSync(path.join(extension, jupyterlab._build.load)))
+  // An older version leaves nothing behind.
+  fs.writeFileSync(path.join(extension, 'static', 'old.js'), '')
+  install({ prefix })
+  assert.ok(!fs.existsSync(path.join(extension, 'static', 'old.js')))
+  assert.deepEqual(remove({ prefix }), [kernel, extension])
+  assert.deepEqual(remove({ prefix }), [])
+  for (const [folder, file, text] of [[kernel, 'kernel.json', '{"display_name":"another"}'], [extension, 'package.json', '{"name":"another"}']]) {
+    fs.mkdirSync(folder, { recursive: true })
+    fs.writeFileSync(path.join(folder, file), text)
+    assert.throws(() => install({ prefix }), { code: 'kernel.foreign' })
+    assert.deepEqual(remove({ prefix }), [])
+    fs.rmSync(folder, { recursive: true })
+  }
 })
 
-test('the command installs, and says what it expects', (t) => {
+test('the command installs, lists, removes, and says what it expects', (t) => {
   const prefix = temporaryFolder(t)
-  assert.match(execFileSync(process.execPath, [command, 'install', '--prefix', prefix], { encoding: 'utf8' }), /installed the kernel "fettle" in /)
-  assert.match(execFileSync(process.execPath, [command, 'remove', '--prefix', prefix], { encoding: 'utf8' }), /removed/)
+  const run = (...args: string[]) => execFileSync(process.execPath, [command, ...args], { encoding: 'utf8', env: { ...process.env, JUPYTER_DATA_DIR: path.join(prefix, 'share', 'jupyter') } })
+  assert.match(run('install', '--prefix', prefix), /installed the kernel "fettle" in .*\nand the lab extension in /)
+  assert.match(run('list'), /user: kernel in .*\nuser: lab extension in /)
+  assert.match(run('remove', '--prefix', prefix), /removed .*fettle\nand .*fettle-lab/)
+  assert.match(run('remove', '--prefix', prefix), /nothing to remove/)
   for (const args of [['launch'], ['install', '--user', '--sys-prefix'], ['run'], ['install', '--wat'], ['run', 'x.ipynb', '--timeout', 'soon']]) {
     const { status, stderr } = spawnSync(process.execPath, [command, ...args], { encoding: 'utf8' })
     assert.equal(status, 2, `${args.join(' ')}: ${stderr}`)
