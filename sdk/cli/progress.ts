@@ -1,4 +1,4 @@
-import type { EvalEvent, PreparedEvent, RunEvent, StartedEvent, StepEvent } from '../run/events'
+import type { CommandEvent, EvalEvent, PreparedEvent, RunEvent, StartedEvent, StepEvent } from '../run/events'
 import type { RunProgress } from '../run/run'
 import { clip, digits, duration, percent, short, whole } from '../views/format'
 import { StatusLine, type Terminal } from './terminal'
@@ -18,6 +18,8 @@ export class ProgressLines {
 
   event(event: RunEvent): void {
     if (event.type === 'step') return this.#step(event)
+    // A pause is no part of the pace.
+    if (event.type === 'command' && event.command === 'resume') this.#recent = []
     for (const line of linesOf(event)) this.line(line)
   }
 
@@ -73,6 +75,7 @@ function linesOf(event: RunEvent): string[] {
     ])
     case 'saved': return [event.final ? `final weights in ${event.path}` : `checkpoint ${event.path}`]
     case 'warning': return [`warning: ${event.message}`]
+    case 'command': return commandLines(event)
     case 'done': return [`${event.stopped ? 'stopped' : 'done'} after step ${event.atStep}, ${duration(event.ms)}`]
     default: return []
   }
@@ -88,6 +91,13 @@ function preparedLines({ split, rows, tokens, supervised, truncated, preview }: 
 function startedLines(event: StartedEvent): string[] {
   const from = event.startStep > 0 ? `, from step ${event.startStep}` : ''
   return [`${event.model}: ${short(event.trainable)} of ${short(event.parameters)} parameters train on ${event.device} (${event.blocks} blocks, ${event.threads} threads), ${whole(event.totalSteps)} steps${from}`]
+}
+
+/** Commands of other fronts that change how it goes on; what the others do shows in events of its own. */
+function commandLines({ command, atStep, learningRate }: CommandEvent): string[] {
+  if (command === 'pause') return [`paused after step ${atStep}`]
+  if (command === 'resume') return [`goes on after step ${atStep}`]
+  return command === 'set' ? [`learning rate ${learningRate} from step ${atStep + 1} on, under the same schedule`] : []
 }
 
 /** An evaluation in one line. */

@@ -1,83 +1,188 @@
-import type { Table } from 'apache-arrow'
 import { existsSync } from 'node:fs'
+import * as os from 'node:os'
 import * as path from 'node:path'
 import { FettleError, PlanError, reviveError, WorkerError } from '../errors'
+import type { Plan } from '../plan/plan'
+import { isAlive } from '../process'
+import { readControl, type ControlRecord } from './control'
+import { ControlClient } from './control-client'
 import { startAgain } from './death'
-import type { RunEvent } from './events'
-import { hasCheckpoint, metricsName } from './folder'
-import { EventLog } from './log'
-import type { StepColumns } from './metrics'
-import { readLines, verdict, type Verdict } from './read-log'
+import { controlName, hasCheckpoint, metricsName } from './folder'
+import { RunHandle, type RunProgress } from './handle'
+import type { Command, FromWorker, Replies } from './protocol'
+import { isTurn, newest, readLines, reviveNumbers, verdict, type Verdict } from './read-log'
+import type { OnToken } from './requests'
 import { resultOf, type RunResult } from './result'
+import { unreachable } from './unreachable'
 
-/** A run that was started elsewhere, read from its metrics.jsonl. */
-export class AttachedRun implements AsyncIterable<RunEvent> {
-  /** Absolute path of the run's output folder. */
-  readonly dir: string
-  /** The result, or the typed error that ended the run; a worker that vanished is a `WorkerError`. */
-  readonly done: Promise<RunResult>
-  readonly #log = new EventLog()
+/**
+ * A run that was started elsewhere, found in its output folder: its history is read from metrics.jsonl, and while its worker
+ * lives, on this host and under this user, it is controlled over the worker's socket. While this handle is open a detached
+ * run's worker stays after its last step, to answer.
+ */
+export class AttachedRun extends RunHandle {
   readonly #file: string
   #offset = 0
   #state: Verdict = 'starting'
-  #resolve!: (result: RunResult) => void
-  #reject!: (error: Error) => void
   #timer: NodeJS.Timeout | null = null
+  #client: Promise<ControlClient> | null = null
+  /** Token of the worker that was tried last, so that one that does not answer is not tried at each look. */
+  #tried: string | null = null
+  #record: ControlRecord | null = null
+  #progress: RunProgress | null = null
+  #closed = false
 
   /** @internal Use `attach(dir)`. */
   constructor(dir: string, interval: number) {
-    this.dir = path.resolve(dir)
+    super(path.resolve(dir))
     this.#file = path.join(this.dir, metricsName)
-    this.done = new Promise((resolve, reject) => { this.#resolve = resolve; this.#reject = reject })
-    this.done.catch(() => { /* Whoever awaits `done` gets it. */ })
     this.#look()
     if (!this.#over) this.#timer = setInterval(() => this.#look(), interval)
   }
 
-  /** Where the run stood at the last look; `crashed` when its worker is gone without a word. */
-  get state(): Verdict { return this.#state }
-  /** All events so far, oldest first. */
-  get events(): readonly RunEvent[] { return this.#log.events }
-  /** Step events as an Arrow table. */
-  get metrics(): Table<StepColumns> { return this.#log.metrics }
-
-  [Symbol.asyncIterator](): AsyncGenerator<RunEvent, void, undefined> { return this.#log.read() }
-
-  /** Stops watching; the run itself goes on. */
-  close(): void {
-    if (this.#timer) clearInterval(this.#timer)
-    this.#timer = null
-    this.#log.end()
+  get id(): string {
+    const turn = newest(this.log.events, (event) => isTurn(event) && event.run !== undefined)
+    if (turn && isTurn(turn)) return turn.run!
+    // Logs from before runs had names; and the moments before a run's first event.
+    return this.#record?.run ?? path.basename(this.dir)
   }
 
-  get #over(): boolean { return this.#state !== 'starting' && this.#state !== 'training' }
+  /** Where the run stood at the last look; `crashed` when its worker is gone without a word. */
+  get state(): Verdict { return this.#state }
+  get done(): Promise<RunResult> { return this.settled }
+  get progress(): RunProgress | null { return this.#progress }
+  /** Always true: this process did not start the run, and does not end it. */
+  get detached(): boolean { return true }
+
+  /** Stops watching; the run itself goes on. `done` of a run that is not over is then rejected with `run.closed`. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#rest()
+    void this.#client?.then((client) => client.close(), () => { /* It never opened. */ })
+    this.reject(new WorkerError('run.closed', `this handle of the run in ${this.dir} was closed while it was ${this.#state}; attach(folder) sees it again`, { dir: this.dir, state: this.#state }))
+  }
+
+  async stop(): Promise<RunResult> {
+    if (!this.#over) {
+      await this.request({ name: 'stop' }).catch((error: Error) => {
+        this.#look()
+        if (!this.#over) throw error
+      })
+    }
+    return this.done
+  }
+
+  async request<N extends Command['name']>(command: Extract<Command, { name: N }>, onToken?: OnToken, signal?: AbortSignal): Promise<Replies[N]> {
+    const client = await this.#connect()
+    try {
+      const value = await client.request(command, onToken, signal)
+      // JSON has no NaN.
+      return command.name === 'evaluate' ? reviveNumbers(value as Replies['evaluate']) as Replies[N] : value
+    } finally {
+      this.#look() // what the command changed stands in the log
+    }
+  }
+
+  /** True while the run's worker lives and can be reached from here. */
+  get alive(): boolean {
+    const record = this.#closed ? null : readControl(this.dir)
+    return record !== null && record.socket !== null && record.host === os.hostname() && isAlive(record.pid)
+  }
+  /** The plan that the worker runs; `null` once no worker lives. */
+  get plan(): Plan | null { return readControl(this.dir)?.plan ?? null }
+
+  protected runningPlan(): Plan {
+    const { plan } = this
+    if (plan === null) throw unreachable(this.dir, this.#closed ? 'closed' : this.#state, null, this.log.last('started')?.host)
+    return plan
+  }
+
+  get #over(): boolean { return this.#state !== 'starting' && this.#state !== 'training' && this.#state !== 'paused' }
+
+  /** The open connection, or a new one to the worker that lives; throws why there is none. */
+  async #connect(): Promise<ControlClient> {
+    const open = await this.#client?.catch(() => null)
+    if (open?.open && !this.#closed) return open
+    const record = readControl(this.dir), host = this.log.last('started')?.host
+    if (this.#closed || record === null || record.socket === null || record.host !== os.hostname() || !isAlive(record.pid)) {
+      throw unreachable(this.dir, this.#closed ? 'closed' : this.#state, record, host)
+    }
+    this.#client = this.#dial(record)
+    return this.#client.catch(() => { throw unreachable(this.dir, this.#state, record, host) })
+  }
+
+  #dial(record: ControlRecord): Promise<ControlClient> {
+    this.#tried = record.token
+    this.#record = record
+    const client = ControlClient.connect(record, (message) => this.#receive(message), () => { this.#progress = null })
+    client.catch(() => { /* Whoever asks for it is told; the log is read all the same. */ })
+    return client
+  }
+
+  #receive(message: FromWorker): void {
+    if (message.kind === 'progress') this.#progress = { stage: message.stage, done: message.done, total: message.total }
+  }
 
   #look(): void {
     const { events, offset } = readLines(this.#file, this.#offset)
     this.#offset = offset
-    for (const event of events) this.#log.push(event)
-    this.#state = verdict(this.#log.events, Date.now())
+    for (const event of events) {
+      this.log.push(event)
+      if (event.type === 'started') this.#progress = null
+    }
+    if (this.#timer === null && this.#over) return
+    this.#judge()
     if (!this.#over) return
-    this.close()
-    if (this.#state === 'finished' || this.#state === 'stopped') this.#resolve(resultOf(this.dir, this.#log))
-    else this.#reject(this.#failure())
+    this.#rest()
+    if (this.#state === 'finished' || this.#state === 'stopped') this.resolve(resultOf(this.dir, this.log))
+    else this.reject(this.#failure())
+  }
+
+  /** The log's word, unless a worker lives that has not written yet, or died before it could. */
+  #judge(): void {
+    this.#state = verdict(this.log.events, Date.now())
+    if (this.#state === 'training' || this.#state === 'paused') {
+      if (this.#tried !== null) return
+    }
+    const record = readControl(this.dir)
+    if (record === null || record.host !== os.hostname()) return
+    const lives = isAlive(record.pid)
+    const turn = newest(this.log.events, isTurn)
+    if (this.#over && lives && turn !== undefined && turn.time < record.time) this.#state = 'starting'
+    if (this.#state === 'starting' && !lives) {
+      this.#record = record
+      this.#state = 'crashed'
+    }
+    if (!this.#over && lives && record.socket !== null && this.#tried !== record.token) this.#client = this.#dial(record)
+  }
+
+  #rest(): void {
+    if (this.#timer) clearInterval(this.#timer)
+    this.#timer = null
+    this.#progress = null
+    this.log.end()
   }
 
   #failure(): FettleError {
-    const failed = this.#log.last('failed')
+    const failed = this.log.last('failed')
     if (this.#state === 'failed' && failed) return reviveError(failed.error)
-    const { pid } = this.#log.last('started')!
-    const step = this.#log.last('step')?.step ?? 0
+    const pid = this.#record?.pid ?? this.log.last('started')?.pid ?? -1
+    const step = this.log.last('step')?.step ?? 0
     return new WorkerError('worker.vanished', `the worker of ${this.dir} (process ${pid}) ended without a word after step ${step}; ${startAgain(hasCheckpoint(this.dir)).calls}`, { dir: this.dir, pid, step })
   }
 }
 
 /**
- * Watches a run that another process started, from its output folder. It ends with the run.
+ * Finds a run in its output folder, whoever started it: one that trains, with all controls of `Run`, or one that is
+ * finished, failed or crashed, with its whole history; `done` settles accordingly. The controls of a run that is over, or
+ * runs on another host, throw a `WorkerError` that says what to do instead.
  * Throws a `PlanError` where there is no metrics.jsonl.
  */
 export async function attach(dir: string, options: { /** Looks at the file each so many ms. Default 300. */ readonly interval?: number } = {}): Promise<AttachedRun> {
-  const file = path.join(path.resolve(dir), metricsName)
-  if (!existsSync(file)) throw new PlanError('run.noLog', `expected ${metricsName} in ${path.resolve(dir)}, found none; try the output folder of a run that has started`, { dir: path.resolve(dir) })
+  const folder = path.resolve(dir)
+  if (!existsSync(path.join(folder, metricsName)) && !existsSync(path.join(folder, controlName))) {
+    throw new PlanError('run.noLog', `expected ${metricsName} in ${folder}, found none; try the output folder of a run that has started`, { dir: folder })
+  }
   return new AttachedRun(dir, options.interval ?? 300)
 }

@@ -6,8 +6,14 @@ export type RunEvent =
 
 interface Base { readonly time: number }
 
+/** An event that begins or ends a run; `run` is the run's id, the same for every handle of it (logs from before lack it). */
+interface Turn extends Base { readonly run?: string }
+
+/** Events that tell where a run stands. */
+export type TurnEvent = PreparedEvent | StartedEvent | DoneEvent | FailedEvent
+
 /** The data stands tokenised. */
-export interface PreparedEvent extends Base {
+export interface PreparedEvent extends Turn {
   readonly type: 'prepared'
   readonly split: 'train' | 'dev'
   readonly rows: number
@@ -20,7 +26,7 @@ export interface PreparedEvent extends Base {
 }
 
 /** The model is loaded; the first step follows. One more stands in the log after each resume. */
-export interface StartedEvent extends Base {
+export interface StartedEvent extends Turn {
   readonly type: 'started'
   /** Process id of the worker. */
   readonly pid: number
@@ -108,10 +114,10 @@ export interface WarningEvent extends Base { readonly type: 'warning'; readonly 
 export interface CommandEvent extends Base { readonly type: 'command'; readonly command: string; readonly atStep: number; readonly learningRate?: number }
 
 /** The run ended well after `atStep` optimizer steps; `stopped`: before its last, by a stop. `output` is an absolute path, `ms` the duration. */
-export interface DoneEvent extends Base { readonly type: 'done'; readonly atStep: number; readonly stopped: boolean; readonly output: string; readonly ms: number }
+export interface DoneEvent extends Turn { readonly type: 'done'; readonly atStep: number; readonly stopped: boolean; readonly output: string; readonly ms: number }
 
 /** The run ended by an error, from the worker or, when that died, from the front. */
-export interface FailedEvent extends Base { readonly type: 'failed'; readonly error: SerializedError }
+export interface FailedEvent extends Turn { readonly type: 'failed'; readonly error: SerializedError }
 
 /**
  * Optimizer steps done when the event was told; `null` where it belongs to none. Only `step` events have a field `step`, so

@@ -8,6 +8,8 @@ import { newest, readLog, verdict } from './read-log'
 export const metricsName = 'metrics.jsonl'
 /** What the worker's process prints, in the output folder. */
 export const workerLogName = 'worker.log'
+/** Where a worker that lives is reached, in its output folder; for this user alone. */
+export const controlName = 'control.json'
 const finalNames = ['model.safetensors', 'model.safetensors.index.json', 'adapter_model.safetensors', 'adapter_config.json']
 const checkpointName = /^checkpoint-\d+$/
 
@@ -58,8 +60,9 @@ function occupied(dir: string, results: string[]): PlanError {
 function refuseLiveRun(dir: string): void {
   const events = readLog(path.join(dir, metricsName))
   const started = newest(events, (event) => event.type === 'started')
-  if (started?.type === 'started' && verdict(events, Date.now()) === 'training') {
-    throw new PlanError('plan.outputBusy', `process ${started.pid} is training into ${dir}; stop it first, or try another .output(folder)`, { dir, pid: started.pid })
+  const state = verdict(events, Date.now())
+  if (started?.type === 'started' && (state === 'training' || state === 'paused')) {
+    throw new PlanError('plan.outputBusy', `process ${started.pid} is ${state} in ${dir}; stop it first, with attach(folder) and its stop(), or try another .output(folder)`, { dir, pid: started.pid })
   }
 }
 
@@ -67,7 +70,7 @@ function refuseLiveRun(dir: string): void {
 function clear(dir: string, plan: Plan): void {
   const isModel = fs.existsSync(plan.model) && path.resolve(plan.model) === dir
   for (const name of list(dir)) {
-    const ours = checkpointName.test(name) || name === metricsName || name === workerLogName || (!isModel && finalNames.includes(name))
+    const ours = checkpointName.test(name) || name === metricsName || name === workerLogName || name === controlName || (!isModel && finalNames.includes(name))
     if (ours) fs.rmSync(path.join(dir, name), { recursive: true, force: true })
   }
 }

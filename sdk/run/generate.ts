@@ -3,7 +3,7 @@ import type { GenerationPlan, Plan } from '../plan/plan'
 import { conflict, refusal } from '../plan/refuse'
 import { readOptions } from '../plan/read'
 import type { RuleName } from '../plan/rules'
-import type { GenerateOptions } from './run'
+import type { GenerateOptions } from './handle'
 
 /** Checks what `generate` got, and fills in the plan's own settings. */
 export function readGenerateOptions(plan: Plan, prompt: string | readonly string[], options: GenerateOptions): { prompts: string[]; generation: GenerationPlan; chat: boolean } {
@@ -34,21 +34,29 @@ export function generationOf(settings: GenerationPlan, said: GenerationOptions, 
 
 /** Pieces between the pipe that brings them and the loop that reads them. */
 export class PieceQueue<T> implements AsyncIterable<T> {
+  readonly #onLeft: () => void
   readonly #pieces: T[] = []
   #ended = false
   #error: Error | null = null
   #wake: () => void = () => {}
+
+  /** @param onLeft called when the reader leaves before the end */
+  constructor(onLeft: () => void = () => {}) { this.#onLeft = onLeft }
 
   push(piece: T): void { this.#pieces.push(piece); this.#wake() }
   end(): void { this.#ended = true; this.#wake() }
   fail(error: Error): void { this.#error = error; this.end() }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
-    for (;;) {
-      if (this.#pieces.length > 0) yield this.#pieces.shift()!
-      else if (this.#error) throw this.#error
-      else if (this.#ended) return
-      else await new Promise<void>((resolve) => { this.#wake = resolve })
+    try {
+      for (;;) {
+        if (this.#pieces.length > 0) yield this.#pieces.shift()!
+        else if (this.#error) throw this.#error
+        else if (this.#ended) return
+        else await new Promise<void>((resolve) => { this.#wake = resolve })
+      }
+    } finally {
+      if (!this.#ended) this.#onLeft()
     }
   }
 }

@@ -4,10 +4,10 @@ import type { RunEvent, StepEvent } from './events'
 /** Columns of a run's metrics: the numbers of a {@link StepEvent} under its names. */
 export type StepColumns = {
   step: Int32; epoch: Float64; loss: Float64; learningRate: Float64; gradNorm: Float64; tokens: Int32; supervised: Int32
-  ms: Float64; tokensPerSecond: Float64; memory: Float64; faults: Int32; time: Float64
+  ms: Float64; tokensPerSecond: Float64; memory: Float64; faults: Int32; utilisation: Float64; time: Float64
 }
 const whole: readonly (keyof StepColumns)[] = ['step', 'tokens', 'supervised', 'faults']
-const real: readonly (keyof StepColumns)[] = ['epoch', 'loss', 'learningRate', 'gradNorm', 'ms', 'tokensPerSecond', 'memory', 'time']
+const real: readonly (keyof StepColumns)[] = ['epoch', 'loss', 'learningRate', 'gradNorm', 'ms', 'tokensPerSecond', 'memory', 'utilisation', 'time']
 
 /** Step events as columns, made when asked for. */
 export class MetricsTable {

@@ -22,7 +22,8 @@ export type Command =
   /** Ends training after the step that runs, with a checkpoint; a `done` event with `stopped: true` follows. */
   | { readonly name: 'stop' }
   /** Training waits between two steps until `resume`, `stop` or `close`; other commands are answered meanwhile. */
-  | { readonly name: 'pause' | 'resume' }
+  | { readonly name: 'pause' }
+  | { readonly name: 'resume' }
   | { readonly name: 'save' }
   | { readonly name: 'evaluate' }
   /** Answers the plan's sample prompts now, as a `sample` event. */

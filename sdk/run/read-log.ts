@@ -1,16 +1,16 @@
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import { isAlive } from '../process'
-import type { RunEvent } from './events'
+import type { CommandEvent, RunEvent, TurnEvent } from './events'
 
 /** Where a run stands, judged from its events alone. `crashed`: it ended without a word. */
-export type Verdict = 'starting' | 'training' | 'finished' | 'stopped' | 'failed' | 'crashed'
+export type Verdict = 'starting' | 'training' | 'paused' | 'finished' | 'stopped' | 'failed' | 'crashed'
 
 /** A worker on another host counts as gone when it has not written for so long, ms. */
 const silence = 10 * 60_000
 
 /** Events that tell a run's state; `prepared` begins one anew after a resume. */
-const turns = new Set<RunEvent['type']>(['prepared', 'started', 'done', 'failed'])
+export function isTurn(event: RunEvent): event is TurnEvent { return event.type === 'prepared' || event.type === 'started' || event.type === 'done' || event.type === 'failed' }
 
 /** Complete lines of a log from `offset` on, and where to go on; a half-written last line is left for later. */
 export function readLines(file: string, offset: number): { events: RunEvent[]; offset: number } {
@@ -41,21 +41,30 @@ function parseEvent(line: string): RunEvent | null {
 }
 
 /** JSON has no NaN: a step without a label, or with a loss that was not finite, stands as `null` in the log. */
-function reviveNumbers(event: RunEvent): RunEvent {
+export function reviveNumbers<E extends RunEvent>(event: E): E {
   if (event.type !== 'step' && event.type !== 'eval') return event
-  return Object.fromEntries(Object.entries(event).map(([name, value]) => [name, value === null ? NaN : value])) as unknown as RunEvent
+  // Logs from before it was measured lack it.
+  if (event.type === 'step' && event.utilisation === undefined) return reviveNumbers({ ...event, utilisation: 0 })
+  return Object.fromEntries(Object.entries(event).map(([name, value]) => [name, value === null ? NaN : value])) as unknown as E
 }
 
 /** Judges the newest start in a log. */
 export function verdict(events: readonly RunEvent[], now: number): Verdict {
-  const end = newest(events, (event) => turns.has(event.type))
+  const end = newest(events, isTurn)
   if (!end) return 'starting'
   if (end.type === 'done') return end.stopped ? 'stopped' : 'finished'
   if (end.type === 'failed') return 'failed'
   if (end.type !== 'started') return 'starting'
   const elsewhere = end.host !== undefined && end.host !== os.hostname()
   const alive = elsewhere ? now - events.at(-1)!.time < silence : isAlive(end.pid)
-  return alive ? 'training' : 'crashed'
+  if (!alive) return 'crashed'
+  const turn = newest(events, (event) => event === end || isPauseOrResume(event))
+  return turn?.type === 'command' && turn.command === 'pause' ? 'paused' : 'training'
+}
+
+/** A command that moves a run between training and paused. */
+export function isPauseOrResume(event: RunEvent): event is CommandEvent {
+  return event.type === 'command' && (event.command === 'pause' || event.command === 'resume')
 }
 
 /** The last event that passes a test. */

@@ -21,8 +21,7 @@ export async function start(plan: Plan, options: StartOptions = {}): Promise<Run
 
 /** `start` with another worker program. */
 export async function launch(plan: Plan, options: StartOptions, entry: string): Promise<Run> {
-  const { startTimeout } = options
-  if (startTimeout !== undefined && !(startTimeout > 0)) throw refusal('startTimeout of .start()', 'a number of ms above 0', startTimeout, '.start({ startTimeout: 60000 })')
+  checkOptions(options)
   const valid = validatePlan(plan)
   checkData(valid)
   const dir = path.resolve(valid.output)
@@ -33,8 +32,15 @@ export async function launch(plan: Plan, options: StartOptions, entry: string): 
   runs.set(dir, run)
   // A notebook kernel draws each run under its cell; elsewhere there is nothing to call.
   ;(globalThis as unknown as Record<symbol, ((run: Run) => void) | undefined>)[Symbol.for('fettle.display')]?.(run)
-  run.done.catch(() => { /* Told by the run itself. */ }).finally(() => { if (!run.alive && runs.get(dir) === run) runs.delete(dir) })
+  void run.gone.then(() => { if (runs.get(dir) === run) runs.delete(dir) })
   return run
+}
+
+function checkOptions({ startTimeout, hangTimeout, detached }: StartOptions): void {
+  for (const [name, value, usual] of [['startTimeout', startTimeout, 60_000], ['hangTimeout', hangTimeout, 120_000]] as const) {
+    if (value !== undefined && !(value > 0)) throw refusal(`${name} of .start()`, 'a number of ms above 0', value, `.start({ ${name}: ${usual} })`)
+  }
+  if (detached !== undefined && typeof detached !== 'boolean') throw refusal('detached of .start()', 'true or false', detached, '.start({ detached: true })')
 }
 
 /** The files are there: found out now rather than after a model was fetched and an old run deleted. */
@@ -49,7 +55,7 @@ function checkData(plan: Plan): void {
 function busy(dir: string): Run | null {
   const earlier = runs.get(dir)
   if (!earlier?.alive) return null
-  if (earlier.state === 'starting' || earlier.state === 'training' || earlier.state === 'stopping') {
+  if (earlier.state !== 'finished' && earlier.state !== 'stopped' && earlier.state !== 'failed') {
     throw new PlanError('plan.outputBusy', `a run of this process is ${earlier.state} in ${dir}; await its stop() first, or try another .output(folder)`, { dir, pid: earlier.pid })
   }
   return earlier

@@ -1,74 +1,83 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import * as path from 'node:path'
-import { reviveError, WorkerError } from '../errors'
+import { WorkerError } from '../errors'
 import { workerLogName } from './folder'
 import type { Command, FromWorker, Replies, ToWorker } from './protocol'
+import { Requests, type Requester, type OnToken } from './requests'
 
 /** How a worker process ended. */
 export interface Exit { readonly code: number | null; readonly signal: NodeJS.Signals | null }
-
-interface Pending {
-  readonly resolve: (value: unknown) => void
-  readonly reject: (error: Error) => void
-  readonly onToken?: (row: number, text: string) => void
-}
 
 interface Listener {
   onMessage(message: FromWorker): void
   onExit(exit: Exit): void
 }
 
-/** Workers of this process that run. They die with it, whatever state they are in. */
+/** Workers of this process that die with it, whatever state they are in. */
 const living = new Set<ChildProcess>()
 process.on('exit', () => { for (const child of living) child.kill('SIGTERM') })
 
 /** What a worker is for: a run, or a model to serve. */
 export type Opening = Extract<ToWorker, { kind: 'start' | 'serve' }>
 
-/** One worker, seen from the front: a forked process, its commands and their replies. */
-export class WorkerProcess {
+/** One worker, seen from the front that started it: a forked process, its commands and their replies. */
+export class WorkerProcess implements Requester {
   readonly log: string
   readonly #child: ChildProcess
-  readonly #pending = new Map<number, Pending>()
-  #nextId = 1
+  readonly #requests = new Requests((message) => this.#send(message))
   #exited: Exit | null = null
-  #idle = false
+  #held: boolean
 
-  /** @param dir where its log is written */
-  constructor(opening: Opening, dir: string, entry: string, listener: Listener) {
+  /**
+   * @param dir where its log is written
+   * @param detached it outlives this process, and does not keep it alive until `hold()`
+   */
+  constructor(opening: Opening, dir: string, entry: string, listener: Listener, detached = false) {
     this.log = path.join(dir, workerLogName)
+    this.#held = !detached
     const log = openSync(this.log, 'w')
-    try { this.#child = fork(entry, [], forkOptions(opening.kind === 'start' ? opening.plan.threads : opening.serve.threads, log)) } finally { closeSync(log) }
-    living.add(this.#child)
+    try { this.#child = fork(entry, [], forkOptions(opening, log)) } finally { closeSync(log) }
+    if (!detached) living.add(this.#child)
     this.#child.on('message', (message) => this.#receive(message as FromWorker, listener))
     this.#child.on('error', () => { /* A failed spawn or a broken pipe: 'exit' or the missing pid below tells the same. */ })
     this.#child.on('exit', (code, signal) => this.#onExit({ code, signal }, listener))
     if (this.#child.pid === undefined) setImmediate(() => this.#onExit({ code: null, signal: null }, listener))
     this.#send(opening)
+    this.#keep()
   }
 
   get pid(): number { return this.#child.pid ?? -1 }
   get exited(): Exit | null { return this.#exited }
+  /** The pipe stands: the worker hears this process. */
+  get connected(): boolean { return this.#child.connected }
 
-  /** Sends a command and waits for its reply; rejects when the worker ends first. `signal` cancels an answer, which then ends with what it has. */
-  request<N extends Command['name']>(command: Extract<Command, { name: N }>, onToken?: Pending['onToken'], signal?: AbortSignal): Promise<Replies[N]> {
-    if (this.#exited) return Promise.reject(this.#gone(command.name))
-    const id = this.#nextId++
-    const cancel = (): void => { this.#send({ kind: 'command', id: this.#nextId++, command: { name: 'cancel', of: id } }) }
-    return new Promise<unknown>((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject, onToken })
-      this.#hold()
-      this.#send({ kind: 'command', id, command })
-      if (signal?.aborted) cancel()
-      else signal?.addEventListener('abort', cancel, { once: true })
-    }).finally(() => signal?.removeEventListener('abort', cancel)) as Promise<Replies[N]>
+  /** Sends a command and waits for its reply; rejects when the worker ends first. */
+  request<N extends Command['name']>(command: Extract<Command, { name: N }>, onToken?: OnToken, signal?: AbortSignal): Promise<Replies[N]> {
+    if (this.#exited || !this.connected) return Promise.reject(this.#gone(command.name))
+    const reply = this.#requests.open(command, onToken, signal) as Promise<Replies[N]>
+    this.#keep()
+    return reply
   }
 
-  /** From now on the process may end while this worker waits for commands. */
+  /** This process stays alive for the worker. */
+  hold(): void {
+    this.#held = true
+    this.#keep()
+  }
+
+  /** From now on this process may end while the worker waits for commands. */
   idle(): void {
-    this.#idle = true
-    this.#hold()
+    this.#held = false
+    this.#keep()
+  }
+
+  /** Closes the pipe: a detached worker goes on without this front. */
+  release(): void {
+    this.idle()
+    if (this.connected) this.#child.disconnect()
+    this.#requests.fail(this.#gone('this command'))
+    this.#keep()
   }
 
   /** Ends the worker at once, and with it the processes that it started. */
@@ -79,8 +88,8 @@ export class WorkerProcess {
   }
 
   /** Keeps the event loop alive while there is something to wait for. */
-  #hold(): void {
-    const wait = !this.#idle || this.#pending.size > 0
+  #keep(): void {
+    const wait = this.#held || this.#requests.size > 0
     if (wait) this.#child.ref()
     else this.#child.unref()
     const channel = this.#child.channel
@@ -93,14 +102,8 @@ export class WorkerProcess {
   }
 
   #receive(message: FromWorker, listener: Listener): void {
-    if (message.kind === 'token') this.#pending.get(message.id)?.onToken?.(message.row, message.text)
-    else if (message.kind === 'reply') {
-      const pending = this.#pending.get(message.id)
-      this.#pending.delete(message.id)
-      this.#hold()
-      if (message.error) pending?.reject(reviveError(message.error))
-      else pending?.resolve(message.value)
-    } else listener.onMessage(message)
+    if (this.#requests.take(message)) this.#keep()
+    else listener.onMessage(message)
   }
 
   #onExit(exit: Exit, listener: Listener): void {
@@ -108,17 +111,17 @@ export class WorkerProcess {
     this.#exited = exit
     living.delete(this.#child)
     listener.onExit(exit)
-    for (const { reject } of this.#pending.values()) reject(this.#gone('this command'))
-    this.#pending.clear()
+    this.#requests.fail(this.#gone('this command'))
   }
 
   #gone(command: string): WorkerError {
-    return new WorkerError('worker.gone', `the worker (process ${this.pid}) has ended and cannot do ${command}; its weights are in the output folder: start another run, or use fettle generate`, { pid: this.pid, command })
+    return new WorkerError('worker.gone', `the worker (process ${this.pid}) has ended or was closed and cannot do ${command}; its weights are in the output folder: start another run, or use chat(folder) or fettle generate`, { pid: this.pid, command })
   }
 }
 
-function forkOptions(threads: number | null, log: number): Parameters<typeof fork>[2] {
+function forkOptions(opening: Opening, log: number): Parameters<typeof fork>[2] {
   const env = { ...process.env }
+  const { threads } = opening.kind === 'start' ? opening.plan : opening.serve
   if (threads !== null) env.OMP_NUM_THREADS = String(threads)
   return {
     env, execArgv: [], serialization: 'advanced',

@@ -14,11 +14,23 @@ export interface EvaluateResult {
   readonly supervised: number
 }
 
+/** Most rows of a batch, and most tokens. */
+export interface BatchLimit { readonly rows: number; readonly tokens?: number }
+
 /**
  * Loss, perplexity and token accuracy over all rows of a split, weighted by token, without gradients or dropout.
  * @param limit rows of a batch; and its tokens, so that evaluation needs no more memory than training (a longer row runs alone)
  */
-export function evaluateRows(decoder: Decoder, rows: RowReader, limit: { readonly rows: number; readonly tokens?: number }): EvaluateResult {
+export function evaluateRows(decoder: Decoder, rows: RowReader, limit: BatchLimit): EvaluateResult {
+  const walk = evaluateSteps(decoder, rows, limit)
+  for (;;) {
+    const next = walk.next()
+    if (next.done) return next.value
+  }
+}
+
+/** What `evaluateRows` does, batch by batch: a value after each, so that something else may come between, or end it. */
+export function* evaluateSteps(decoder: Decoder, rows: RowReader, limit: BatchLimit): Generator<void, EvaluateResult, void> {
   let lossSum = 0, correct = 0, supervised = 0
   for (const numbers of batches(rows, limit.rows, limit.tokens ?? Infinity)) {
     noGrad(() => scope(() => {
@@ -30,6 +42,7 @@ export function evaluateRows(decoder: Decoder, rows: RowReader, limit: { readonl
       correct += head.correct.item()
       supervised += targets.count
     }))
+    yield
   }
   const loss = lossSum / supervised
   return { loss, perplexity: Math.exp(loss), accuracy: correct / supervised, supervised }

@@ -19,9 +19,14 @@ export interface TrainingState {
   readonly updates: number
   /** Which rows: their hash and number. */
   readonly data: { readonly hash: string; readonly rows: number }
+  /** Base learning rate that a `set` put in the plan's place. */
+  readonly learningRate?: number
   /** Generator states by device, base64. */
   readonly rng: Readonly<Record<string, string>>
 }
+
+/** Where the trainer stands, beside the optimizer's own state. */
+type Position = Pick<TrainingState, 'step' | 'data' | 'learningRate'>
 
 /** The weights and moments that a checkpoint holds. */
 export interface LiveState { readonly parameters: Parameters; readonly optimizer: AdamW }
@@ -29,7 +34,7 @@ export interface LiveState { readonly parameters: Parameters; readonly optimizer
 const kinds = ['master', 'exp_avg', 'exp_avg_sq'] as const
 
 /** Writes all that a resume needs but the model's own weights: fp32 masters, moments, generator states, position, plan. */
-export function writeState(folder: string, live: LiveState, step: number, data: TrainingState['data'], plan: Plan): void {
+export function writeState(folder: string, live: LiveState, { step, data, learningRate }: Position, plan: Plan): void {
   scope(() => {
     const entries = new Map<string, Tensor>()
     for (const parameter of live.parameters.trainable()) {
@@ -38,7 +43,7 @@ export function writeState(folder: string, live: LiveState, step: number, data: 
     writeSafetensors(path.join(folder, stateNames.optimizer), entries)
   })
   const rng = Object.fromEntries(generators(live).map((device) => [device, Buffer.from(getRngState(device)).toString('base64')]))
-  const training: TrainingState = { version: 1, step, updates: live.optimizer.updates, data, rng }
+  const training: TrainingState = { version: 1, step, updates: live.optimizer.updates, data, learningRate, rng }
   fs.writeFileSync(path.join(folder, stateNames.training), `${JSON.stringify(training, null, 1)}\n`)
   fs.writeFileSync(path.join(folder, stateNames.plan), `${JSON.stringify(plan, null, 1)}\n`)
 }

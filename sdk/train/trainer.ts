@@ -6,7 +6,7 @@ import type { Decoder } from '../models/decoder'
 import type { Plan } from '../plan/plan'
 import { AdamW } from './optimizer'
 import { learningRateAt } from './schedule'
-import { restoreState, writeState, type TrainingState } from './state'
+import { readPlan, restoreState, writeState, type TrainingState } from './state'
 import { trainStep, type StepOptions, type StepResult } from './step'
 import type { Windows } from './windows'
 
@@ -38,6 +38,7 @@ export class Trainer {
   readonly optimizer: AdamW
   private done = 0
   private failures = 0
+  private ownRate: number | undefined
 
   constructor(readonly parts: TrainerParts) {
     this.optimizer = new AdamW(parts.decoder.parameters.flat!, parts.plan.optimizer)
@@ -45,6 +46,12 @@ export class Trainer {
 
   /** Optimizer steps done. */
   get step(): number { return this.done }
+
+  /** Base learning rate that the schedule scales: the plan's, or what `setLearningRate` put in its place. */
+  get learningRate(): number { return this.ownRate ?? this.parts.plan.optimizer.learningRate }
+
+  /** From the next step on in place of the plan's base rate, under the same schedule; checkpoints keep it. */
+  setLearningRate(rate: number): void { this.ownRate = rate }
 
   /**
    * The next optimizer step. Weights stay as they were when the window has no label or its loss or gradient is not
@@ -54,7 +61,7 @@ export class Trainer {
   next(): TrainerStep {
     const { plan, decoder, windows, recompute, onPoint } = this.parts
     const micro = windows.at(this.done), rows = micro.flat()
-    const learningRate = learningRateAt(plan.schedule, plan.optimizer.learningRate, this.done, windows.totalSteps)
+    const learningRate = learningRateAt(plan.schedule, this.learningRate, this.done, windows.totalSteps)
     const result = scope(() => trainStep(decoder, this.optimizer, micro.map((numbers) => packBatch(numbers.map((row) => this.parts.rows.row(row)), this.parameters.device)), {
       learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, onPoint,
     }))
@@ -65,11 +72,17 @@ export class Trainer {
   }
 
   /** Writes masters, moments, generators, position and plan into a checkpoint's folder. */
-  write(folder: string): void { writeState(folder, this, this.done, this.data, this.parts.plan) }
+  write(folder: string): void { writeState(folder, this, { step: this.done, data: this.data, learningRate: this.ownRate }, this.parts.plan) }
 
-  /** Goes on from a checkpoint that is verified and of the same data. */
+  /**
+   * Goes on from a checkpoint that is verified and of the same data; with a rate that was set there, unless this plan names
+   * another base rate than the checkpoint's: who wrote it meant that.
+   */
   restore(folder: string): void {
-    this.done = restoreState(folder, this).step
+    const { step, learningRate } = restoreState(folder, this)
+    this.done = step
+    const planned = readPlan(folder).optimizer.learningRate === this.parts.plan.optimizer.learningRate
+    this.ownRate = planned ? learningRate : undefined
     this.parts.decoder.weightsChanged()
   }
 

@@ -1,29 +1,32 @@
-import { serializeError } from '../errors'
+import { PlanError, serializeError } from '../errors'
+import { readRate } from '../run/rate'
 import type { Command, Replies } from '../run/protocol'
 import type { Ask, Channel } from './channel'
 import type { Reporter } from './reporter'
 import type { Tasks } from './tasks'
 
-/** Takes the front's commands: between two steps while training, one after the other once it is done. */
+/** Takes the fronts' commands: between two steps while training, one after the other once it is done. */
 export class Commands {
   /** Training shall end at the next step's boundary. */
   stopping = false
   /** The front wants no more answers after the end. */
   closing = false
+  private state: 'training' | 'paused' | 'over' = 'training'
   private stops: Ask[] = []
 
   constructor(private readonly channel: Channel, private readonly tasks: Tasks, private readonly reporter: Reporter) {}
 
-  /** Lets messages in, then does all that was asked. `stop` is noted and answered by `stopped`. */
-  async between(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve))
-    for (let ask = this.channel.take(); ask !== undefined; ask = this.channel.take()) {
-      if (ask.command.name === 'stop' || ask.command.name === 'close') {
-        this.tell(ask.command)
-        this.stops.push(ask)
-        this.stopping = true
-        this.closing ||= ask.command.name === 'close'
-      } else await this.run(ask)
+  /**
+   * Lets messages in, then does all that was asked; while the run is paused it stays here. `stop` is noted and answered by
+   * `stopped`.
+   * @param last no step follows, so that there is nothing to pause
+   */
+  async between(last = false): Promise<void> {
+    if (last) this.state = 'over'
+    await this.channel.settle()
+    for (let ask = this.channel.take(); ask !== undefined; ask = await this.following()) {
+      if (ask.command.name === 'stop' || ask.command.name === 'close') this.noteStop(ask)
+      else await this.run(ask)
     }
     if (this.channel.interrupted !== null) this.stopping = true
   }
@@ -36,29 +39,64 @@ export class Commands {
     }
   }
 
-  /** After training: answers on the final weights until `close`, a signal, or the front's end. */
+  /** After training: answers on the final weights until `close`, a signal, or the end of its fronts. */
   async serve(): Promise<void> {
+    this.state = 'over'
+    this.channel.over()
     for (;;) {
-      const ask = await this.channel.next()
+      const ask = await this.channel.next({ watched: true })
       if (ask === null) return
       if (ask.command.name === 'close') return this.channel.send({ kind: 'reply', id: ask.id })
       await this.run(ask)
     }
   }
 
+  /** The next command that is there; while paused the next that comes, unless the run shall end. */
+  private async following(): Promise<Ask | undefined> {
+    if (this.state !== 'paused' || this.stopping) return this.channel.take()
+    return await this.channel.next() ?? undefined
+  }
+
+  private noteStop(ask: Ask): void {
+    this.tell(ask.command)
+    this.stops.push(ask)
+    this.stopping = true
+    this.closing ||= ask.command.name === 'close'
+  }
+
   private async run({ id, command }: Ask): Promise<void> {
-    this.tell(command)
     try {
+      this.check(command)
+      this.tell(command)
       this.channel.send({ kind: 'reply', id, value: await this.perform(id, command) })
     } catch (error) {
       this.channel.send({ kind: 'reply', id, error: serializeError(error) })
     }
   }
 
+  /**
+   * Refuses a command that makes no sense now, before it counts as taken.
+   * @throws PlanError `run.state`, `run.no-training`, `plan.value`
+   */
+  private check(command: Command): void {
+    const { name } = command
+    if (name !== 'pause' && name !== 'resume' && name !== 'set') return
+    if (!this.tasks.trains) throw new PlanError('run.no-training', `expected a run that trains for ${name}(), got one that only evaluates; leave it to its end, or stop() it`, { command: name })
+    const at = this.state === 'over' ? 'over' : this.stopping ? 'stopping' : this.state
+    const remedy = { over: 'start another run, with .resume() to train on from a checkpoint', stopping: '.resume() of the builder goes on from its checkpoint', paused: 'try resume(), or stop()', training: 'try pause() first' }[at]
+    const allowed = name === 'set' ? ['training', 'paused'] : name === 'pause' ? ['training'] : ['paused']
+    if (!allowed.includes(at)) throw new PlanError('run.state', `expected a run that is ${allowed.join(' or ')} for ${name}(), got one that is ${at}, after step ${this.tasks.step}; ${remedy}`, { command: name, state: at, atStep: this.tasks.step })
+    if (name === 'set') readRate(command.learningRate)
+  }
+
   private async perform(id: number, command: Command): Promise<Replies[Command['name']]> {
     switch (command.name) {
+      case 'pause': this.state = 'paused'; return undefined
+      case 'resume': this.state = 'training'; return undefined
+      case 'set': this.tasks.setLearningRate(command.learningRate); return undefined
       case 'save': return { path: await this.tasks.save() }
-      case 'evaluate': return this.tasks.evaluate()
+      case 'evaluate': return await this.tasks.evaluate() ?? this.left('evaluate')
+      case 'sample': return await this.tasks.sample() ?? this.left('sample')
       case 'generate': {
         const { prompts, generation, chat } = command
         return { texts: await this.tasks.generate(prompts, generation, chat, { onText: (row, text) => this.channel.send({ kind: 'token', id, row, text }), isOver: () => this.isOver(id) }) }
@@ -70,8 +108,14 @@ export class Commands {
     }
   }
 
+  private left(command: string): never {
+    throw new PlanError('run.leaving', `the run was stopped before ${command}() was through; ask again now that it has stopped, or go on with .resume()`, { command, atStep: this.tasks.step })
+  }
+
   /** Nobody waits for the answer of this command any more. */
   private isOver(id: number): boolean { return this.channel.interrupted !== null || this.channel.isCancelled(id) }
 
-  private tell(command: Command): void { this.reporter.event({ type: 'command', command: command.name, atStep: this.tasks.step }) }
+  private tell(command: Command): void {
+    this.reporter.event({ type: 'command', command: command.name, atStep: this.tasks.step, ...(command.name === 'set' ? { learningRate: command.learningRate } : {}) })
+  }
 }

@@ -16,7 +16,7 @@ export async function train(session: Session, tasks: Tasks, commands: Commands, 
   const stopped = trainer !== null && await steps(trainer, session, tasks, commands, reporter)
   if (stopped) return true
   if (trainer !== null && trainer.step > first && plan.sample.cadence.by !== 'no' && tasks.last.sample !== tasks.step) await tasks.sample()
-  if (plan.evalAtEnd && tasks.last.eval !== tasks.step) tasks.evaluate()
+  if (plan.evalAtEnd && tasks.last.eval !== tasks.step) await tasks.evaluate()
   if (trainer !== null) tasks.saveFinal()
   return false
 }
@@ -28,12 +28,12 @@ async function steps(trainer: Trainer, { plan }: Session, tasks: Tasks, commands
     await commands.between()
     if (commands.stopping) return true
     runStep(trainer, reporter)
-    if (due(plan.evaluate)) tasks.evaluate()
+    if (due(plan.evaluate)) await tasks.evaluate()
     if (due(plan.sample.cadence)) await tasks.sample()
     if (due(plan.save.cadence)) await tasks.saveIfRoom()
   }
   // What was asked during the last step is answered before the end.
-  await commands.between()
+  await commands.between(true)
   return false
 }
 

@@ -1,5 +1,6 @@
 import type { RunEvent } from '../run/events'
 import { MetricsLog, rewindMetrics } from '../train/metrics'
+import { isTurn } from '../run/read-log'
 import type { Channel } from './channel'
 
 /** An event without its time, which the reporter sets. */
@@ -15,7 +16,8 @@ export class Reporter {
   private toldFull = false
   private readonly warned = new Map<string, number>()
 
-  constructor(private readonly channel: Channel, private readonly logEvery: number) {}
+  /** @param run the run's id, told with the events that begin or end it */
+  constructor(private readonly channel: Channel, private readonly logEvery: number, private readonly run: string) {}
 
   /** Opens `metrics.jsonl` of the output folder. After a resume events beyond `resumedAt` go from it first. */
   open(output: string, resumedAt: number | null): void {
@@ -25,7 +27,7 @@ export class Reporter {
   }
 
   event<E extends NewEvent>(fields: E): RunEvent & E {
-    const event = { ...fields, time: Date.now() } as unknown as RunEvent & E
+    const event = { ...fields, time: Date.now(), ...(isTurn(fields as unknown as RunEvent) ? { run: this.run } : {}) } as unknown as RunEvent & E
     if (this.log === null) this.waiting.push(event)
     else if (!this.log.append(event)) this.tellFull()
     if (event.type !== 'step' || this.isShown(event.step, event.totalSteps)) this.channel.send({ kind: 'event', event })

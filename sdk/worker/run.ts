@@ -1,12 +1,14 @@
 import { tuneAllocator } from 'fettle-native'
 import * as path from 'node:path'
-import { FettleError, serializeError } from '../errors'
+import { FettleError, PlanError, serializeError } from '../errors'
 import type { Plan } from '../plan/plan'
 import { resumeFrom } from '../train/checkpoint'
 import { findCheckpoint, type CheckpointEntry } from '../train/checkpoints'
 import { cleanLeftovers } from '../train/manifest'
+import { newRunId } from '../run/control'
 import type { Channel } from './channel'
 import { Commands } from './commands'
+import { openControl } from './control'
 import { train } from './loop'
 import { Reporter } from './reporter'
 import { serveModel } from './serve'
@@ -22,8 +24,9 @@ export async function runWorker(channel: Channel): Promise<number> {
   const opening = await channel.start()
   if (opening === null) return 0 // the front went away before it said what to do
   if (opening.kind === 'serve') return serveModel(opening.serve, channel)
-  const { plan } = opening
-  const reporter = new Reporter(channel, plan.logEvery)
+  const { plan, run = newRunId() } = opening
+  const reporter = new Reporter(channel, plan.logEvery, run)
+  const control = await openControl(channel, { run, plan, detached: opening.detached ?? false }, reporter)
   process.on('uncaughtException', (error) => void fail(error, reporter, channel).then(() => process.exit(1)))
   try {
     await live(plan, channel, reporter)
@@ -33,7 +36,7 @@ export async function runWorker(channel: Channel): Promise<number> {
     return 1
   } finally {
     reporter.close()
-    await channel.flush()
+    await Promise.all([channel.flush(), control.close()])
   }
 }
 
@@ -75,7 +78,9 @@ async function leaveCheckpoint(tasks: Tasks, commands: Commands): Promise<void> 
 /** Before there was anything to save. */
 function answerStops(channel: Channel): void {
   for (let ask = channel.take(); ask !== undefined; ask = channel.take()) {
-    channel.send({ kind: 'reply', id: ask.id, value: ask.command.name === 'stop' ? { path: null } : undefined })
+    const { id, command: { name } } = ask
+    if (name === 'stop' || name === 'close') channel.send({ kind: 'reply', id, value: name === 'stop' ? { path: null } : undefined })
+    else channel.send({ kind: 'reply', id, error: serializeError(new PlanError('run.state', `the run was stopped before its first step, so that ${name}() has nothing to work on; start it again`, { command: name, state: 'stopped' })) })
   }
 }
 

@@ -1,10 +1,10 @@
 import { DataError, PlanError } from '../errors'
 import type { GenerationPlan } from '../plan/plan'
-import type { EvalEvent } from '../run/events'
+import type { EvalEvent, SampleEvent } from '../run/events'
 import type { ChatReply } from '../run/protocol'
 import { saveCheckpoint } from '../train/checkpoint'
 import { isDiskFull } from '../train/disk'
-import { evaluateRows } from '../train/evaluate'
+import { evaluateSteps, type EvaluateResult } from '../train/evaluate'
 import { answer, samplePrompts, type AnswerOptions, type SamplePrompt } from './answers'
 import { writeTrained } from './output'
 import type { Channel } from './channel'
@@ -23,24 +23,33 @@ export class Tasks {
 
   get step(): number { return this.session.trainer?.step ?? 0 }
 
-  /** @throws DataError `data.no-dev` */
-  evaluate(): EvalEvent {
+  /** Something trains: the plan does not only evaluate. */
+  get trains(): boolean { return this.session.trainer !== null }
+
+  /** `null` when a stop came before it was through. @throws DataError `data.no-dev` */
+  async evaluate(): Promise<EvalEvent | null> {
     const { dev, plan, decoder, mostTokens } = this.session
     if (dev === null) throw new DataError('data.no-dev', `expected held-out rows to evaluate on, found none in ${plan.data.path}; add dev.json beside train.json`, { path: plan.data.path })
     const started = performance.now()
-    const { loss, perplexity, accuracy } = evaluateRows(decoder, dev, { rows: plan.batch.evalSize, tokens: mostTokens })
+    const walk = evaluateSteps(decoder, dev, { rows: plan.batch.evalSize, tokens: mostTokens })
+    let next: IteratorResult<void, EvaluateResult>
+    while (!(next = walk.next()).done) {
+      await new Promise((resolve) => setImmediate(resolve)) // a stop comes in
+      if (this.channel.isLeaving) return null
+    }
+    const { loss, perplexity, accuracy } = next.value
     this.last.eval = this.step
     return this.reporter.event({ type: 'eval', atStep: this.step, loss, perplexity, accuracy, rows: dev.rows, ms: performance.now() - started })
   }
 
-  /** Answers to the sample prompts of the plan. A stop does not wait for them. */
-  async sample(): Promise<void> {
+  /** Answers to the sample prompts of the plan; `null` when a stop came, which does not wait for them. */
+  async sample(): Promise<SampleEvent | null> {
     const { plan, data } = this.session
     this.prompts ??= samplePrompts(plan.sample.prompts, data.dev ?? data.train)
     const answers = await answer(this.session, this.prompts.map(({ prompt }) => prompt), plan.sample.generation, { chat: true, isOver: () => this.channel.isLeaving })
-    if (this.channel.isLeaving) return
+    if (this.channel.isLeaving) return null
     this.last.sample = this.step
-    this.reporter.event({ type: 'sample', atStep: this.step, samples: this.prompts.map((prompt, i) => ({ ...prompt, answer: answers[i] })) })
+    return this.reporter.event({ type: 'sample', atStep: this.step, samples: this.prompts.map((prompt, i) => ({ ...prompt, answer: answers[i] })) })
   }
 
   generate(prompts: readonly string[], generation: GenerationPlan, chat: boolean, hearing: Omit<AnswerOptions, 'chat'>): Promise<string[]> {
@@ -55,6 +64,9 @@ export class Tasks {
     }
     return converse({ ...this.session, template: plan.data.template }, question, hearing)
   }
+
+  /** From the next step on, in place of the plan's base rate. */
+  setLearningRate(rate: number): void { this.session.trainer!.setLearningRate(rate) }
 
   /** Writes `checkpoint-N`; @throws PlanError `run.no-training` when nothing trains */
   async save(): Promise<string> {

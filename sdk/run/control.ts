@@ -1,0 +1,56 @@
+import { randomUUID } from 'node:crypto'
+import * as fs from 'node:fs'
+import * as path from 'node:path'
+import type { Plan } from '../plan/plan'
+import { controlName } from './folder'
+
+/** `control.json` of an output folder: where the worker that lives is reached. Only its user can read it. */
+export interface ControlRecord {
+  readonly version: 1
+  /** The run's id, as in its events. */
+  readonly run: string
+  readonly pid: number
+  /** Host of the worker: a socket of another host cannot be reached. */
+  readonly host: string
+  /** When the worker started, ms since epoch. */
+  readonly time: number
+  /** It outlives the process that started it. */
+  readonly detached: boolean
+  /** Path of the socket; `null` where none could be opened. */
+  readonly socket: string | null
+  /** Said first by a front, so that only who may read this file is listened to. */
+  readonly token: string
+  readonly plan: Plan
+}
+
+/** Names one run among all others. */
+export function newRunId(): string { return randomUUID().slice(0, 8) }
+
+/** The record of an output folder; `null` where there is none that this user can read. */
+export function readControl(dir: string): ControlRecord | null {
+  try {
+    const record = JSON.parse(fs.readFileSync(path.join(dir, controlName), 'utf8')) as ControlRecord
+    return record.version === 1 && typeof record.pid === 'number' ? record : null
+  } catch { return null }
+}
+
+/** Takes a stream of bytes apart into JSON objects, one a line. A line that is no JSON object is an error. */
+export class JsonLines {
+  private rest = ''
+
+  /** @param longest characters of a line that is not whole yet; it may change between two objects */
+  constructor(public longest: number) {}
+
+  /** @throws SyntaxError, RangeError */
+  *push(text: string): Generator<object, void, void> {
+    const lines = (this.rest + text).split('\n')
+    this.rest = lines.pop()!
+    for (const line of lines) {
+      if (line === '') continue
+      const value: unknown = JSON.parse(line)
+      if (typeof value !== 'object' || value === null) throw new SyntaxError('expected a JSON object')
+      yield value
+    }
+    if (this.rest.length > this.longest) throw new RangeError(`a line of more than ${this.longest} characters`)
+  }
+}

@@ -1,0 +1,60 @@
+import * as fs from 'node:fs'
+
+/**
+ * Watches for a worker that neither says anything nor computes. A long step computes, so that only one that is stopped or
+ * waits for ever is found. Where the system tells no process's CPU time (no /proc), nothing is found.
+ */
+export class HangWatch {
+  readonly #pid: number
+  readonly #limit: number
+  readonly #onHung: () => void
+  #timer: NodeJS.Timeout | null = null
+  #silent = 0
+  #cpu: number | null = null
+
+  /** @param limit ms without a sign of life */
+  constructor(pid: number, limit: number, onHung: () => void) {
+    this.#pid = pid
+    this.#limit = limit
+    this.#onHung = onHung
+  }
+
+  /** A message came. */
+  heard(): void { this.#silent = 0 }
+
+  /** Watches from now on, or no longer. */
+  watch(on: boolean): void {
+    if (on === (this.#timer !== null)) return
+    this.#silent = 0
+    this.#cpu = null
+    if (this.#timer) clearInterval(this.#timer)
+    const interval = Math.min(5000, Math.max(20, this.#limit / 4))
+    let last = performance.now()
+    this.#timer = !on ? null : setInterval(() => {
+      const now = performance.now()
+      // When this process itself slept or was busy, the worker's messages wait too: no more than two intervals count.
+      this.#look(Math.min(now - last, 2 * interval))
+      last = now
+    }, interval).unref()
+  }
+
+  #look(passed: number): void {
+    const cpu = cpuTime(this.#pid)
+    const worked = cpu === null || cpu !== this.#cpu
+    this.#cpu = cpu
+    this.#silent = worked ? 0 : this.#silent + passed
+    if (this.#silent < this.#limit) return
+    this.watch(false)
+    this.#onHung()
+  }
+}
+
+/** CPU time of a process and all its threads, in clock ticks; `null` where it cannot be known. */
+function cpuTime(pid: number): number | null {
+  try {
+    // The name, in brackets, may hold anything.
+    const text = fs.readFileSync(`/proc/${pid}/stat`, 'utf8')
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+    return Number(fields[11]) + Number(fields[12])
+  } catch { return null }
+}
