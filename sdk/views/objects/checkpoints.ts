@@ -19,7 +19,7 @@ export function checkpointsView({ dir, checkpoints, verified }: { readonly dir: 
     { number: bytesText(c.bytes) }, loss(c.loss), loss(c.evalLoss), c.kind ?? '–',
   ])
   const notes = broken.map(({ folder, reason }) => `${basename(folder)}: ${reason}`)
-  const checked = checkpoints.length === 0 ? '' : verified ? 'Every file was compared with its SHA-256.' : 'Sizes were compared; { verify: true } compares contents too.'
+  const checked = checkpoints.length > 0 && (verified ? 'Every file was compared with its SHA-256.' : 'Sizes were compared; { verify: true } compares contents too.')
   return frame(
     html`${heading(name, lead)}${checkpoints.length > 0 && gridHtml(titles, rows)}${notesHtml(notes)}<small>${checked}</small>`,
     [name, lead, checkpoints.length > 0 && `\n${gridText(titles, rows)}`, notesText(notes), checked],

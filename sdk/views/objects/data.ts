@@ -26,7 +26,7 @@ export function dataView(d: DataFacts, rows: readonly ShownRow[]): TextAndHtml {
     ['packing saves', savedText(d)],
     ['', `${percent(p.savedOfMaxLength)} of those of rows padded to maxLength ${whole(d.maxLength)}`],
     ['an epoch', `${whole(p.packed)} positions packed, ${whole(p.toLongest)} padded`],
-    ['cut', d.truncated === 0 ? `no row (source up to ${whole(d.srcLength)}, row up to ${whole(d.maxLength)} tokens)` : `${whole(d.truncated)} rows (${shareText(d.truncated / d.count)}), to source ${whole(d.srcLength)} and row ${whole(d.maxLength)} tokens`],
+    ['cut', d.truncated === 0 ? `no row (source up to ${whole(d.srcLength)}, row up to ${whole(d.maxLength)} tokens)` : `${whole(d.truncated)} row${d.truncated === 1 ? '' : 's'} (${shareText(d.truncated / d.count)}), to source ${whole(d.srcLength)} and row ${whole(d.maxLength)} tokens`],
     ['made by', `${d.model}, ${d.template === 'chat' ? 'chat template' : 'plain source + target'}`],
     ['files', d.sources.length <= 3 ? d.sources.join(', ') : `${whole(d.sources.length)} files, first ${d.sources[0]}`],
   ]

@@ -19,7 +19,7 @@ export function evaluationView(e: EvalEvent): TextAndHtml {
   const lead = `loss ${number(e.loss)} on ${whole(e.rows)} held-out rows`
   const facts: [string, Cell][] = [
     ['loss', `${number(e.loss)} nats a token`], ['perplexity', number(e.perplexity)],
-    ['accuracy', `${Number.isFinite(e.accuracy) ? percent(e.accuracy) : '–'} of supervised tokens guessed first`], ['took', e.ms < 1000 ? `${whole(e.ms)} ms` : duration(e.ms)],
+    ['accuracy', `${Number.isFinite(e.accuracy) ? percent(e.accuracy) : '–'} of the supervised tokens were the likeliest`], ['took', e.ms < 1000 ? `${whole(e.ms)} ms` : duration(e.ms)],
   ]
   return frame(html`${heading(name, lead)}${factsHtml(facts)}`, [name, lead, '', factsText(facts)])
 }
@@ -34,6 +34,6 @@ export function evaluationsView(events: readonly EvalEvent[]): TextAndHtml {
   const titles = ['step', 'loss#', 'change#', 'perplexity#', 'accuracy#']
   const rows = events.map((e, i): Cell[] => [whole(e.atStep), { number: `${number(e.loss)}${e === best && events.length > 1 ? ' ★' : ''}` },
     { number: i === 0 ? '' : change(e.loss, events[i - 1].loss) }, { number: number(e.perplexity) }, { number: Number.isFinite(e.accuracy) ? percent(e.accuracy) : '–' }])
-  const note = events.length > 1 ? '★ lowest loss' : ''
+  const note = events.length > 1 && '★ lowest loss'
   return frame(html`${heading(name, lead)}${gridHtml(titles, rows)}<small>${note}</small>`, [name, lead, '', gridText(titles, rows), note])
 }

@@ -5,15 +5,15 @@ import { textTable, type TextAndHtml } from '../tables'
 import { objectStyle } from './style'
 
 /** A cell: text, right-aligned when it is a number, or markup with its text form. */
-export type Cell = string | { readonly number: string } | { readonly html: Html; readonly text: string }
+export type Cell = string | { readonly number: string } | { readonly bar: Html; readonly text: string }
 
 export const cellPlain = (cell: Cell): string => typeof cell === 'string' ? cell : 'number' in cell ? cell.number : cell.text
 
-/** Everything that an object shows, in its frame. */
+/** Everything that an object shows, in its frame. Of the text's parts '' is a blank line, and `null` or `false` none. */
 export function frame(parts: HtmlPart, text: readonly (string | false | null)[]): TextAndHtml {
   return {
     'text/html': html`${styleHtml}${objectStyle}<div class="fettle fettle-object">${parts}</div>`.toString(),
-    'text/plain': text.filter((part): part is string => typeof part === 'string' && part !== '').join('\n'),
+    'text/plain': text.filter((part): part is string => typeof part === 'string').join('\n'),
   }
 }
 
@@ -24,12 +24,12 @@ export function heading(name: string, lead: HtmlPart): Html {
 
 function cellHtml(cell: Cell): Html {
   if (typeof cell === 'string') return html`<td>${clip(cell, 400)}</td>`
-  return 'number' in cell ? html`<td class="fettle-n">${cell.number}</td>` : html`<td>${cell.html}</td>`
+  return 'number' in cell ? html`<td class="fettle-n">${cell.number}</td>` : html`<td class="fettle-meters">${cell.bar}</td>`
 }
 
 /** Pairs of name and value. */
 export function factsHtml(rows: readonly (readonly [string, Cell])[], caption = ''): Html {
-  return html`<table>${caption && html`<caption>${caption}</caption>`}<tbody>${rows.map(([name, cell]) => html`<tr><th scope="row">${name}</th>${cellHtml(cell)}</tr>`)}</tbody></table>`
+  return html`<table>${caption && html`<caption>${caption}</caption>`}<tbody>${rows.map(([name, cell]) => html`<tr>${name === '' ? html`<td></td>` : html`<th scope="row">${name}</th>`}${cellHtml(cell)}</tr>`)}</tbody></table>`
 }
 
 /** The same for a terminal. */
@@ -40,8 +40,8 @@ export function factsText(rows: readonly (readonly [string, Cell])[]): string {
 
 /** Rows under titles; the first cell names its row. A title with a trailing `#` stands over numbers. */
 export function gridHtml(titles: readonly string[], rows: readonly (readonly Cell[])[], caption = ''): Html {
-  return html`<div class="fettle-scroll"><table>${caption && html`<caption>${caption}</caption>`}<thead><tr>${
-    titles.map((title) => title.endsWith('#') ? html`<th scope="col" class="fettle-n">${title.slice(0, -1)}</th>` : html`<th scope="col">${title}</th>`)}</tr></thead><tbody>${
+  return html`<div class="fettle-scroll" tabindex="0"><table>${caption && html`<caption>${caption}</caption>`}<thead><tr>${
+    titles.map((title) => title === '' ? html`<td></td>` : title.endsWith('#') ? html`<th scope="col" class="fettle-n">${title.slice(0, -1)}</th>` : html`<th scope="col">${title}</th>`)}</tr></thead><tbody>${
     rows.map(([first, ...rest]) => html`<tr><th scope="row">${clip(cellPlain(first), 400)}</th>${rest.map(cellHtml)}</tr>`)}</tbody></table></div>`
 }
 
@@ -54,11 +54,11 @@ export function notesHtml(notes: readonly string[]): Html {
   return html`${notes.map((note) => html`<div class="fettle-bad">⚠ ${clip(note, 600)}</div>`)}`
 }
 
-export const notesText = (notes: readonly string[]): string => notes.map((note) => `! ${clip(note, 600)}`).join('\n')
+export const notesText = (notes: readonly string[]): string | null => notes.length === 0 ? null : notes.map((note) => `! ${clip(note, 600)}`).join('\n')
 
 /** A share as a bar beside its number. */
-export function meter(share: number): { html: Html; text: string } {
-  return { html: html`<span class="fettle-meter" style="width:${(Math.max(0, Math.min(1, share)) * 100).toFixed(1)}%"></span>`, text: '█'.repeat(Math.round(share * 20)) }
+export function meter(share: number): { bar: Html; text: string } {
+  return { bar: html`<span class="fettle-meter" style="width:${(Math.max(0, Math.min(1, share)) * 100).toFixed(1)}%"></span>`, text: '█'.repeat(Math.round(share * 20)) }
 }
 
 /** 103000000 → `103 MB`. */

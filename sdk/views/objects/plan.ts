@@ -5,7 +5,7 @@ import { clip, digits, whole } from '../format'
 import { html, type Html } from '../html'
 import type { TextAndHtml } from '../tables'
 import { dataLead, savedText } from './data'
-import { bytesText, frame, heading, notesHtml, notesText } from './frame'
+import { bytesText, factsHtml, factsText, frame, heading, notesHtml, notesText } from './frame'
 import { idleSettings } from './idle'
 import { trainableText } from './model'
 import { cadenceText, rateText, settingGroups, type SettingGroup } from './settings'
@@ -44,8 +44,8 @@ function leads(plan: Plan, facts: PlanFacts): string[] {
 
 function found({ model, data }: PlanFacts): [string, string][] {
   return [
-    ...(model ? [['Model', `${model.layers} layers, ${trainableText(model)}, ${bytesText(model.bytes)} on disk`] as [string, string]] : []),
-    ...(data ? [['Data', `${dataLead(data)}; packing saves ${savedText(data)}`] as [string, string]] : []),
+    ...(model ? [['model', `${model.layers} layers, ${trainableText(model)}, ${bytesText(model.bytes)} on disk`] as [string, string]] : []),
+    ...(data ? [['data', dataLead(data)], ['packing saves', savedText(data)]] as [string, string][] : []),
   ]
 }
 
@@ -64,8 +64,8 @@ export function planView(plan: Plan, facts: PlanFacts = {}): TextAndHtml {
   const file = JSON.stringify(toArguments(plan), null, 2)
   const width = Math.max(...changed.map(({ name }) => name.length))
   return frame(
-    html`${heading(title(plan), html`${lines.map((line) => html`<div>${clip(line, 600)}</div>`)}${more.map(([name, text]) => html`<div>${name}: <b>${clip(text, 400)}</b></div>`)}`)}${notesHtml(notes)}<details><summary>${all.length} settings, ${changed.length} of them set (bold)</summary><div class="fettle-columns">${groups.map(groupHtml)}</div></details><details><summary>the same as an argument file</summary><pre>${file.length > 20_000 ? `${file.slice(0, 20_000)}…` : file}</pre></details>`,
-    [title(plan), ...lines.map((line) => `  ${clip(line, 200)}`), ...more.map(([name, text]) => `  ${name}: ${text}`), notesText(notes), '',
+    html`${heading(title(plan), html`${lines.map((line) => html`<div>${clip(line, 600)}</div>`)}`)}${more.length > 0 && factsHtml(more)}${notesHtml(notes)}<details open><summary>${all.length} settings, ${changed.length} of them set (strong)</summary><div class="fettle-columns">${groups.map(groupHtml)}</div></details><details><summary>the same as an argument file</summary><pre>${file.length > 20_000 ? `${file.slice(0, 20_000)}…` : file}</pre></details>`,
+    [title(plan), ...lines.map((line) => `  ${clip(line, 200)}`), more.length > 0 && factsText(more).replace(/^/gm, '  '), notesText(notes), '',
       ...groups.flatMap(({ title: name, settings }) => settings.some((setting) => setting.changed)
         ? [name, ...settings.filter((setting) => setting.changed).map((setting) => `  ${setting.name.padEnd(width)}  ${clip(setting.value, 100)}`)] : []),
       `(${all.length - changed.length} more at their defaults: .plan)`],

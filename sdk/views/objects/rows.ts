@@ -87,7 +87,7 @@ function tokensHtml(tokens: readonly DataToken[]): Html[] {
   })
 }
 
-/** Rows as training sees them: what is read only in a soft tone, what the loss counts coloured, bold and underlined. */
+/** Rows as training sees them: what is read only in a soft tone, what the loss counts coloured and underlined. */
 export function rowsHtml(rows: readonly ShownRow[]): Html {
   return html`${rows.map((row) => {
     const { start, left, end } = ends(row)
@@ -95,7 +95,7 @@ export function rowsHtml(rows: readonly ShownRow[]): Html {
   })}`
 }
 
-export const legendHtml: Html = html`<small>Read only in a soft tone; <b style="text-decoration:underline">what the loss counts</b> bold and underlined. Shades part the tokens.</small>`
+export const legendHtml: Html = html`<small>Coloured and underlined: <b>what the loss counts</b>. The rest is read only. Shades part the tokens; ⟨…⟩ are special ones.</small>`
 
 /** The same for a terminal: brackets round what the loss counts. */
 export function rowsText(rows: readonly ShownRow[]): string {
