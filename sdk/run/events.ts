@@ -4,10 +4,16 @@ import type { SerializedError } from '../errors'
 export type RunEvent =
   | PreparedEvent | StartedEvent | StepEvent | EvalEvent | SampleEvent | SavedEvent | WarningEvent | CommandEvent | DoneEvent | FailedEvent
 
-interface Base { readonly time: number }
+interface Base {
+  /** When it was told, ms since epoch. */
+  readonly time: number
+}
 
-/** An event that begins or ends a run; `run` is the run's id, the same for every handle of it (logs from before lack it). */
-interface Turn extends Base { readonly run?: string }
+/** An event that begins or ends a run. */
+interface Turn extends Base {
+  /** The run's id, the same for every handle of it (logs from before lack it). */
+  readonly run?: string
+}
 
 /** Events that tell where a run stands. */
 export type TurnEvent = PreparedEvent | StartedEvent | DoneEvent | FailedEvent
@@ -15,9 +21,13 @@ export type TurnEvent = PreparedEvent | StartedEvent | DoneEvent | FailedEvent
 /** The data stands tokenised. */
 export interface PreparedEvent extends Turn {
   readonly type: 'prepared'
+  /** Which part of the data. */
   readonly split: 'train' | 'dev'
+  /** Records in it. */
   readonly rows: number
+  /** All its tokens, without padding. */
   readonly tokens: number
+  /** Tokens with a label, those that the loss is over. */
   readonly supervised: number
   /** Rows whose source or target was cut. */
   readonly truncated: number
@@ -46,6 +56,7 @@ export interface StartedEvent extends Turn {
   readonly startStep: number
   /** `cpu` or `cuda:N`. */
   readonly device: string
+  /** Form of the blocks that runs. */
   readonly blocks: 'fused' | 'plain'
   /** CPU threads. */
   readonly threads: number
@@ -56,6 +67,7 @@ export interface StepEvent extends Base {
   readonly type: 'step'
   /** Optimizer steps done, from 1. */
   readonly step: number
+  /** Optimizer steps of the whole run. */
   readonly totalSteps: number
   /** Epochs done, as a fraction. */
   readonly epoch: number
@@ -71,6 +83,7 @@ export interface StepEvent extends Base {
   readonly supervised: number
   /** Duration of the step in ms. */
   readonly ms: number
+  /** All tokens of the step over its duration. */
   readonly tokensPerSecond: number
   /** Resident memory of the worker, MiB. */
   readonly memory: number
@@ -91,6 +104,7 @@ export interface EvalEvent extends Base {
   readonly perplexity: number
   /** Share of supervised positions whose argmax is the label. */
   readonly accuracy: number
+  /** Dev rows that were read. */
   readonly rows: number
   /** Duration in ms. */
   readonly ms: number
@@ -101,23 +115,60 @@ export interface SampleEvent extends Base {
   readonly type: 'sample'
   /** Optimizer steps done. */
   readonly atStep: number
+  /** In the order of the prompts; `reference` is the data's own answer. */
   readonly samples: readonly { readonly prompt: string; readonly answer: string; readonly reference: string | null }[]
 }
 
-/** A checkpoint of `atStep` steps stands complete in the folder `path`; `final`: the trained weights, in the output folder itself. */
-export interface SavedEvent extends Base { readonly type: 'saved'; readonly atStep: number; readonly path: string; readonly final: boolean }
+/** A checkpoint, or the trained weights, stand complete on disk. */
+export interface SavedEvent extends Base {
+  readonly type: 'saved'
+  /** Optimizer steps done. */
+  readonly atStep: number
+  /** Absolute path of the folder. */
+  readonly path: string
+  /** True for the trained weights, which stand in the output folder itself. */
+  readonly final: boolean
+}
 
-/** Something odd that does not end the run. `code` is stable, such as `checkpoint.plan`; of one kind only the first few come. */
-export interface WarningEvent extends Base { readonly type: 'warning'; readonly code: string; readonly message: string }
+/** Something odd that does not end the run. Of one kind only the first few come. */
+export interface WarningEvent extends Base {
+  readonly type: 'warning'
+  /** Stable, such as `checkpoint.plan`. */
+  readonly code: string
+  /** What was seen and what to do, in words. */
+  readonly message: string
+}
 
-/** A command from the front (stop, pause, resume, save, sample, evaluate, set, …) was taken. `set` brings what was set. */
-export interface CommandEvent extends Base { readonly type: 'command'; readonly command: string; readonly atStep: number; readonly learningRate?: number }
+/** A command from the front was taken. */
+export interface CommandEvent extends Base {
+  readonly type: 'command'
+  /** `stop`, `pause`, `resume`, `save`, `sample`, `evaluate`, `set`, … */
+  readonly command: string
+  /** Optimizer steps done. */
+  readonly atStep: number
+  /** What `set` set. */
+  readonly learningRate?: number
+}
 
-/** The run ended well after `atStep` optimizer steps; `stopped`: before its last, by a stop. `output` is an absolute path, `ms` the duration. */
-export interface DoneEvent extends Turn { readonly type: 'done'; readonly atStep: number; readonly stopped: boolean; readonly output: string; readonly ms: number }
+/** The run ended well. */
+export interface DoneEvent extends Turn {
+  readonly type: 'done'
+  /** Optimizer steps done. */
+  readonly atStep: number
+  /** True when a stop ended it before its last step. */
+  readonly stopped: boolean
+  /** Absolute path of the output folder. */
+  readonly output: string
+  /** Duration of the run in ms. */
+  readonly ms: number
+}
 
 /** The run ended by an error, from the worker or, when that died, from the front. */
-export interface FailedEvent extends Turn { readonly type: 'failed'; readonly error: SerializedError }
+export interface FailedEvent extends Turn {
+  readonly type: 'failed'
+  /** The typed error as plain data. */
+  readonly error: SerializedError
+}
 
 /**
  * Optimizer steps done when the event was told; `null` where it belongs to none. Only `step` events have a field `step`, so

@@ -14,7 +14,14 @@ import type { RunResult } from './result'
 export type RunState = 'starting' | 'training' | 'paused' | 'stopping' | 'finished' | 'stopped' | 'failed'
 
 /** How far a long step before training is. */
-export interface RunProgress { readonly stage: string; readonly done: number; readonly total: number | null }
+export interface RunProgress {
+  /** What is being done, in words. */
+  readonly stage: string
+  /** How much of it is done, in the stage's own unit (rows, bytes). */
+  readonly done: number
+  /** Of how much; `null` while that is not known. */
+  readonly total: number | null
+}
 
 /** Options of `run.generate()` and `run.stream()`; left out, each is as in the plan's `.sample()`. */
 export interface GenerateOptions extends GenerationOptions {
@@ -117,7 +124,10 @@ export abstract class RunHandle implements AsyncIterable<RunEvent> {
     await this.request({ name: 'set', learningRate: readRate(values?.learningRate) })
   }
 
-  /** Answers with the live weights: between two steps while training, and after it while the worker lives. */
+  /**
+   * Answers with the live weights: between two steps while training, and after it while the worker lives. An answer that a
+   * stop meets ends with what it has.
+   */
   generate(prompt: string, options?: GenerateOptions): Promise<string>
   generate(prompts: readonly string[], options?: GenerateOptions): Promise<string[]>
   async generate(prompt: string | readonly string[], options: GenerateOptions = {}): Promise<string | string[]> {

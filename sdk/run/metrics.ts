@@ -2,11 +2,9 @@ import { Float64, Int32, Table, makeVector, type Vector } from 'apache-arrow'
 import type { RunEvent, StepEvent } from './events'
 
 /** Columns of a run's metrics: the numbers of a {@link StepEvent} under its names. */
-export type StepColumns = {
-  step: Int32; epoch: Float64; loss: Float64; learningRate: Float64; gradNorm: Float64; tokens: Int32; supervised: Int32
-  ms: Float64; tokensPerSecond: Float64; memory: Float64; faults: Int32; utilisation: Float64; time: Float64
-}
-const whole: readonly (keyof StepColumns)[] = ['step', 'tokens', 'supervised', 'faults']
+export type StepColumns = { -readonly [Name in keyof Omit<StepEvent, 'type' | 'totalSteps'>]: Name extends WholeColumn ? Int32 : Float64 }
+type WholeColumn = 'step' | 'tokens' | 'supervised' | 'faults'
+const whole: readonly WholeColumn[] = ['step', 'tokens', 'supervised', 'faults']
 const real: readonly (keyof StepColumns)[] = ['epoch', 'loss', 'learningRate', 'gradNorm', 'ms', 'tokensPerSecond', 'memory', 'utilisation', 'time']
 
 /** Step events as columns, made when asked for. */

@@ -1,8 +1,10 @@
 /** What `resolveModel` tells while it works. Bytes are of all files together. */
 export interface ModelProgress {
+  /** What is being done: waiting for another process that downloads, listing files, downloading, checking sums, unpacking. */
   readonly stage: 'wait' | 'list' | 'download' | 'verify' | 'unpack'
   /** The file at hand. */
   readonly file?: string
+  /** Bytes so far. */
   readonly received: number
   /** Undefined while the size is not known. */
   readonly total?: number
