@@ -1,6 +1,8 @@
+import * as path from 'node:path'
 import { PlanError } from '../errors'
 import { groups, fields, parseArguments, readArguments, type Field } from '../plan/arguments'
 import { inFlags } from '../run/death'
+import { metricsName } from '../run/folder'
 import { start } from '../run/start'
 import type { Run } from '../run/run'
 import type { Command } from './command'
@@ -10,7 +12,10 @@ import { ProgressLines } from './progress'
 import type { Terminal } from './terminal'
 
 /** Arguments as flags: their values are read by the argument table, which knows their types. */
-const flags: readonly Flag[] = fields.map((field) => ({ name: field.name, type: field.type === 'flag' ? 'flag' : 'text', help: field.note, aliases: field.aliases }))
+const flags: readonly Flag[] = [
+  ...fields.map((field): Flag => ({ name: field.name, type: field.type === 'flag' ? 'flag' : 'text', help: field.note, aliases: field.aliases })),
+  { name: 'detach', type: 'flag', help: 'leave the run to itself once it trains; it outlives this command' },
+]
 
 export const runCommand: Command = {
   name: 'run',
@@ -22,7 +27,7 @@ export const runCommand: Command = {
 }
 
 async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number> {
-  const { json, debug, help, ...overrides } = parsed.values
+  const { json, debug, help, detach, ...overrides } = parsed.values
   const [file, extra] = parsed.positionals
   if (extra !== undefined) throw new PlanError('cli.extra', `expected one argument file, got ${JSON.stringify(extra)} too; try fettle run ${file} --name value`, { extra })
   const { plan, notes } = file === undefined ? parseArguments({}, overrides) : readArguments(file, overrides)
@@ -34,6 +39,7 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
       lines.event(event)
     },
     onProgress: (progress) => lines.progress(progress),
+    detached: detach === true,
   })
   return watch(run, lines, terminal)
 }
@@ -49,7 +55,13 @@ function alreadyTold(error: unknown): unknown {
 /** True for an error that `--json` has shown as an event. */
 export function isTold(error: unknown): boolean { return typeof error === 'object' && error !== null && told.has(error) }
 
-/** Waits for the end; a first signal stops cleanly, a second at once. */
+/** True once training has begun; false when it ended before. */
+async function begun(run: Run): Promise<boolean> {
+  for await (const event of run) if (event.type === 'started') return run.state === 'training'
+  return false
+}
+
+/** Waits for the end, or of a detached run for its beginning; a first signal stops cleanly, a second at once. */
 async function watch(run: Run, lines: ProgressLines, terminal: Terminal): Promise<number> {
   let code: number = exitCodes.ok, killed = false
   const onSignal = (signal: NodeJS.Signals): void => {
@@ -60,6 +72,10 @@ async function watch(run: Run, lines: ProgressLines, terminal: Terminal): Promis
   }
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
   try {
+    if (run.detached && await begun(run)) {
+      lines.line(`process ${run.pid} goes on by itself: see ${path.join(run.dir, metricsName)}, or attach(${JSON.stringify(run.dir)}) from a script or notebook; kill ${run.pid} stops it with a checkpoint`)
+      return code
+    }
     const result = await run.done
     lines.clear()
     if (!result.stopped && code !== exitCodes.ok) code = exitCodes.ok

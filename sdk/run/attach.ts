@@ -1,13 +1,14 @@
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { FettleError, PlanError, reviveError, WorkerError } from '../errors'
 import type { Plan } from '../plan/plan'
 import { isAlive } from '../process'
-import { readControl, type ControlRecord } from './control'
+import { controlName, readControl, type ControlRecord } from './control'
 import { ControlClient } from './control-client'
 import { startAgain } from './death'
-import { controlName, hasCheckpoint, metricsName } from './folder'
+import { hasCheckpoint, metricsName } from './folder'
 import { RunHandle, type RunProgress } from './handle'
 import type { Command, FromWorker, Replies } from './protocol'
 import { isTurn, newest, readLines, reviveNumbers, verdict, type Verdict } from './read-log'
@@ -44,7 +45,7 @@ export class AttachedRun extends RunHandle {
     const turn = newest(this.log.events, (event) => isTurn(event) && event.run !== undefined)
     if (turn && isTurn(turn)) return turn.run!
     // Logs from before runs had names; and the moments before a run's first event.
-    return this.#record?.run ?? path.basename(this.dir)
+    return this.#record?.run ?? createHash('sha256').update(this.dir).digest('hex').slice(0, 8)
   }
 
   /** Where the run stood at the last look; `crashed` when its worker is gone without a word. */

@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import type { Plan } from '../plan/plan'
-import { controlName } from './folder'
+
+/** Where a worker that lives is reached, in its output folder; for this user alone. */
+export const controlName = 'control.json'
 
 /** `control.json` of an output folder: where the worker that lives is reached. Only its user can read it. */
 export interface ControlRecord {

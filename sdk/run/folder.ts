@@ -1,15 +1,16 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
+import * as os from 'node:os'
 import { EnvironmentError, PlanError } from '../errors'
 import type { Plan } from '../plan/plan'
-import { newest, readLog, verdict } from './read-log'
+import { isAlive } from '../process'
+import { controlName, readControl } from './control'
+import { isTurn, newest, readLog, verdict } from './read-log'
 
 /** File of a run's events in its output folder: one JSON object a line. */
 export const metricsName = 'metrics.jsonl'
 /** What the worker's process prints, in the output folder. */
 export const workerLogName = 'worker.log'
-/** Where a worker that lives is reached, in its output folder; for this user alone. */
-export const controlName = 'control.json'
 const finalNames = ['model.safetensors', 'model.safetensors.index.json', 'adapter_model.safetensors', 'adapter_config.json']
 const checkpointName = /^checkpoint-\d+$/
 
@@ -61,9 +62,14 @@ function refuseLiveRun(dir: string): void {
   const events = readLog(path.join(dir, metricsName))
   const started = newest(events, (event) => event.type === 'started')
   const state = verdict(events, Date.now())
-  if (started?.type === 'started' && (state === 'training' || state === 'paused')) {
-    throw new PlanError('plan.outputBusy', `process ${started.pid} is ${state} in ${dir}; stop it first, with attach(folder) and its stop(), or try another .output(folder)`, { dir, pid: started.pid })
-  }
+  if (started?.type === 'started' && (state === 'training' || state === 'paused')) throw busy(dir, started.pid, state)
+  const record = readControl(dir), turn = newest(events, isTurn)
+  const isOver = (turn?.type === 'done' || turn?.type === 'failed') && record !== null && turn.time >= record.time
+  if (record !== null && record.host === os.hostname() && isAlive(record.pid) && !isOver) throw busy(dir, record.pid, 'starting')
+}
+
+function busy(dir: string, pid: number, state: string): PlanError {
+  return new PlanError('plan.outputBusy', `process ${pid} is ${state} in ${dir}; stop it first, with attach(folder) and its stop(), or try another .output(folder)`, { dir, pid })
 }
 
 /** Removes what an earlier run made here; the folder of the model itself is never touched. */

@@ -1,8 +1,8 @@
 import * as os from 'node:os'
 import { WorkerError } from '../errors'
-import type { ControlRecord } from './control'
+import { controlName, type ControlRecord } from './control'
 import { startAgain } from './death'
-import { controlName, hasCheckpoint } from './folder'
+import { hasCheckpoint } from './folder'
 import type { Verdict } from './read-log'
 
 /** Why a run's worker cannot be asked for anything, and what to do instead. */

@@ -112,8 +112,8 @@ export class Commands {
     throw new PlanError('run.leaving', `the run was stopped before ${command}() was through; ask again now that it has stopped, or go on with .resume()`, { command, atStep: this.tasks.step })
   }
 
-  /** Nobody waits for the answer of this command any more. */
-  private isOver(id: number): boolean { return this.channel.interrupted !== null || this.channel.isCancelled(id) }
+  /** Nobody waits for the answer of this command any more, or the run shall stop: it ends with what it has. */
+  private isOver(id: number): boolean { return this.channel.isLeaving || this.channel.isCancelled(id) }
 
   private tell(command: Command): void {
     this.reporter.event({ type: 'command', command: command.name, atStep: this.tasks.step, ...(command.name === 'set' ? { learningRate: command.learningRate } : {}) })
