@@ -30,7 +30,7 @@ class Average {
   add(value: number): number {
     if (Number.isFinite(value)) {
       this.count++
-      const keep = 1 - 1 / Math.max(4, this.count / 30)
+      const keep = 1 - 1 / Math.max(5, 1.2 * Math.sqrt(this.count))
       this.mean = keep * this.mean + (1 - keep) * value
       this.weight = keep * this.weight + (1 - keep)
     }

@@ -3,7 +3,7 @@ import type { BoardState } from '../state'
 import type { PlotlyLike } from './api'
 import { h, setAttribute, setText } from './dom'
 import { figureOf } from './figure'
-import { nothing, written } from './numbers'
+import { written } from './numbers'
 import type { Theme } from './theme'
 
 /** One chart: heading, newest value, drawing. */
@@ -82,7 +82,7 @@ function describe({ title, format, lines }: Plot): string {
     const range = `from ${written(values[0], format)} to ${written(values[values.length - 1], format)}, lowest ${written(Math.min(...values), format)}, highest ${written(Math.max(...values), format)}`
     return `${lines.length > 1 ? `${name}: ` : ''}${range}, steps ${x[0]} to ${x[x.length - 1]}`
   }).filter((text) => text !== null)
-  return said.length > 0 ? `${title}. ${said.join('. ')}` : `${title}: ${nothing === '–' ? 'nothing yet' : nothing}`
+  return said.length > 0 ? `${title}. ${said.join('. ')}` : `${title}: nothing yet`
 }
 
 /** All charts of a board. */
@@ -96,6 +96,7 @@ export class Charts {
     const [loss, ...small] = [['loss', 'Loss'], ['learning-rate', 'Learning rate'], ['gradient-norm', 'Gradient norm'], ['accuracy', 'Held-out accuracy'], ['speed', 'Tokens/s'], ['utilisation', 'Utilisation'], ['memory', 'Memory, MiB']]
       .map(([id, title], i) => {
         const chart = new Chart(title, i === 0, theme, plotly)
+        chart.target.dataset.fettle = `board/${id}`
         this.charts.set(id, chart)
         return chart.element
       })

@@ -113,10 +113,11 @@ export class Controls {
 
   private refresh(): void {
     const { state } = this
-    this.element.hidden = this.host === null || state === null
+    const over = state !== null && ['done', 'stopped', 'failed', 'crashed'].includes(state.status)
+    // What the last command was answered with is read after the end, too.
+    this.element.hidden = this.host === null || state === null || (over && this.reply.textContent === '')
     if (!state) return
     const can = (name: Name) => state.controls.includes(name) && !this.pending.has(name)
-    const over = ['done', 'stopped', 'failed', 'crashed'].includes(state.status)
     for (const [name, button] of this.buttons) {
       // Not `disabled`: a button that loses its focus while one waits for it throws keyboard users off the panel.
       button.setAttribute('aria-disabled', String(!can(name)))

@@ -1,8 +1,7 @@
+import { nothing, statusWords } from '../figures'
 import { percent, whole } from '../format'
 import type { BoardRank, BoardState } from '../state'
 import { h, Rebuilt } from './dom'
-import { statusWords } from './header'
-import { nothing } from './numbers'
 
 /** One line for one rank: device, threads, memory, work, process. */
 function rankCells({ rank, status, device, host, pid, threads, memory, utilisation }: BoardRank): string[] {
@@ -31,7 +30,7 @@ function notes({ warnings, saved, commands }: Pick<BoardState, 'warnings' | 'sav
   const lists = [
     list('Warnings', 'warnings', warnings.map(({ message, step, count }) => h('li', {}, h('span', { text: message, dir: 'auto' }), atStep(step), count > 1 ? h('small', { text: `${whole(count)} times` }) : null))),
     list('Saved', 'saved', saved.slice(-4).reverse().map(({ step, path, final }) => h('li', {}, h('span', { class: 'fb-path', text: path, dir: 'auto' }), h('small', { text: final ? 'final weights' : `step ${whole(step)}` })))),
-    list('Asked', 'commands', [...commands].reverse().map((text) => h('li', { text, dir: 'auto' }))),
+    list('Commands', 'commands', [...commands].reverse().map((text) => h('li', { text, dir: 'auto' }))),
   ]
   return lists.filter((element): element is HTMLElement => element !== null)
 }

@@ -1,8 +1,6 @@
+import { nothing } from '../figures'
 import type { PlotFormat } from '../plots'
 import { digits, percent, short, whole } from '../format'
-
-/** What stands where there is no number yet. */
-export const nothing = '–'
 
 /** 0.0001 → `1e-4`. */
 export function rate(value: number): string {

@@ -21,7 +21,9 @@ class Folding {
     this.element = h('div', {}, this.text, this.more)
   }
 
-  show(text: string, before: string | null): void {
+  show(whole: string, before: string | null): void {
+    // Answers begin with the space that their first token has.
+    const text = whole.trim()
     const key = `${before ?? ''}\0${text}`
     if (key === this.shown) return
     this.shown = key
@@ -106,15 +108,16 @@ export class Samples {
     const before = index > 0 ? samples.at[index - 1] : null
     setText(this.step, whole(now.step))
     this.slider.setAttribute('aria-valuetext', now.untouched ? `step ${now.step}, the untouched model` : `step ${now.step}`)
-    setText(this.heading, now.untouched && samples.at.length > 1 ? 'Tuned, no step yet' : `Tuned, step ${whole(now.step)}`)
-    setText(this.hint, before ? `marked: not said at step ${whole(before.step)}` : '')
+    setText(this.heading, now.untouched ? 'Tuned, no step yet' : `Tuned, step ${whole(now.step)}`)
+    setText(this.hint, before && !before.untouched ? `marked: not said at step ${whole(before.step)}` : '')
     this.table.classList.toggle('fb-no-untouched', untouched === undefined)
     this.table.classList.toggle('fb-no-reference', samples.prompts.every(({ reference }) => reference === null))
     this.rows.forEach(({ cells }, i) => {
       const { prompt, reference } = samples.prompts[i]
       cells.prompt.show(prompt, null)
       cells.untouched.show(untouched?.answers[i] ?? '', null)
-      cells.answer.show(now.answers[i] ?? '', before ? before.answers[i] ?? '' : null)
+      // Before the first step both would say the same.
+      cells.answer.show(now.untouched ? '–' : now.answers[i] ?? '', before && !before.untouched ? before.answers[i] ?? '' : null)
       cells.reference.show(reference ?? '', null)
     })
     this.measure()
