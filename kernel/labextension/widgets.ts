@@ -2,11 +2,12 @@ import type { IRenderMime } from '@jupyterlab/rendermime-interfaces'
 import type { ChatState } from '../../sdk/chat/state'
 import { boardMime, chatMime, type BoardData } from '../../sdk/views/state'
 import type { BoardPanel, ChatPanel } from '../../sdk/views/page/api'
+import { mountBoard } from '../../sdk/views/page/board'
+import { mountChat } from '../../sdk/views/page/chat'
 import type { Hub, View } from './hub'
 import type { WidgetClass } from './jupyter'
 import type { Link } from './link'
 import { loadPlotly } from './plotly'
-import { mountBoard, mountChat } from './stand-in'
 
 type Model = IRenderMime.IMimeModel
 
@@ -32,7 +33,7 @@ export function boardWidget(Widget: WidgetClass, hub: Hub): WidgetClass {
     }
 
     private mount(run: string): BoardPanel {
-      this.addClass('fettle-board')
+      this.addClass('fettle-lab-board')
       this.node.dataset.fettleRun = run
       return mountBoard(this.node, loadPlotly)
     }
@@ -79,7 +80,7 @@ export function chatWidget(Widget: WidgetClass, hub: Hub): WidgetClass {
     }
 
     private mount(chat: string): ChatPanel {
-      this.addClass('fettle-chat')
+      this.addClass('fettle-lab-chat')
       this.node.dataset.fettleChat = chat
       return mountChat(this.node)
     }

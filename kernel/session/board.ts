@@ -1,16 +1,35 @@
 import { randomBytes } from 'node:crypto'
 import { FettleError } from 'fettle/dist/errors'
 import { BoardReader, type BoardOptions } from 'fettle/dist/views/board-data'
-import type { LiveRun } from 'fettle/dist/views'
+import { boardBundle } from 'fettle/dist/views/bundle'
 import type { BoardCommand, BoardData } from 'fettle/dist/views/state'
+import type { LiveRun } from 'fettle/dist/views'
 import type { Cell } from './cell'
 import { controlsOf, obey } from './controls'
 import type { LiveBoard, ToPage } from './lab-protocol'
-import { bundleOfBoard, needsLibrary } from './fallback'
 import type { MimeBundle } from './values'
 
-/** One output that shows a board. */
-interface Place { readonly cell: Cell; readonly display: string; readonly library: boolean }
+/** One output that shows a board. `library`: its cell brings panel and chart library; `brought`: it did, for the page that is open. */
+interface Place { readonly cell: Cell; readonly display: string; readonly library: boolean; brought: boolean }
+
+/** The cell that holds the library, so that a notebook has it once: the id that its client told, and the execution. */
+let libraryCell: { id: string; count: number } | null = null
+
+/** Whether the outputs of this cell must bring the library: no other cell of the notebook holds it, or this one was run
+ * again and lost it. A client that tells no cell ids gets it with each cell. */
+function needsLibrary(cell: Cell): boolean {
+  if (cell.id === null) return true
+  if (libraryCell && libraryCell.id !== cell.id) return false
+  libraryCell = { id: cell.id, count: cell.count }
+  return true
+}
+
+/** How a run trains, in words. */
+function methodOf(run: LiveRun): string {
+  const { plan } = run as { plan?: { lora?: { rank?: number } | null } }
+  if (!plan) return ''
+  return plan.lora ? `LoRA rank ${plan.lora.rank}` : 'all weights'
+}
 
 /** A run as this kernel shows it: pushed to pages that draw it, and kept in the outputs of its cells for all others. */
 export class Board {
@@ -52,11 +71,11 @@ export class Board {
     run.done.then(() => end(), end)
   }
 
-  /** Shows the board as one more output of `cell`. */
-  show(cell: Cell): void {
-    const place = { cell, display: `fettle-${randomBytes(6).toString('hex')}`, library: needsLibrary(cell) }
+  /** Shows the board as one more output of `cell`; a page with the extension needs no library to draw it. */
+  show(cell: Cell, extension: boolean): void {
+    const place = { cell, display: `fettle-${randomBytes(6).toString('hex')}`, library: needsLibrary(cell), brought: false }
     this.places.push(place)
-    cell.display(this.bundle(place, 'live'), place.display)
+    cell.display(this.bundle(place, extension), place.display)
   }
 
   /** Forgets outputs that are gone, because their cell was run again; tells whether any is left. */
@@ -73,11 +92,11 @@ export class Board {
     return `${events.length} ${this.over} ${progress?.stage} ${progress?.done}`
   }
 
-  data(maxPoints?: number): BoardData {
+  private data(): BoardData {
     const { dir, progress, detached } = this.run
     return this.reader.read({
-      run: this.id, controls: controlsOf(this.run), crashed: this.crashed, ...(dir ? { dir } : {}), ...(progress && !this.over ? { progress } : {}),
-      ...(detached ? { detached } : {}), ...(this.over ? {} : { now: Date.now() }), ...(maxPoints ? { maxPoints } : {}),
+      run: this.id, controls: controlsOf(this.run), crashed: this.crashed, method: methodOf(this.run), ...(dir ? { dir } : {}), ...(progress && !this.over ? { progress } : {}),
+      ...(detached ? { detached } : {}), ...(this.over ? {} : { now: Date.now() }),
     })
   }
 
@@ -96,23 +115,28 @@ export class Board {
     return bytes + send({ type: 'board', run: this.id, state })
   }
 
-  /** Brings the outputs up to date, with or without the extension; the bytes that it took. */
-  refresh(): number {
+  /** Brings the outputs up to date and tells how many bytes that took, the library (which comes once or twice) apart. */
+  refresh(extension: boolean): number {
     if (this.version === this.shown) return 0
     this.shown = this.version
-    return this.places.reduce((bytes, place) => bytes + place.cell.display(this.bundle(place, this.over ? 'end' : 'live'), place.display, true), 0)
+    return this.places.reduce((bytes, place) => {
+      const data = this.bundle(place, extension)
+      const size = place.cell.display(data, place.display, true)
+      return bytes + (/window\.fettleLibrary/.test(data['text/html'] as string) ? 0 : size)
+    }, 0)
   }
 
   /** Whether the outputs lack the end of the run. */
   get unfinished(): boolean { return this.over && this.version !== this.shown }
 
   /** What a notebook shall keep of it. */
-  keep(): MimeBundle {
-    const place = this.places.at(-1)
-    return bundleOfBoard(this.data(), place?.library ?? false, this.over ? 'end' : 'live', this.run.events)
-  }
+  keep(): MimeBundle { return boardBundle(this.data(), { library: this.places.at(-1)?.library ?? false, final: this.over }) as unknown as MimeBundle }
 
-  private bundle(place: Place, moment: 'live' | 'end'): MimeBundle { return bundleOfBoard(this.data(), place.library, moment, this.run.events) }
+  private bundle(place: Place, extension: boolean): MimeBundle {
+    const library = place.library && (this.over || (!extension && !place.brought))
+    place.brought ||= library
+    return boardBundle(this.data(), { library, final: this.over }) as unknown as MimeBundle
+  }
 
   command(command: BoardCommand): Promise<string> { return obey(this.run, command) }
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { ChatState } from 'fettle/dist/chat/state'
-import { chatMime } from 'fettle/dist/views/state'
+import { chatBundle } from 'fettle/dist/views/bundle'
 import type { Cell } from './cell'
 import type { LiveChat, ToPage } from './lab-protocol'
 import type { MimeBundle } from './values'
@@ -61,21 +61,11 @@ export class ChatBox {
     return this.places.reduce((bytes, { cell, display }) => bytes + cell.display(data, display, true), 0)
   }
 
-  keep(): MimeBundle {
-    const { state } = this.chat
-    return { [chatMime]: state, 'text/plain': textOf(state) }
-  }
+  keep(): MimeBundle { return chatBundle(this.chat.state) as unknown as MimeBundle }
 
   // What goes wrong stands in the chat's state.
   ask(text: string): void { void Promise.resolve(this.chat.ask(text)).catch(() => undefined) }
   cancel(): void { this.chat.cancel() }
   clear(): void { this.chat.clear() }
   async close(): Promise<void> { await this.chat.close() }
-}
-
-/** The conversation for clients that draw no box. */
-function textOf({ title, turns, sides, error }: ChatState): string {
-  const label = (side: string) => sides.find((entry) => entry.side === side)?.label ?? side
-  const lines = turns.flatMap(({ text, answers }) => [`you: ${text}`, ...answers.map((answer) => `${label(answer.side)}: ${answer.text}`)])
-  return [`Chat with ${title}`, ...lines, ...(error ? [error] : [])].join('\n')
 }

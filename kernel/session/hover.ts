@@ -43,7 +43,7 @@ function describe(checker: typescript.TypeChecker, source: typescript.SourceFile
 /** One line an option for each parameter of a call that is an object of options. */
 export function optionsOf(checker: typescript.TypeChecker, source: typescript.SourceFile, callee: typescript.Node): string[] {
   const signatures = checker.getTypeAtLocation(callee).getCallSignatures()
-  const parameter = signatures[0]?.parameters.find(({ name }) => name === 'options' || name === 'cadence')
+  const parameter = signatures[0]?.parameters.find(({ name }) => ['options', 'cadence', 'values'].includes(name))
   if (!parameter) return []
   const type = checker.getNonNullableType(checker.getTypeOfSymbolAtLocation(parameter, callee))
   return type.getProperties().map((option) => {

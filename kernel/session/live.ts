@@ -35,8 +35,7 @@ export class Live {
     const board = this.boards.get(id) ?? new Board(run, id)
     this.boards.set(id, board)
     board.take(run)
-    board.show(cell)
-    // A page that does not yet know the run gets it whole; its output brings it too.
+    board.show(cell, this.comms.listening)
     this.wake()
   }
 
@@ -89,9 +88,9 @@ export class Live {
     if (listening && (now || chats.due)) chats.spent(sum(this.chats.values(), (box) => box.push(send)), least.chats)
     const all = [...this.boards.values(), ...this.chats.values()]
     const outputs = listening ? this.paces.beside : this.paces.alone
-    if (now || outputs.due) outputs.spent(sum(all, (item) => item.refresh()), listening ? least.outputsBeside : least.outputsAlone)
+    if (now || outputs.due) outputs.spent(sum(all, (item) => item.refresh(listening)), listening ? least.outputsBeside : least.outputsAlone)
     // The end does not wait for its turn.
-    else outputs.spent(sum(all.filter((item) => item.unfinished), (item) => item.refresh()), 0)
+    else for (const item of all) if (item.unfinished) item.refresh(listening)
   }
 
   private take(message: FromPage): void {
