@@ -1,0 +1,101 @@
+import * as assert from 'node:assert/strict'
+import * as fs from 'node:fs'
+import * as path from 'node:path'
+import { test } from 'node:test'
+import { chat, WorkerError, type ChatState } from 'fettle'
+import { chatModel, chatRun, chatting, finished, rendered, temporaryFolder, workers } from '../../support/chat'
+import { refusalOf } from '../../support/refusal'
+
+const most = { maxNewTokens: 12 }
+
+test('an adapter run answers on both sides from one worker, each with a history of its own', async (t) => {
+  const folder = temporaryFolder(t), run = await finished(t, await chatRun(folder, 8).lora({ rank: 4 }).start())
+  const c = await chatting(t, run), model = await chatting(t, path.join(folder, 'model'))
+  assert.deepEqual([c.sides, workers().length], [['base', 'tuned'], 2])
+  const streamed = { base: '', tuned: '' }
+  const first = await c.ask('n 1', { onToken: (text, side) => { streamed[side] += text } })
+  assert.deepEqual(streamed, { base: first.base, tuned: first.tuned })
+  assert.notEqual(first.base, first.tuned)
+  assert.equal(first.base, (await model.ask('n 1')).base)
+  assert.equal(first.tuned, await run.generate('n 1', most))
+  const second = await c.ask('n 2')
+  assert.equal(second.base, (await model.ask('n 2')).base)
+  assert.equal(second.tuned, await run.generate(rendered('n 1', first.tuned!, 'n 2'), { ...most, chat: false }))
+  assert.deepEqual(c.state.turns.map(({ answers }) => answers.map(({ side, text }) => [side, text])),
+    [first, second].map(({ base, tuned }) => [['base', base], ['tuned', tuned]]))
+  await c.clear()
+  const again = await c.ask('n 1')
+  assert.deepEqual([again.base, again.tuned], [first.base, first.tuned])
+  const only = await chatting(t, run, { sides: ['tuned'] })
+  assert.equal((await only.ask('n 1')).base, null)
+  await refusalOf(chat(run, { template: 'none' }), 'plan.conflict', 'template')
+  await c.close()
+  assert.ok(run.alive)
+  // Its folder says the same, from a worker of its own that puts the adapter on.
+  await run.close()
+  const saved = await chatting(t, run.dir)
+  const told = await saved.ask('n 1')
+  assert.deepEqual([told.base, told.tuned], [first.base, first.tuned])
+  const ended = await chatting(t, run)
+  assert.equal((await ended.ask('n 1')).tuned, first.tuned)
+})
+
+test('while it trains, between two steps; cancel works there too; a system message comes first', async (t) => {
+  const folder = temporaryFolder(t)
+  const run = await chatRun(folder, 100_000).learningRate(0.001).lora({ rank: 4 }).start()
+  t.after(async () => { run.kill(); await run.close() })
+  const c = await chatting(t, run, { system: 'S', maxNewTokens: 200, minNewTokens: 200 })
+  const asking = c.ask('n 1', { onToken: (text) => { if (text !== '') void c.cancel() } })
+  const answer = await asking
+  assert.ok(answer.cancelled && answer.base === null && answer.tuned !== null)
+  assert.equal(run.state, 'training')
+  process.kill(run.pid, 'SIGKILL')
+  const error = await run.done.catch((reason: unknown) => reason)
+  assert.ok(error instanceof WorkerError)
+  assert.equal(await c.ask('n 1').catch((told: unknown) => told), error)
+  assert.deepEqual([c.state.status, c.state.error], ['closed', error.message])
+})
+
+test('of a run that trains all weights a second worker, from the first question on, is the base', async (t) => {
+  const folder = temporaryFolder(t), run = await finished(t, await chatRun(folder, 4).start())
+  const c = await chatting(t, run), model = await chatting(t, path.join(folder, 'model'))
+  assert.equal(workers().length, 2)
+  const first = await c.ask('n 1')
+  assert.equal(workers().length, 3)
+  assert.equal(first.base, (await model.ask('n 1')).base)
+  assert.equal(first.tuned, await run.generate('n 1', most))
+  assert.notEqual(first.base, first.tuned)
+  await c.close()
+  assert.equal(workers().length, 2)
+  const saved = await chatting(t, run.dir)
+  assert.deepEqual(saved.sides, ['tuned'])
+  assert.equal((await saved.ask('n 1')).tuned, first.tuned)
+  await refusalOf(chat(run.dir, { sides: ['base'] }), 'chat.sides', 'base: ')
+  const both = await chatting(t, run.dir, { base: path.join(folder, 'model') })
+  const { base, tuned } = await both.ask('n 1')
+  assert.deepEqual([base, tuned], [first.base, first.tuned])
+})
+
+test('where the base cannot be read the tuned side answers alone, and says why', async (t) => {
+  const folder = temporaryFolder(t), run = await finished(t, await chatRun(folder, 2).start())
+  const c = await chatting(t, run)
+  fs.rmSync(path.join(folder, 'model', 'model.safetensors'))
+  const answer = await c.ask('n 1')
+  assert.deepEqual([answer.base, typeof answer.tuned, c.sides, c.state.status], [null, 'string', ['tuned'], 'ready'])
+  assert.match(answer.notes.join(), /base: model cannot answer: /)
+  assert.equal(c.state.error, c.error!.message)
+  const states: ChatState[] = []
+  c.onChange((state) => states.push(state))
+  assert.equal((await c.ask('n 2')).notes.filter((note) => note.includes('cannot answer')).length, 0)
+  assert.equal(states.at(-1)!.error, null)
+})
+
+test('an adapter folder that does not name its model, and a run that saved nothing', async (t) => {
+  const folder = temporaryFolder(t), adapter = path.join(folder, 'adapter'), empty = path.join(folder, 'empty')
+  chatModel(folder)
+  for (const made of [adapter, empty]) fs.mkdirSync(made)
+  fs.writeFileSync(path.join(adapter, 'adapter_config.json'), '{"peft_type": "LORA"}')
+  await refusalOf(chat(adapter), 'chat.base', "{ base: 'MODEL' }")
+  fs.writeFileSync(path.join(empty, 'metrics.jsonl'), '')
+  await refusalOf(chat(empty), 'chat.folder', 'chat(run)')
+})
