@@ -1,5 +1,5 @@
 import type { DataViewOptions } from '../inspect/dataset'
-import type { RunInfo } from '../inspect/run-info'
+import { inspect, type RunInfo } from '../inspect/run-info'
 import { PlanBuilder, type BuilderState } from '../plan/builder'
 import type { Run, StartOptions } from './run'
 import { start } from './start'
@@ -18,10 +18,7 @@ export class Sft extends PlanBuilder {
    * What would train, on what and for how many steps, without training: model, tokenised data and settings, which a
    * notebook shows. Throws what the run would: a `ModelError`, a `DataError` with the place of a bad row.
    */
-  inspect(options: DataViewOptions = {}): Promise<RunInfo> {
-    // Here, and not above: a script that only trains needs none of it.
-    return (require('../inspect/run-info') as typeof import('../inspect/run-info')).inspect(this.plan, options)
-  }
+  inspect(options: DataViewOptions = {}): Promise<RunInfo> { return inspect(this.plan, options) }
 }
 
 /**
