@@ -69,13 +69,15 @@ function sortIntoTopics(project) {
 /** What a derived class repeats of its base stands there once, with the base. */
 function dropInherited(project) {
   for (const reflection of Object.values(project.reflections))
-    if (reflection.inheritedFrom && reflection.parent?.kind === ReflectionKind.Class) project.removeReflection(reflection)
+    if (reflection.inheritedFrom?.reflection && reflection.parent?.kind === ReflectionKind.Class) project.removeReflection(reflection)
 }
 
 const heading = String.raw`\n#{2,6} `
 /** Sections that say again what the signature above them says. */
 const repeated = [
   new RegExp(`${heading}Returns\\n\\n[^\\n]+\\n(?=\\n#|\\n\\*\\*\\*|$)`, 'g'),
+  new RegExp(`${heading}(Overrides|Implementation of)\\n\\n[^\\n]+\\n(?=\\n|$)`, 'g'),
+  new RegExp(`${heading}Get Signature\\n`, 'g'),
   new RegExp(`${heading}(Type )?Parameters\\n\\n\\| (Type )?Parameter( \\| Type)?( \\| Default value)? \\|\\n(\\|[^\\n]*\\n)+`, 'g'),
 ]
 

@@ -20,10 +20,15 @@ export class FettleError extends Error {
 
 /** How an error travels from a worker to the front. */
 export interface SerializedError {
+  /** Class of the error, such as `PlanError`. */
   readonly name: string
+  /** Stable name of the cause, such as `plan.value`. */
   readonly code: string
+  /** What, where and the next step. */
   readonly message: string
+  /** The values that were seen. */
   readonly details?: Readonly<Record<string, unknown>>
+  /** Where it was thrown, in the process that threw it. */
   readonly stack?: string
 }
 

@@ -65,8 +65,15 @@ export interface BatchPlan {
   readonly accumulate: number
 }
 
-/** How often something happens: never, each `every` (at least 1) optimizer steps, or at each epoch's end. */
-export type Cadence = { readonly by: 'no' } | { readonly by: 'steps'; readonly every: number } | { readonly by: 'epoch' }
+/** How often something happens: never, each so many optimizer steps, or at each epoch's end. */
+export type Cadence =
+  | { readonly by: 'no' }
+  | {
+    readonly by: 'steps'
+    /** Optimizer steps from one time to the next. At least 1. */
+    readonly every: number
+  }
+  | { readonly by: 'epoch' }
 
 /** Answers of the growing model, shown during the run. */
 export interface SamplePlan {
@@ -74,6 +81,7 @@ export interface SamplePlan {
   readonly cadence: Cadence
   /** Prompts answered on the cadence. Empty: the first rows of dev (else train). */
   readonly prompts: readonly string[]
+  /** How they are answered. */
   readonly generation: GenerationPlan
 }
 
@@ -128,6 +136,7 @@ export interface Plan {
   readonly method: 'sft' | 'lora'
   /** Set exactly when method is `lora`. */
   readonly lora: LoraPlan | null
+  /** What it trains on. */
   readonly data: DataPlan
   /** Default `fp32`. */
   readonly precision: Precision
@@ -135,8 +144,11 @@ export interface Plan {
   readonly device: 'auto' | 'cpu' | 'cuda'
   /** Which form of the blocks runs: `auto` (default) picks fused where there is one. */
   readonly blocks: 'auto' | 'plain'
+  /** AdamW's settings. */
   readonly optimizer: OptimizerPlan
+  /** Course of the learning rate. */
   readonly schedule: SchedulePlan
+  /** Rows at once. */
   readonly batch: BatchPlan
   /** Epochs to train, fractions too; `steps` wins when it is not null. Default 3. */
   readonly epochs: number
@@ -144,7 +156,9 @@ export interface Plan {
   readonly steps: number | null
   /** When the dev rows are evaluated. Default: never. */
   readonly evaluate: Cadence
+  /** Answers on the way. */
   readonly sample: SamplePlan
+  /** Checkpoints on the way. */
   readonly save: SavePlan
   /** Each how many optimizer steps a `step` event carries to the charts; metrics.jsonl has every step. Default 1. */
   readonly logEvery: number
@@ -160,6 +174,7 @@ export interface Plan {
   readonly overwrite: boolean
   /** Path of a checkpoint, `true`: the newest in output, `null` (default): start afresh. */
   readonly resume: string | true | null
+  /** Ranks by kind of parallelism. */
   readonly mesh: MeshPlan
   /** CPU threads; `null` (default): all cores. */
   readonly threads: number | null

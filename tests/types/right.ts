@@ -1,7 +1,7 @@
 // What users write, as TypeScript 5.0 with Node10 resolution (the one inside tslab) must read it.
 import {
   attach, parseArguments, PlanError, sft, start, toArguments, validatePlan,
-  type AttachedRun, type EvalEvent, type Plan, type Run, type RunEvent, type RunResult, type Sft, type StepColumns,
+  type AttachedRun, type EvalEvent, type Plan, type Run, type RunEvent, type RunResult, type SampleEvent, type Sft, type StepColumns,
 } from 'fettle'
 import type { Table } from 'apache-arrow'
 
@@ -34,10 +34,17 @@ export async function main(): Promise<void> {
   for await (const piece of run.stream('Hello!')) console.log(piece.length)
   const evaluation: EvalEvent = await run.evaluate()
   const path: string = await run.save()
+  await run.pause()
+  await run.set({ learningRate: 1e-4 })
+  await run.resume()
+  const shown: SampleEvent = await run.sample()
   await run.stop()
   await run.close()
   const seen: AttachedRun = await attach(run.dir)
+  await seen.stop()
+  const free: Run = await builder.start({ detached: true })
+  await free.done
   const other: Run = await start(plan)
   try { await other.done } catch (error) { if (error instanceof PlanError) console.log(error.code, error.details) }
-  console.log(rank, file, loss, result.steps, answer, answers, evaluation.perplexity, path, seen.state)
+  console.log(rank, file, loss, result.steps, answer, answers, shown.samples.length, evaluation.perplexity, path, seen.state)
 }

@@ -1,5 +1,5 @@
 // Each line marked `// error` must be refused by the types, and no other.
-import { sft } from 'fettle'
+import { attach, sft } from 'fettle'
 
 const b = sft('m')
 b.lora({ rnk: 8 }) // error
@@ -21,3 +21,16 @@ b.lorra() // error
 sft() // error
 b.save({ keep: 1 })
 b.start().then((run) => run.generate(5)) // error
+b.adam({ beta_1: 0.9 }) // error
+b.log({}) // error
+b.data() // error
+b.epochs('3') // error
+b.bf16(false) // error
+b.start({ detach: true }) // error
+b.start().then((run) => run.set({ learningRat: 1 })) // error
+b.start().then((run) => run.set({ learningRate: '1e-4' })) // error
+b.start().then((run) => run.set()) // error
+b.start().then((run) => run.pause(1)) // error
+b.start().then((run) => run.unpause()) // error
+attach(5) // error
+attach('output').then((run) => run.set({ lr: 1 })) // error

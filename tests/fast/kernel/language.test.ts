@@ -20,6 +20,8 @@ test('all methods of the builder complete, and none that is not public', () => {
   for (const name of ['data', 'lora', 'bf16', 'fp32', 'learningRate', 'weightDecay', 'maxGradNorm', 'adam', 'schedule', 'warmup', 'epochs', 'steps', 'batch', 'accumulate',
     'evaluate', 'sample', 'save', 'output', 'overwrite', 'resume', 'seed', 'device', 'threads', 'blocks', 'log', 'start', 'plan'])
     assert.ok(matches.includes(name), name)
+  assert.deepEqual(complete('run.pa|').matches.slice(0, 1), ['pause'])
+  assert.deepEqual(complete('run.set({ |').matches, ['learningRate'])
   assert.deepEqual(matches.filter((name) => /^(next|#|_)/.test(name)), [])
 })
 
@@ -58,6 +60,8 @@ test('hover shows the signature and the docs of a function, a method, an option 
     ['base.sample({ ev|ery: 5 })', 'every', /optimizer steps.*At least 1/s],
     ["base.evaluate({ ea|ch: 'epoch' })", 'each', /epoch/],
     ["const s = '😀'; base.lo|ra()", 'PlanBuilder.lora(', /low-rank adapter/],
+    ['run.pa|use()', 'pause(): Promise<void>', /Waits between two steps/],
+    ['run.set({ learningRate: 1| })', 'learningRate: number', /^/],
     ['ba|se', 'const base: Sft', /^$/],
   ] as const) {
     const { plain, markdown } = inspect(code)
@@ -86,6 +90,9 @@ test('a wrong call is refused before anything runs, with a name to write instead
     ["base.lora({ rank: '8' })", /'string' is not assignable to type 'number'/],
     ['sft()', /Expected 1 arguments, but got 0/],
     ['base.save({ every: 5, kep: 2 })', /'kep'/],
+    ['run.set({ learningRat: 1 })', /Did you mean to write 'learningRate'\?/],
+    ['run.pause(1)', /Expected 0 arguments, but got 1/],
+    ['run.paus()', /Did you mean 'pause'\?/],
     ["import { sfft } from 'fettle'", /no exported member.*Did you mean 'sft'\?/],
   ] as const) {
     const findings = notebook.check(code)
