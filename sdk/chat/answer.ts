@@ -3,6 +3,7 @@ import type { ChatSide } from './state'
 
 /** What a question brought. */
 export interface ChatAnswer {
+  /** What was asked. */
   readonly question: string
   /** The untouched model's answer; `null` where that side was not asked. */
   readonly base: string | null
@@ -12,6 +13,7 @@ export interface ChatAnswer {
   readonly cancelled: boolean
   /** What happened beside the answers: older turns that found no room, a side that could not answer. */
   readonly notes: readonly string[]
+  /** Of each side that answered, from its prompt to its last token. */
   readonly tokensPerSecond: Readonly<Partial<Record<ChatSide, number>>>
 }
 

@@ -11,7 +11,12 @@ import { Turn } from './turn'
 import { chatView } from './view'
 
 /** A piece of an answer as it is made. */
-export interface ChatPiece { readonly side: ChatSide; readonly text: string }
+export interface ChatPiece {
+  /** Who said it. */
+  readonly side: ChatSide
+  /** What follows the pieces of this side before it. */
+  readonly text: string
+}
 
 /** Options of `chat.ask()` and `chat.stream()`. */
 export interface AskOptions {

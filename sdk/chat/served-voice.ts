@@ -11,7 +11,14 @@ import type { Question, Voice } from './voice'
 const workerEntry = path.join(__dirname, '..', 'worker.js')
 
 /** How far the model is read. */
-export interface ChatProgress { readonly stage: string; readonly done: number; readonly total: number | null }
+export interface ChatProgress {
+  /** What is done now, in words. */
+  readonly stage: string
+  /** Bytes so far. */
+  readonly done: number
+  /** Bytes in all; `null` while unknown. */
+  readonly total: number | null
+}
 
 /** A worker of the chat's own, which reads a model and answers. It starts at `open()` and ends at `close()`. */
 export class ServedVoice implements Voice {

@@ -1,6 +1,8 @@
 /** A chat as a page shows it: plain JSON, no part of it markup. */
 export interface ChatState {
+  /** Version of this layout. */
   readonly version: 1
+  /** Id of the chat. */
   readonly chat: string
   /** Model or run, in words. */
   readonly title: string
@@ -21,9 +23,12 @@ export const shownTurns = 40
 /** Characters that a text of a state has at most; the conversation itself keeps them all. */
 export const shownCharacters = 20_000
 
+/** The model as it came, or the tuned one. */
 export type ChatSide = 'base' | 'tuned'
 
+/** One question and its answers. */
 export interface ChatTurnState {
+  /** The question. */
   readonly text: string
   /** One a side, in the order of `sides`; `done` once the last piece came. */
   readonly answers: readonly { readonly side: ChatSide; readonly text: string; readonly done: boolean; readonly tokensPerSecond: number | null }[]

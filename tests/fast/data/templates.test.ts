@@ -87,6 +87,32 @@ test('the last round alone too long: its question loses its left end inside the 
   assert.deepEqual(prompt, [...row.ids.slice(0, 40)])
 })
 
+test('a prompt that is too long is encoded once, the same as in parts', async () => {
+  const question = 'the of and to in is that it for on '.repeat(40).trim()
+  let encoded = 0
+  const counted: Tokenizer = new Proxy(smollm2, {
+    get(target, name) {
+      const value = Reflect.get(target, name, target) as unknown
+      if (typeof value !== 'function') return value
+      return (...args: unknown[]): unknown => {
+        const [given] = args
+        const texts = name === 'encode' ? [given as string] : name === 'encodeMarked' ? (given as { text: string }[]).map(({ text }) => text) : []
+        encoded += texts.filter((text) => text.includes(question)).length
+        return (value as (...all: unknown[]) => unknown).apply(target, args)
+      }
+    },
+  })
+  const under = { ...settings, srcLength: 40, maxLength: 60 }
+  const fitted = await rowEncoder(counted, under).fitPrompt({ src: ['x', question], tgt: ['y'] })
+  assert.deepEqual([fitted.ids.length, fitted.dropped, fitted.cut], [40, 1, true])
+  // Once with the round before it, which does not fit, and once alone.
+  assert.equal(encoded, 2)
+  assert.deepEqual(fitted.ids, await rowEncoder(smollm2, under).prompt({ src: [question], tgt: [] }))
+  // What fits by a hair is whole, on either way to it.
+  const whole = await smollm2.encodeChat([{ role: 'user', content: question }], { addGenerationPrompt: true })
+  assert.deepEqual(await rowEncoder(smollm2, { ...settings, maxLength: whole.length + 1 }).fitPrompt({ src: [question], tgt: [] }), { ids: whole, dropped: 0, cut: false })
+})
+
 test('plain: source and target apart, EOS only after a whole target', async () => {
   const ids = async (text: string): Promise<number[]> => smollm2.encode(text)
   const plain = (rounds: Rounds, extra: Partial<TemplateSettings> = {}): Promise<EncodedRow> => encode(rounds, { template: 'none', ...extra })
