@@ -89,7 +89,7 @@ const notes = `
 .fettle-board .fb-note ul{list-style:none;margin:2px 0 0;padding:0}
 .fettle-board .fb-note li{margin:0 0 2px;padding:0;font-size:12.5px;min-width:0;list-style:none}
 .fettle-board .fb-note small{margin-inline-start:.8em;white-space:nowrap}
-.fb-note-warnings li{max-height:9em;overflow:auto}.fb-note-warnings li>span{color:var(--warn)}
+.fb-note-warnings li>span{color:var(--warn)}
 .fb-note-commands li{color:var(--soft)}
 .fb-scroll{overflow-x:auto}`
 
@@ -122,7 +122,7 @@ const chat = `
 .fb-still img{display:block;width:100%;max-width:960px;height:auto}
 .fb-chat-log{max-height:440px;overflow-y:auto;overscroll-behavior:contain;display:grid;gap:14px;min-height:24px}
 .fb-turn{display:grid;gap:6px;min-width:0}
-.fb-question{justify-self:end;max-width:80%;background:var(--wash);border-radius:10px;padding:5px 12px;white-space:pre-wrap;max-height:20em;overflow:auto}
+.fb-question{justify-self:end;max-width:80%;background:var(--wash);border-radius:10px;padding:5px 12px;white-space:pre-wrap}
 .fb-answers{display:grid;grid-auto-flow:column;grid-auto-columns:minmax(0,1fr);gap:10px 28px}
 .fb-answer{min-width:0}
 .fb-answer-head{display:flex;gap:10px;align-items:baseline;justify-content:space-between;font-size:12px}

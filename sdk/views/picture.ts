@@ -6,7 +6,7 @@ interface Box { readonly left: number; readonly top: number; readonly width: num
 
 /** Middle tones, legible on white and on near-black: a picture knows nothing of its page. */
 const colours: Readonly<Record<Role | 'grid' | 'text', string>> = {
-  faint: 'rgba(63,131,201,0.4)', main: '#3f83c9', second: '#d9792b', third: '#3d9a78', grid: 'rgba(128,128,128,0.24)', text: '#7b838c',
+  faint: 'rgba(63,131,201,0.4)', main: '#3f83c9', second: '#d9792b', third: '#3d9a78', grid: 'rgba(128,128,128,0.24)', text: '#717880',
 }
 
 const pictureWidth = 960

@@ -1,4 +1,5 @@
 import type { RunEvent } from 'fettle'
+import type { ChatState } from 'fettle/dist/chat/state'
 
 /** When every made-up run begins. */
 export const storyStart = 1_700_000_000_000
@@ -29,4 +30,35 @@ export function story(total: number, steps = total): RunEvent[] {
     events.push({ type: 'done', time: at(total) + 500, atStep: total, stopped: false, output: 'output/pronounce', ms: 105_000 })
   }
   return events
+}
+
+/** Texts from data that would run, close what they stand in, or push everything aside. */
+export const hostileTexts = [
+  '<script>globalThis.hacked = 1</script><img src=x onerror="globalThis.hacked = 1">',
+  '</style></script></textarea><svg onload="globalThis.hacked = 1">',
+  'javascript:globalThis.hacked=1//"\'`${hacked}',
+  'x'.repeat(100_000),
+  '\u202Eright to left, overridden\u202C مرحبا بالعالم שלום 👩‍👩‍👧‍👦🏳️‍🌈 e\u0301\u0300\u0323',
+  '&lt;b&gt; ]]> --> \u2028\u2029 \u0000 {{7*7}} %s %{y}<br>',
+] as const
+
+/** A run whose every text is hostile. */
+export function hostileStory(): RunEvent[] {
+  const at = (seconds: number) => storyStart + seconds * 1000
+  const all = hostileTexts.join(' ')
+  const sample = (step: number, shift: number): RunEvent => ({ type: 'sample', time: at(step), atStep: step, samples: hostileTexts.map((prompt, i) => ({ prompt, answer: hostileTexts[(i + shift) % hostileTexts.length], reference: hostileTexts[(i + 2) % hostileTexts.length] })) })
+  return story(100, 60).map((event): RunEvent => (event.type === 'started' ? { ...event, model: all, host: all, device: hostileTexts[0] } : event)).filter(({ type }) => type !== 'sample').concat([
+    sample(0, 1), sample(20, 2), sample(40, 3),
+    ...hostileTexts.map((message, i): RunEvent => ({ type: 'warning', time: at(100 + i), code: message, message })),
+    ...hostileTexts.map((path, i): RunEvent => ({ type: 'saved', time: at(110 + i), atStep: i, path, final: false })),
+    { type: 'command', time: at(120), command: all, atStep: 3 },
+  ])
+}
+
+/** A chat whose every text is hostile. */
+export function hostileChat(): ChatState {
+  return {
+    version: 1, chat: 'c', title: hostileTexts[0], sides: [{ side: 'base', label: hostileTexts[0] }, { side: 'tuned', label: 'Tuned' }], status: 'ready', error: hostileTexts.join('\n'),
+    turns: hostileTexts.map((text, i) => ({ text, answers: [{ side: 'base', text: hostileTexts[(i + 1) % 6], done: true, tokensPerSecond: 12.3 }, { side: 'tuned', text: `${text} again`, done: true, tokensPerSecond: null }] })),
+  }
 }

@@ -15,7 +15,7 @@ class Chat implements ChatPanel {
   private readonly title = h('span', { class: 'fb-title', dir: 'auto' })
   private readonly status = h('span', { class: 'fb-about', role: 'status', 'aria-live': 'polite' })
   private readonly log = h('div', { class: 'fb-chat-log', role: 'log', 'aria-label': 'Conversation', tabindex: '0' })
-  private readonly error = h('div', { class: 'fb-error', role: 'alert', dir: 'auto', hidden: true })
+  private readonly error = h('div', { class: 'fb-error', role: 'alert', dir: 'auto', hidden: true, tabindex: 0 })
   private readonly input: HTMLTextAreaElement
   private readonly form: HTMLFormElement
   private readonly send = h('button', { type: 'submit', class: 'fb-button', text: 'Send' })

@@ -12,7 +12,7 @@ export class Header {
   private readonly bar = h('div', { class: 'fb-bar', role: 'progressbar', 'aria-label': 'Progress of the run', 'aria-valuemin': '0', 'aria-valuemax': '100' }, this.fill)
   private readonly stage = h('div', { class: 'fb-stage' })
   private readonly values = new Map(figureNames.map((name) => [name, h('dd')]))
-  private readonly error = h('div', { class: 'fb-error', hidden: true })
+  private readonly error = h('div', { class: 'fb-error', hidden: true, tabindex: 0 })
   private readonly errorName = h('b')
   private readonly errorText = h('span', { dir: 'auto' })
 

@@ -13,6 +13,8 @@ class Folding {
   constructor(label: string) {
     this.more.addEventListener('click', () => {
       const open = this.text.classList.toggle('fb-open')
+      // An opened text may scroll, and then the keyboard must reach it.
+      setAttribute(this.text, 'tabindex', open ? '0' : null)
       setText(this.more, open ? 'less' : 'more')
       this.more.setAttribute('aria-expanded', String(open))
       this.more.setAttribute('aria-label', `${open ? 'less' : 'more'} of ${label}`)
