@@ -9,8 +9,8 @@ export interface Signal<Sender, Args> {
   disconnect(slot: (sender: Sender, args: Args) => void): boolean
 }
 
-/** One output of a cell; `data` is its MIME bundle. */
-export interface OutputModel { readonly data: Readonly<Record<string, unknown>> }
+/** One output of a cell; `type` as in nbformat, `data` is its MIME bundle. */
+export interface OutputModel { readonly type: string; readonly data: Readonly<Record<string, unknown>> }
 
 export interface OutputAreaModel {
   readonly length: number

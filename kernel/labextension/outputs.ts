@@ -12,12 +12,13 @@ function cellsOf(panel: NotebookPanel): CellModel[] {
 
 const idOf = (type: string, data: unknown): unknown => type === boardMime ? (data as BoardData | undefined)?.state?.run : (data as ChatState | undefined)?.chat
 
-/** Outputs that show a run or a chat. */
+/** Outputs that show a run or a chat. A run that was a cell's value shows how it stood then, and is none of them. */
 export function outputsOf(panel: NotebookPanel, type: string, id: string): Found[] {
   return cellsOf(panel).flatMap(({ outputs }) => {
     const found: Found[] = []
     for (let index = 0; outputs && index < outputs.length; index++) {
-      const data = outputs.get(index).data[type]
+      const output = outputs.get(index)
+      const data = output.type === 'display_data' ? output.data[type] : undefined
       if (data !== undefined && idOf(type, data) === id) found.push({ outputs, index, data })
     }
     return found

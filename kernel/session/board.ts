@@ -44,7 +44,8 @@ export class Board {
   private pushedSamples = ''
   private shown = ''
 
-  constructor(run: LiveRun, id: string) {
+  /** `ended` is called when the run is over, before anyone who awaits it goes on: its cell may be the last of a notebook. */
+  constructor(run: LiveRun, id: string, private readonly ended: () => void) {
     this.id = id
     this.run = run
     this.reader = new BoardReader(run.events)
@@ -67,6 +68,7 @@ export class Board {
       this.over = true
       const told = run.events.some((event) => event.type === 'failed')
       if (error instanceof FettleError && !told) this.crashed = { name: error.name, code: error.code, message: error.message }
+      this.ended()
     }
     run.done.then(() => end(), end)
   }
@@ -84,7 +86,7 @@ export class Board {
     return this.places.length > 0
   }
 
-  get ended(): boolean { return this.over }
+  get isOver(): boolean { return this.over }
 
   /** Changes whenever there is something new to show. */
   private get version(): string {

@@ -31,8 +31,8 @@ export class ChatBox {
     chat.onChange(() => { this.version++; changed() })
   }
 
-  get ended(): boolean { return this.chat.state.status === 'closed' }
-  get unfinished(): boolean { return this.ended && this.version !== this.shown }
+  get isOver(): boolean { return this.chat.state.status === 'closed' }
+  get unfinished(): boolean { return this.isOver && this.version !== this.shown }
 
   show(cell: Cell): void {
     const display = `fettle-${randomBytes(6).toString('hex')}`

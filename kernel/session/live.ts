@@ -32,7 +32,7 @@ export class Live {
   /** Draws a run under a cell, from now until it is over. */
   show(run: LiveRun, cell: Cell): void {
     const id = this.idOf(run)
-    const board = this.boards.get(id) ?? new Board(run, id)
+    const board = this.boards.get(id) ?? new Board(run, id, () => this.round())
     this.boards.set(id, board)
     board.take(run)
     board.show(cell, this.comms.listening)
@@ -50,7 +50,7 @@ export class Live {
   /** A cell begins: what stood under it before is gone from the notebook. */
   enter(cell: Cell): void {
     for (const items of [this.boards, this.chats])
-      for (const [id, item] of items) if (!item.leave(cell) && item.ended) items.delete(id)
+      for (const [id, item] of items) if (!item.leave(cell) && item.isOver) items.delete(id)
   }
 
   /** Takes a comm message. */

@@ -1,5 +1,5 @@
 import type { EvalEvent, Plan } from 'fettle'
-import { board, evaluationsView, evaluationView, html, planView, tableView, type LiveRun } from 'fettle/dist/views'
+import { boardBundle, boardData, evaluationsView, evaluationView, html, planView, tableView, type LiveRun } from 'fettle/dist/views'
 
 /** One value in several forms, as Jupyter takes them: the client shows the richest that it knows. */
 export type MimeBundle = Readonly<Record<string, unknown>>
@@ -29,10 +29,10 @@ function isRun(value: object): value is LiveRun {
   return Array.isArray(run.events) && run.done instanceof Promise
 }
 
-/** A run as it stands; its live charts are under the cell that started it. */
+/** A run as it stands. Where the lab extension is, it lives on; the outputs of the cell that started it are its own. */
 function runBundle(run: LiveRun): MimeBundle {
-  const { head, samples, text } = board(run.events)
-  return { 'text/html': `${head}${samples}`, 'text/plain': text }
+  const { id = '', dir = '', detached = false, progress = null } = run
+  return boardBundle(boardData(run.events, { run: id, dir, detached, progress }), { library: false, final: true }) as unknown as MimeBundle
 }
 
 function isTable(value: object): value is ArrowTable {
