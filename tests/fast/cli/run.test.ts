@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test, type TestContext } from 'node:test'
-import type { RunEvent } from 'fettle'
+import { attach, type RunEvent } from 'fettle'
 import { isAlive } from 'fettle/dist/process'
 import { repoRoot } from '../../support/paths'
 import { temporaryFolder, tinyData, tinyModel } from '../../support/tiny'
@@ -104,4 +104,17 @@ test('a killed worker is exit code 6, bad data 3, a broken model 4', async (t) =
   assert.match(bad.err, /train\.json:12/)
   fs.writeFileSync(path.join(folder, 'model', 'config.json'), '{')
   assert.equal((await fettleRun([path.join(folder, 'args.json')])).code, 4)
+})
+
+test('--detach leaves the run to itself once it trains', async (t) => {
+  const folder = workplace(t, { max_steps: 100_000 })
+  const { code, err } = await fettleRun([path.join(folder, 'args.json'), '--detach'])
+  assert.equal(code, 0, err)
+  const pid = Number(/^process (\d+) goes on by itself: .*attach\(/m.exec(err)![1])
+  assert.ok(isAlive(pid))
+  const run = await attach(path.join(folder, 'out'))
+  assert.equal((await run.stop()).stopped, true)
+  run.close()
+  for (const until = Date.now() + 10_000; isAlive(pid) && Date.now() < until;) await new Promise((resolve) => setTimeout(resolve, 50))
+  assert.ok(!isAlive(pid))
 })

@@ -77,3 +77,12 @@ test('a step without a number keeps NaN, in events and in the table', async (t) 
   assert.ok(Number.isNaN(run.metrics.getChild('loss')!.get(0)))
   assert.ok(run.events.some((event) => event.type === 'step' && Number.isNaN(event.loss)))
 })
+
+test('logs from before utilisation was measured read it as 0', async (t) => {
+  const folder = temporaryFolder(t)
+  const { utilisation, ...old } = step(1) as Extract<RunEvent, { type: 'step' }>
+  fs.writeFileSync(path.join(folder, 'metrics.jsonl'), lines(started(process.pid), old as RunEvent, step(2), done()))
+  const run = await attach(folder)
+  await run.done
+  assert.deepEqual(Array.from(run.metrics.getChild('utilisation')!), [0, utilisation])
+})

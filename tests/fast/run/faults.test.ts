@@ -3,7 +3,9 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { sft, WorkerError } from 'fettle'
+import { explainDeath } from 'fettle/dist/run/death'
 import { launch } from 'fettle/dist/run/start'
+import { closing, gone, reached, tinyRun } from '../../support/runs'
 import { temporaryFolder, tinyData } from '../../support/tiny'
 
 /** Starts a program that is no worker in a worker's place. */
@@ -40,4 +42,34 @@ test('a failed start leaves the folder free for the next', async (t) => {
   await assert.rejects(run.done)
   const again = await launch(run.plan, {}, path.join(run.dir, '..', 'program.js'))
   await assert.rejects(again.done)
+})
+
+test('a worker that hangs is ended, with a typed error; one that is paused or computes is not', { skip: !fs.existsSync('/proc/self/stat') && 'no /proc here' }, async (t) => {
+  const run = closing(t, await tinyRun(temporaryFolder(t), 100_000).start({ hangTimeout: 400 }))
+  await reached(run, 'step', 2)
+  await run.pause()
+  await new Promise((resolve) => setTimeout(resolve, 1000))
+  assert.equal(run.state, 'paused')
+  await run.resume()
+  await new Promise((resolve) => setTimeout(resolve, 600))
+  assert.equal(run.state, 'training')
+  process.kill(run.pid, 'SIGSTOP')
+  const error = await run.done.then(() => null, (reason: unknown) => reason)
+  assert.ok(error instanceof WorkerError && error.code === 'worker.hung')
+  assert.deepEqual([error.details.pid, error.details.limit, error.details.log], [run.pid, 400, path.join(run.dir, 'worker.log')])
+  assert.match(error.message, /rank 0 \(process \d+\) hangs after step \d+: for 0\.4 s .*start again from the beginning.*hangTimeout/)
+  await gone(run.pid)
+  assert.equal(JSON.parse(fs.readFileSync(path.join(run.dir, 'metrics.jsonl'), 'utf8').trimEnd().split('\n').at(-1)!).error.code, 'worker.hung')
+})
+
+test('options of start are checked', async (t) => {
+  const builder = tinyRun(temporaryFolder(t), 1)
+  for (const options of [{ hangTimeout: 0 }, { startTimeout: NaN }, { detached: 'yes' as never }]) await assert.rejects(builder.start(options), { code: 'plan.value' })
+})
+
+test('a kill while the kernel counts one for memory is told as such', () => {
+  const death = { pid: 7, code: null, signal: 'SIGKILL' as const, step: 3, memory: 900.4, log: '/none', checkpoint: true }
+  const error = explainDeath({ ...death, oomBefore: { group: -1, machine: -1 } })
+  assert.match(error.message, /ran out of memory \(it held 900 MiB\); try a smaller \.batch\(\)/)
+  assert.equal(error.code, 'worker.killed')
 })

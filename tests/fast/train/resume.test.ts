@@ -55,6 +55,31 @@ for (const [name, plan] of Object.entries(plans)) {
   })
 }
 
+test('a rate that was set is kept by checkpoints; a plan with another base rate wins', async (t) => {
+  const output = temporaryFolder(t), plan = plans['SFT in fp32']
+  const first = tinyTrainer(plan, rows)
+  run(first, 2)
+  first.setLearningRate(7e-4)
+  await saveCheckpoint(output, first, 1, noWeights)
+  const { learningRate } = first.next()
+  freeTrainer(first)
+  const entry = await findCheckpoint(output, true, assert.fail)
+  const same = tinyTrainer(plan, rows)
+  resumeFrom(entry, same, assert.fail)
+  assert.deepEqual([same.learningRate, same.next().learningRate], [7e-4, learningRate])
+  // Into the next checkpoint, too.
+  await saveCheckpoint(output, same, 1, noWeights)
+  freeTrainer(same)
+  const later = tinyTrainer(plan, rows)
+  resumeFrom(await findCheckpoint(output, true, assert.fail), later, assert.fail)
+  assert.equal(later.learningRate, 7e-4)
+  freeTrainer(later)
+  const other = tinyTrainer({ ...plan, optimizer: { ...optimizer, learningRate: 2e-3 } }, rows)
+  resumeFrom(await findCheckpoint(output, true, assert.fail), other, () => {})
+  assert.equal(other.learningRate, 2e-3)
+  freeTrainer(other)
+})
+
 test('a resume on other data is refused, another plan is named, other weights do not fit', async (t) => {
   const output = temporaryFolder(t), plan = plans['LoRA with dropout']
   const first = tinyTrainer(plan, rows)
