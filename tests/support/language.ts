@@ -24,6 +24,8 @@ export function openNotebook(folder: string) {
   }
   return {
     begin, end,
+    /** Forgets all cells. */
+    reset(): void { declared = '' },
     /** Findings of the compiler on a cell that is not run. */
     check(code: string): string[] {
       const findings = begin(code)
