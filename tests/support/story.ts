@@ -47,12 +47,14 @@ export function hostileStory(): RunEvent[] {
   const at = (seconds: number) => storyStart + seconds * 1000
   const all = hostileTexts.join(' ')
   const sample = (step: number, shift: number): RunEvent => ({ type: 'sample', time: at(step), atStep: step, samples: hostileTexts.map((prompt, i) => ({ prompt, answer: hostileTexts[(i + shift) % hostileTexts.length], reference: hostileTexts[(i + 2) % hostileTexts.length] })) })
-  return story(100, 60).map((event): RunEvent => (event.type === 'started' ? { ...event, model: all, host: all, device: hostileTexts[0] } : event)).filter(({ type }) => type !== 'sample').concat([
+  const events = story(100, 60).filter(({ type }) => type !== 'sample')
+  const added: RunEvent[] = [
     sample(0, 1), sample(20, 2), sample(40, 3),
     ...hostileTexts.map((message, i): RunEvent => ({ type: 'warning', time: at(100 + i), code: message, message })),
     ...hostileTexts.map((path, i): RunEvent => ({ type: 'saved', time: at(110 + i), atStep: i, path, final: false })),
     { type: 'command', time: at(120), command: all, atStep: 3 },
-  ])
+  ]
+  return [...events.map((event): RunEvent => (event.type === 'started' ? { ...event, model: all, host: all, device: hostileTexts[0] } : event)), ...added]
 }
 
 /** A chat whose every text is hostile. */
