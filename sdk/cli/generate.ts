@@ -6,10 +6,18 @@ import { defaultPlan } from '../plan/defaults'
 import type { Tokenizer } from '../tokenizers'
 import type { Command } from './command'
 import { exitCodes } from './exit'
-import { takePositionals, type Parsed } from './flags'
+import { takePositionals, type Flag, type Parsed } from './flags'
 import { lazy } from './lazy'
 import { localModel, modelFlags, prepareDevice } from './model'
 import type { Terminal } from './terminal'
+
+/** How tokens are drawn. */
+export const drawing: readonly Flag[] = [
+  { name: 'temperature', type: 'number', value: 'X', help: 'above 0 tokens are drawn; 0 takes the likeliest (0)', rule: 'generation.temperature' },
+  { name: 'top-k', type: 'number', value: 'N', help: 'draw from the N likeliest; 0: all (0)', rule: 'generation.topK' },
+  { name: 'top-p', type: 'number', value: 'X', help: 'draw from the likeliest that reach this probability (1)', rule: 'generation.topP' },
+  { name: 'seed', type: 'number', value: 'N', help: 'seed of the draws (0)', rule: 'generation.seed' },
+]
 
 export const generateCommand: Command = {
   name: 'generate',
@@ -23,10 +31,7 @@ export const generateCommand: Command = {
     { name: 'adapter', type: 'text', value: 'DIR', help: 'a LoRA adapter to put on the model' },
     { name: 'max-new-tokens', type: 'number', value: 'N', help: 'most new tokens (128)', rule: 'generation.maxNewTokens' },
     { name: 'min-new-tokens', type: 'number', value: 'N', help: 'no end before so many (0)', rule: 'generation.minNewTokens' },
-    { name: 'temperature', type: 'number', value: 'X', help: 'above 0 tokens are drawn; 0 takes the likeliest (0)', rule: 'generation.temperature' },
-    { name: 'top-k', type: 'number', value: 'N', help: 'draw from the N likeliest; 0: all (0)', rule: 'generation.topK' },
-    { name: 'top-p', type: 'number', value: 'X', help: 'draw from the likeliest that reach this probability (1)', rule: 'generation.topP' },
-    { name: 'seed', type: 'number', value: 'N', help: 'seed of the draws (0)', rule: 'generation.seed' },
+    ...drawing,
     { name: 'stop', type: 'text', help: 'a text that ends the answer' },
     ...modelFlags,
   ],

@@ -2,7 +2,7 @@ import * as assert from 'node:assert/strict'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test } from 'node:test'
-import { chat, WorkerError, type ChatState } from 'fettle'
+import { attach, chat, WorkerError, type ChatState } from 'fettle'
 import { chatModel, chatRun, chatting, finished, rendered, temporaryFolder, workers } from '../../support/chat'
 import { refusalOf } from '../../support/refusal'
 
@@ -44,6 +44,16 @@ test('while it trains, between two steps; cancel works there too; a system messa
   const folder = temporaryFolder(t)
   const run = await chatRun(folder, 100_000).learningRate(0.001).lora({ rank: 4 }).start()
   t.after(async () => { run.kill(); await run.close() })
+  await refusalOf(chat(run, { base: 'x', sides: ['base', 'none' as never] }), 'plan.value', 'sides')
+  // The same run, found in its folder: over its socket. Paused it stands still, so that both say the same.
+  await new Promise<void>((resolve) => { void (async () => { for await (const event of run) if (event.type === 'step') return resolve() })() })
+  await run.pause()
+  const attached = await attach(run.dir)
+  t.after(() => attached.close())
+  const here = await (await chatting(t, run)).ask('n 1'), there = await (await chatting(t, attached)).ask('n 1')
+  assert.deepEqual([there.base, there.tuned], [here.base, here.tuned])
+  assert.equal(workers().length, 1)
+  await run.resume()
   const c = await chatting(t, run, { system: 'S', maxNewTokens: 200, minNewTokens: 200 })
   const asking = c.ask('n 1', { onToken: (text) => { if (text !== '') void c.cancel() } })
   const answer = await asking

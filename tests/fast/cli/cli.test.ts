@@ -24,7 +24,7 @@ test('help lists every command and every exit code', () => {
   const { status, stdout, stderr } = fettle(['help'])
   assert.equal(status, 0)
   assert.equal(stderr, '')
-  for (const name of ['run', 'generate', 'merge-lora', 'tokenize', 'trace', 'doctor', 'help']) assert.match(stdout, new RegExp(`^  ${name} +\\S`, 'm'))
+  for (const name of ['run', 'generate', 'chat', 'merge-lora', 'tokenize', 'trace', 'doctor', 'help']) assert.match(stdout, new RegExp(`^  ${name} +\\S`, 'm'))
   for (const code of [0, 1, 2, 3, 4, 5, 6, 130, 143]) assert.match(stdout, new RegExp(`^ +${code}  \\S`, 'm'))
   assert.equal(fettle(['--help']).stdout, stdout)
   assert.deepEqual([fettle([]).status, fettle([]).stdout], [2, stdout])
