@@ -8,7 +8,7 @@ export interface ChatState {
   readonly title: string
   /** Who answers: the tuned model alone, or beside the model as it came. */
   readonly sides: readonly { readonly side: ChatSide; readonly label: string }[]
-  /** Newest last, at most {@link shownTurns}. */
+  /** Newest last, at most 40. */
   readonly turns: readonly ChatTurnState[]
   /** Older turns that are not shown. */
   readonly more?: number

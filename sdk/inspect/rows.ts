@@ -8,6 +8,7 @@ import type { DataToken, ShownRow } from './types'
 export class DataRows extends Shown implements Iterable<ShownRow> {
   /** @internal Use `rows()` of a `DataInfo`. */
   constructor(
+    /** The rows that are shown. */
     readonly rows: readonly ShownRow[],
     /** Rows of the whole split. */
     readonly of: number,

@@ -10,7 +10,9 @@ import { planOf, type PlanSource } from './source'
 export class RunInfo extends Shown {
   /** @internal Use `inspect(builder)`. */
   constructor(
+    /** The settings. */
     readonly plan: Plan,
+    /** The model, and what would train of it. */
     readonly model: ModelInfo,
     /** `null` while the plan names no data. */
     readonly data: DataInfo | null,

@@ -4,7 +4,10 @@ import type { Plan } from '../plan/plan'
 import { isRecord } from '../plan/validate'
 
 /** What carries a plan: a builder, a run, or the plan itself. */
-export type PlanSource = Plan | { readonly plan: Plan }
+export type PlanSource = Plan | {
+  /** The plan that it carries. */
+  readonly plan: Plan
+}
 
 /** A builder that starts nothing: its checks and defaults are those of every other. */
 export class Draft extends PlanBuilder {

@@ -2,6 +2,7 @@ import type { DataNote } from '../data/dataset'
 
 /** A part of a model and the values that it holds. */
 export interface ModelPart {
+  /** Which part. */
   readonly name: 'embedding' | 'attention' | 'MLP' | 'norms' | 'head'
   /** Values, biases included. A head that is tied to the embedding holds none of its own. */
   readonly parameters: number
@@ -9,6 +10,7 @@ export interface ModelPart {
 
 /** What trains of a model. */
 export interface TrainableShare {
+  /** `sft`: all weights; `lora`: an adapter. */
   readonly method: 'sft' | 'lora'
   /** Values that train. */
   readonly parameters: number
@@ -34,9 +36,11 @@ export interface ModelFacts {
   readonly name: string
   /** Folder or .gguf file on this machine. */
   readonly path: string
+  /** Kind of the weight files. */
   readonly format: 'safetensors' | 'gguf'
   /** Family, such as `llama`. */
   readonly family: string
+  /** Decoder layers. */
   readonly layers: number
   /** Width of the residual stream. */
   readonly hiddenSize: number
@@ -56,6 +60,7 @@ export interface ModelFacts {
   readonly tiedHead: boolean
   /** Values in all. */
   readonly parameters: number
+  /** Where the values are. */
   readonly parts: readonly ModelPart[]
   /** Number types of the stored weights, the commonest first. */
   readonly types: readonly StoredType[]
@@ -69,11 +74,15 @@ export interface ModelFacts {
 
 /** Rows by length. Lengths in tokens. */
 export interface LengthHistogram {
+  /** The shortest row. */
   readonly min: number
+  /** Half of the rows are at most so long. */
   readonly median: number
   /** 95 of 100 rows are at most so long. */
   readonly p95: number
+  /** The longest row. */
   readonly max: number
+  /** Tokens of all rows over their number. */
   readonly mean: number
   /** Bins of equal width; a row of length n is in the bin with `from <= n < to`. */
   readonly bins: readonly { readonly from: number; readonly to: number; readonly rows: number }[]
@@ -97,7 +106,9 @@ export interface PaddingFacts {
 
 /** What training sees of a data set. */
 export interface DataFacts {
+  /** Folder or file, as it was given. */
   readonly path: string
+  /** The part that was looked at. */
   readonly split: 'train' | 'dev'
   /** Files that the rows came from. */
   readonly sources: readonly string[]
@@ -109,6 +120,7 @@ export interface DataFacts {
   readonly srcLength: number
   /** Longest row, in tokens. */
   readonly maxLength: number
+  /** Rows (records). */
   readonly count: number
   /** Tokens of all rows. */
   readonly tokens: number
@@ -118,6 +130,7 @@ export interface DataFacts {
   readonly truncated: number
   /** `source`: tokens that are read only; `target`: those that the loss counts; `total`: both. */
   readonly lengths: { readonly source: LengthHistogram; readonly target: LengthHistogram; readonly total: LengthHistogram }
+  /** What packing saves. */
   readonly padding: PaddingFacts
   /** What is odd about the data without being wrong. */
   readonly notes: readonly DataNote[]
@@ -125,6 +138,7 @@ export interface DataFacts {
 
 /** One token of a row. */
 export interface DataToken {
+  /** Its number in the vocabulary. */
   readonly id: number
   /** Its text. Of a character whose bytes are spread over several tokens, the last has the text and the others none. */
   readonly text: string
@@ -138,6 +152,7 @@ export interface DataToken {
 export interface ShownRow {
   /** Number of the row in the source, from 0. */
   readonly row: number
+  /** All of them, in order. */
   readonly tokens: readonly DataToken[]
   /** Tokens that the loss counts. */
   readonly supervised: number
@@ -145,13 +160,17 @@ export interface ShownRow {
 
 /** What an adapter folder says of itself. */
 export interface AdapterFacts {
+  /** The folder. */
   readonly path: string
   /** Name of the model that it adapts; `null` when the folder does not say. */
   readonly base: string | null
+  /** Inner size r of the adapter. */
   readonly rank: number
+  /** The adapter is scaled by alpha / rank, for rsLoRA by alpha / √rank. */
   readonly alpha: number
   /** Dropout in training. */
   readonly dropout: number
+  /** Variant of the formula. */
   readonly kind: 'LoRA' | 'rsLoRA' | 'DoRA'
   /** Modules that it changes, by the last part of their names. */
   readonly targets: readonly string[]
@@ -159,6 +178,7 @@ export interface AdapterFacts {
   readonly modules: number
   /** Layers that it changes. */
   readonly layers: number
+  /** Values of the adapter. */
   readonly parameters: number
   /** Size of its weights file. */
   readonly bytes: number
@@ -168,15 +188,19 @@ export interface AdapterFacts {
 
 /** One checkpoint folder of a run. */
 export interface CheckpointFacts {
+  /** Absolute path. */
   readonly folder: string
   /** Optimizer steps done. */
   readonly step: number
   /** When it was written, ms since epoch; `null` for a broken one that does not say. */
   readonly time: number | null
+  /** Size of all its files. */
   readonly bytes: number
+  /** Whole, or lacking something that a resume needs. */
   readonly state: 'whole' | 'broken'
   /** What is broken. */
   readonly reason: string | null
+  /** `model`: all weights; `adapter`: a LoRA adapter; `null` for a broken one that does not say. */
   readonly kind: 'model' | 'adapter' | null
   /** Loss of its step; `null`: unknown. */
   readonly loss: number | null

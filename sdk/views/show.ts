@@ -6,18 +6,27 @@ export interface LiveRun {
   readonly id?: string
   /** The output folder. */
   readonly dir?: string
+  /** All events so far, oldest first. */
   readonly events: readonly RunEvent[]
+  /** Settles when the run is over. */
   readonly done: Promise<unknown>
   /** The long step before training that runs now. */
   readonly progress?: { readonly stage: string; readonly done: number; readonly total: number | null } | null
   /** Outlives the process that started it: neither interrupt nor shutdown of a kernel ends it. */
   readonly detached?: boolean
+  /** Stops with a checkpoint. */
   stop?(): Promise<unknown>
+  /** Stands still between two steps. */
   pause?(): Promise<unknown>
+  /** Goes on after a pause. */
   resume?(): Promise<unknown>
+  /** Writes a checkpoint. */
   save?(): Promise<unknown>
+  /** Answers the sample prompts. */
   sample?(): Promise<unknown>
+  /** Evaluates on the dev rows. */
   evaluate?(): Promise<unknown>
+  /** Changes the base learning rate. */
   set?(values: { readonly learningRate: number }): Promise<unknown>
 }
 
