@@ -8,11 +8,15 @@ import { boardText, stillHtml } from './still'
 
 /** The forms of a board, from the richest to plain text. */
 export interface BoardBundle {
+  /** For the lab extension. */
   readonly 'application/vnd.fettle.board+json': BoardData
+  /** For other pages. */
   readonly 'text/html': string
+  /** For all others. */
   readonly 'text/plain': string
 }
 
+/** Options of `boardBundle`. */
 export interface BundleOptions {
   /** Brings the panel's script and the chart library (0.6 MB), which a page needs once: with the first output and with the last. */
   readonly library: boolean
