@@ -26,7 +26,7 @@ export interface BoardOptions {
 
 /**
  * The board of a run as it stands, a pure function of its events and options. Looks at all events each time; a display that
- * asks twice a second keeps a {@link BoardReader}.
+ * asks twice a second keeps a `BoardReader`.
  */
 export function boardData(events: readonly RunEvent[], options: BoardOptions = {}): BoardData {
   return new BoardReader(events).read(options)
