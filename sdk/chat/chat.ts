@@ -125,10 +125,11 @@ export class Chat {
 
   /** Ends the chat and the workers that it started; a run goes on. */
   async close(): Promise<void> {
-    const closing = this.cancel()
+    const cancelled = this.cancel()
     this.#status = 'closed'
-    // A worker that hangs would not answer the cancel: closing ends it.
-    await Promise.all([closing, ...new Set(this.#party.sides.map(({ voice }) => voice))].map((part) => 'close' in part ? part.close() : part))
+    // Beside each other: a worker that hangs would not answer the cancel, but closing ends it.
+    await Promise.all(this.#party.sides.map(({ voice }) => voice.close()))
+    await cancelled
     this.#changed()
   }
 

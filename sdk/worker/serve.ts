@@ -67,7 +67,7 @@ async function openTalker(serve: ServePlan, channel: Channel): Promise<Talker> {
 function openDecoder(path: string, { adapter, precision, blocks }: ServePlan, device: Device): Decoder {
   const weights = openWeights(path)
   try {
-    checkRoom(weights, precision === 'bf16' ? 2 : 4, device)
+    checkRoom(weights, precision === 'bf16' ? 2 : 4, availableMemory(device))
     const parameters = noGrad(() => loadParameters(weights, { dtype: precision === 'bf16' ? 'bfloat16' : 'float32', device, train: false }))
     if (adapter !== null) loadLora(parameters, adapter)
     return new Decoder(parameters, chooseBlocks({ device, dtype: parameters.dtype, blocks }))
@@ -76,11 +76,15 @@ function openDecoder(path: string, { adapter, precision, blocks }: ServePlan, de
   }
 }
 
-/** Found out now rather than by the system's killer of processes, which might take the training run. */
-function checkRoom(weights: Weights, bytesPerValue: number, device: Device): void {
+/**
+ * Found out now rather than by the system's killer of processes, which might take the training run.
+ * @param free bytes that there are
+ * @throws EnvironmentError `chat.memory`
+ */
+export function checkRoom(weights: Weights, bytesPerValue: number, free: number): void {
   const values = weights.names().reduce((sum, name) => sum + weights.info(name).shape.reduce((a, b) => a * b, 1), 0)
-  const need = values * bytesPerValue, free = availableMemory(device)
+  const need = values * bytesPerValue
   if (need <= free) return
   const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`
-  throw new EnvironmentError('chat.memory', `${weights.path} needs ${gib(need)} of memory to answer, ${gib(free)} are free; ask the tuned model alone: chat(target, { sides: ['tuned'] }), compute in bf16, or close other runs`, { model: weights.path, need, free })
+  throw new EnvironmentError('chat.memory', `${weights.path} needs ${gib(need)} of memory to answer, ${gib(free)} are free; leave the base out with chat(target, { sides: ['tuned'] }), compute in bf16 with { precision: 'bf16' }, or close other runs`, { model: weights.path, need, free })
 }
