@@ -54,7 +54,7 @@ export class Collector {
     const count = (this.warnings.get(code)?.count ?? 0) + 1
     // Put in anew, so that the newest is last.
     this.warnings.delete(code)
-    this.warnings.set(code, { code, message: start(message), step: this.last?.step ?? null, count })
+    this.warnings.set(code, { code: start(code, 100), message: start(message), step: this.last?.step ?? null, count })
   }
 
   private command(event: CommandEvent): void {
@@ -101,7 +101,7 @@ export class Collector {
   private ranks(status: BoardState['status']): BoardRank[] {
     const { started, last } = this
     if (!started) return []
-    return [{ rank: 0, status, device: started.device, host: start(started.host ?? '', 100), pid: started.pid, threads: started.threads, memory: five(last?.memory), utilisation: five(last?.utilisation) }]
+    return [{ rank: 0, status, device: start(started.device, 100), host: start(started.host ?? '', 100), pid: started.pid, threads: started.threads, memory: five(last?.memory), utilisation: five(last?.utilisation) }]
   }
 
   private error(options: BoardOptions): BoardState['error'] {
@@ -124,7 +124,7 @@ function aboutOf(started: StartedEvent | null, method: string | undefined): stri
   if (!started) return method ?? ''
   const { trainable, parameters, device } = started
   const share = trainable === parameters ? `all ${short(parameters)} parameters train` : `${short(trainable)} of ${short(parameters)} parameters train`
-  return [method, share, device].filter(Boolean).join(', ')
+  return [method, share, start(device, 100)].filter(Boolean).join(', ')
 }
 
 /** Of the commands that reach the run those that its status leaves room for. */

@@ -1,13 +1,9 @@
+import { colours } from './colours'
 import { digits, short } from './format'
 import { escapeHtml } from './html'
-import type { Plot, PlotLine, Role } from './plots'
+import type { Plot, PlotLine } from './plots'
 
 interface Box { readonly left: number; readonly top: number; readonly width: number; readonly height: number }
-
-/** Middle tones, legible on white and on near-black: a picture knows nothing of its page. */
-const colours: Readonly<Record<Role | 'grid' | 'text', string>> = {
-  faint: 'rgba(63,131,201,0.4)', main: '#3f83c9', second: '#d9792b', third: '#3d9a78', grid: 'rgba(128,128,128,0.24)', text: '#717880',
-}
 
 const pictureWidth = 960
 /** A picture is a stand-in: fewer points than a chart that one can move over. */

@@ -5,17 +5,8 @@ import { Html } from './html'
 export const styleHtml = new Html(`<style>
 .fettle{--ink:var(--jp-ui-font-color1,#22272e);--soft:var(--jp-ui-font-color2,#66707b);--rule:rgba(128,128,128,.25);color:var(--ink);font:13px/1.5 var(--jp-ui-font-family,system-ui,sans-serif);max-width:1080px}
 @media (prefers-color-scheme:dark){.fettle{--ink:var(--jp-ui-font-color1,#e3e6ea);--soft:var(--jp-ui-font-color2,#9aa4af)}}
-.fettle-about,.fettle small,.fettle-caption{color:var(--soft)}
-.fettle-state{margin-right:.5em}.fettle-state.fettle-failed{color:#d0483e}
-.fettle-bar{height:6px;border-radius:3px;background:var(--rule);margin:6px 0;overflow:hidden}
-.fettle-bar i{display:block;height:100%;border-radius:3px;background:#3f83c9}.fettle-bar i.fettle-done{background:#3d9a78}.fettle-bar i.fettle-stopped{background:#d9792b}.fettle-bar i.fettle-failed{background:#d0483e}
-.fettle-figures{display:flex;flex-wrap:wrap;gap:2px 20px;font-variant-numeric:tabular-nums}
-.fettle-warning{color:#b26a14;margin-top:4px}.fettle-error{color:#d0483e;margin-top:4px;white-space:pre-wrap}
-.fettle-charts{margin-top:4px}.fettle-small{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:6px 18px}
-.fettle-charts figure{margin:0;min-width:0}
-.fettle-charts figcaption{font-size:12px;color:var(--soft);margin:0 0 2px}
-.fettle-drawn .fettle-still{display:none}
-.fettle-still img{max-width:100%}
+.fettle small,.fettle-caption{color:var(--soft)}
+.fettle-error{color:#d0483e;margin-top:4px;white-space:pre-wrap}
 .fettle table{border-collapse:collapse;margin:6px 0;font-size:12.5px;table-layout:auto}
 .fettle th,.fettle td{text-align:left!important;vertical-align:top;padding:3px 14px 3px 0;border:0;border-bottom:1px solid var(--rule);white-space:pre-wrap;overflow-wrap:anywhere;max-width:420px;background:none!important}
 .fettle summary{color:var(--soft);cursor:pointer}

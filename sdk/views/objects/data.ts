@@ -1,5 +1,5 @@
 import type { DataFacts, ShownRow } from '../../inspect/types'
-import { colours } from '../figure'
+import { colours } from '../colours'
 import { percent, short, whole } from '../format'
 import { html } from '../html'
 import type { TextAndHtml } from '../tables'
@@ -33,7 +33,7 @@ export function dataView(d: DataFacts, rows: readonly ShownRow[]): TextAndHtml {
   const notes = d.notes.map(({ message }) => message)
   const { source, target, total } = d.lengths
   return frame(
-    html`${heading(name, lead)}${notesHtml(notes)}<div class="fettle-columns">${histogramHtml('source, tokens read only', source, colours.text)}${histogramHtml('target, supervised tokens', target)}${histogramHtml('whole rows', total, colours.third)}</div>${factsHtml(facts)}${rows.length > 0 && html`${legendHtml}${rowsHtml(rows)}`}`,
+    html`${heading(name, lead)}${notesHtml(notes)}<div class="fettle-columns fettle-lengths">${histogramHtml('source, tokens read only', source, colours.text)}${histogramHtml('target, supervised tokens', target)}${histogramHtml('whole rows', total, colours.third)}</div>${factsHtml(facts)}${rows.length > 0 && html`${legendHtml}${rowsHtml(rows)}`}`,
     [name, lead, notesText(notes), '', histogramText('source', source), histogramText('target', target), histogramText('total', total), '', factsText(facts),
       rows.length > 0 && `\nfirst rows; ${legendText}`, rows.length > 0 && rowsText(rows)],
   )

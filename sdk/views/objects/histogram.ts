@@ -1,7 +1,7 @@
 import type { LengthHistogram } from '../../inspect/types'
 import { digits, whole } from '../format'
 import { html, type Html } from '../html'
-import { colours } from '../figure'
+import { colours } from '../colours'
 
 const width = 300, height = 92, left = 2, right = 2, top = 16, base = 72
 

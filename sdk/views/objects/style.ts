@@ -10,7 +10,7 @@ export const objectStyle = new Html(`<style>
 [data-jp-theme-light="true"] .fettle-object{${light}}[data-jp-theme-light="false"] .fettle-object{${dark}}
 .fettle-name{font-size:14px;font-weight:600;overflow-wrap:anywhere}.fettle-lead{color:var(--read);overflow-wrap:anywhere}.fettle-lead b{color:var(--ink);font-weight:600}
 .fettle-columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,290px),1fr));gap:2px 32px;align-items:start;margin-top:4px}
-.fettle-columns table{width:100%}.fettle-object th,.fettle-object td{padding:2px 18px 2px 0}
+.fettle-columns.fettle-lengths{grid-template-columns:repeat(auto-fit,minmax(min(100%,200px),1fr))}.fettle-columns table{width:100%}.fettle-object tr{background:none!important}.fettle-object th,.fettle-object td{padding:2px 18px 2px 0}
 .fettle-object th{white-space:nowrap;overflow-wrap:normal;color:var(--read)}.fettle-object td{max-width:640px}
 .fettle-object caption{caption-side:top;text-align:left;color:var(--ink);font-weight:600;padding:6px 0 2px}
 .fettle-object .fettle-n{text-align:right!important;white-space:nowrap}
