@@ -54,7 +54,7 @@ export class Link {
     const info = await this.kernel.info.catch(() => null)
     // Other kernels would complain about a target that they do not know.
     if (this.disposed || info?.implementation !== 'fettle' || !this.kernel.handleComms) return
-    if (this.send({ type: 'hello' }) || this.kernel.hasComm(commId)) return
+    if (this.send({ type: 'hello' })) return
     this.comm = this.kernel.createComm(commTarget, commId)
     this.comm.onMsg = ({ content }) => this.take(content.data as unknown as ToPage)
     this.comm.open({})
@@ -83,6 +83,8 @@ export class Link {
   private lose(): void {
     if (this.alive) clearTimeout(this.alive)
     this.alive = null
+    // JupyterLab forgets the comms of a kernel at some moment of its restart, which may be before this one.
+    this.comm?.dispose()
     this.comm = null
     this.fail()
     this.listener.lost(this)
