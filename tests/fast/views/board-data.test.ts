@@ -5,6 +5,7 @@ import { boardData, BoardReader } from 'fettle/dist/views/board-data'
 import { samplesOf, spread, start } from 'fettle/dist/views/board-samples'
 import { rateText } from 'fettle/dist/views/collector'
 import { sentence } from 'fettle/dist/views/figures'
+import { digits } from 'fettle/dist/views/format'
 import { plotsOf } from 'fettle/dist/views/plots'
 import { hostileStory, story, storyStart } from '../../support/story'
 
@@ -15,7 +16,7 @@ test('a run on its way knows its pace and what is left', () => {
   const { state } = boardData(story(300, 100), { run: 'r', dir: 'out', method: 'LoRA rank 8' })
   assert.deepEqual([state.status, state.step, state.totalSteps, state.epoch, state.left, state.elapsed], ['training', 100, 300, 0.33333, 140_000, 70_000])
   assert.deepEqual([state.run, state.dir, state.title, state.about], ['r', 'out', 'builtin:smollm2-135m', 'LoRA rank 8, 4.88M of 139M parameters train, cpu'])
-  assert.equal(sentence(state), `Training, step 100 of 300, loss ${state.loss!.toFixed(3)}, 2m 20s left`)
+  assert.equal(sentence(state), `Training, step 100 of 300, loss ${digits(state.loss!, 4)}, 2m 20s left`)
   assert.equal(boardData(story(300, 100), { now: at(200) }).state.elapsed, 199_000)
 })
 
