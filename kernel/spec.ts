@@ -5,7 +5,19 @@ import path from 'node:path'
 import { EnvironmentError } from 'fettle/dist/errors'
 
 /** Where kernel and lab extension are put: for this user, for one Python (`sys-prefix`), or below a folder. */
-export type Place = { readonly user: true } | { readonly sysPrefix: true } | { readonly prefix: string }
+export type Place =
+  | {
+    /** This user's own Jupyter folder. */
+    readonly user: true
+  }
+  | {
+    /** The Python environment that is active. */
+    readonly sysPrefix: true
+  }
+  | {
+    /** `DIR`, for `DIR/share/jupyter`. */
+    readonly prefix: string
+  }
 
 const launcher = path.join(__dirname, 'launch.js')
 const logos = path.join(__dirname, '..', 'logo')
@@ -36,7 +48,12 @@ function dataFolder(place: Place): string {
 }
 
 /** The two folders that an installation is made of. */
-export interface Installation { readonly kernel: string; readonly extension: string }
+export interface Installation {
+  /** Of the kernel specification. */
+  readonly kernel: string
+  /** Of the lab extension. */
+  readonly extension: string
+}
 
 /** Folders of kernel and lab extension at a place, whether they are there or not. */
 export function foldersAt(place: Place): Installation {

@@ -7,25 +7,61 @@ export type MimeData = Record<string, unknown>
 
 /** One output of a code cell (nbformat 4.5). */
 export type NotebookOutput =
-  | { output_type: 'stream'; name: 'stdout' | 'stderr'; text: string }
-  | { output_type: 'display_data'; data: MimeData; metadata: Record<string, unknown> }
-  | { output_type: 'execute_result'; data: MimeData; metadata: Record<string, unknown>; execution_count: number | null }
-  | { output_type: 'error'; ename: string; evalue: string; traceback: string[] }
+  | {
+    output_type: 'stream'
+    /** Which stream. */
+    name: 'stdout' | 'stderr'
+    /** What was written to it. */
+    text: string
+  }
+  | (Shown & { output_type: 'display_data' })
+  | (Shown & {
+    output_type: 'execute_result'
+    /** How many cells the kernel had run with this one. */
+    execution_count: number | null
+  })
+  | {
+    output_type: 'error'
+    /** Class of the error, such as `PlanError`. */
+    ename: string
+    /** Its message. */
+    evalue: string
+    /** Lines for a terminal, with colours. */
+    traceback: string[]
+  }
+
+interface Shown {
+  /** The value by MIME type. */
+  data: MimeData
+  /** Settings of the display, by MIME type. */
+  metadata: Record<string, unknown>
+}
 
 /** One cell (nbformat 4.5), its text joined. */
 export interface NotebookCell {
+  /** Unique in its notebook. */
   id: string
+  /** What it holds. */
   cell_type: 'code' | 'markdown' | 'raw'
+  /** Settings; `parameters` among the tags marks the cell whose variables are set from outside. */
   metadata: Record<string, unknown> & { tags?: string[] }
+  /** Its text. */
   source: string
+  /** How many cells the kernel had run with it; `null` before. */
   execution_count?: number | null
+  /** Of a code cell. */
   outputs?: NotebookOutput[]
 }
 
+/** A notebook as its file holds it (nbformat 4.5). */
 export interface Notebook {
+  /** In order. */
   cells: NotebookCell[]
+  /** Settings; `kernelspec` names the kernel. */
   metadata: Record<string, unknown>
+  /** Version of the layout. */
   nbformat: 4
+  /** The same, behind the point. */
   nbformat_minor: 5
 }
 

@@ -4,7 +4,14 @@ import type { MimeData, NotebookCell, NotebookOutput } from './notebook'
 export interface OutputMessage { readonly type: string; readonly content: Record<string, unknown> }
 
 /** What a message changed. */
-export interface OutputChange { readonly cell: number; readonly output: NotebookOutput; readonly update: boolean }
+export interface OutputChange {
+  /** Number of the cell, from 0. */
+  readonly cell: number
+  /** The output as it is now; of a stream only the new text. */
+  readonly output: NotebookOutput
+  /** True when it took the place of an earlier one. */
+  readonly update: boolean
+}
 
 /** Collects the outputs of a notebook's cells as a notebook client does: streams merge, displays update wherever they
  * stand, clearing may wait for the next output. */

@@ -12,6 +12,7 @@ export interface RunNotebookOptions {
   readonly output?: string
   /** A running Jupyter server, such as `http://127.0.0.1:8888/`. Default: an own one, for this run alone. */
   readonly server?: string
+  /** Token of that server. */
   readonly token?: string
   /** Folder of the notebook on that server, relative to its root. */
   readonly folder?: string

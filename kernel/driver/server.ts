@@ -26,8 +26,18 @@ export function isolatedEnvironment(home: string): NodeJS.ProcessEnv {
 }
 
 /** A Jupyter server of our own. */
-export interface LocalServer { readonly url: string; readonly token: string; readonly process: ChildProcess; stop(): Promise<void> }
+export interface LocalServer {
+  /** Its address, on the loopback. */
+  readonly url: string
+  /** Lets a client in. */
+  readonly token: string
+  /** Ends by `stop()`. */
+  readonly process: ChildProcess
+  /** Ends it and its kernels. */
+  stop(): Promise<void>
+}
 
+/** Options of `startServer`. */
 export interface LocalServerOptions {
   /** Folder that notebooks stand in; kernels start there. */
   readonly root: string
@@ -37,7 +47,7 @@ export interface LocalServerOptions {
   readonly module?: 'jupyter_server' | 'jupyterlab'
   /** Folder for its settings and logs, kept for the next time. Default: a temporary one. */
   readonly home?: string
-  /** ms until it must answer. */
+  /** ms until it must answer. Default 60000. */
   readonly timeout?: number
 }
 

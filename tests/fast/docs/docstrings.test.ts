@@ -7,20 +7,22 @@ import * as ts from 'typescript'
 import { repoRoot } from '../../support/paths'
 
 const sources = path.join(repoRoot, 'sdk') + path.sep
-const program = ts.createProgram([path.join(sources, 'index.ts')], {
+const packages = ['sdk', 'kernel'].map((name) => path.join(repoRoot, name) + path.sep)
+const program = ts.createProgram(packages.map((folder) => path.join(folder, 'index.ts')), {
   noEmit: true, strict: true, skipLibCheck: true, target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.Node16, moduleResolution: ts.ModuleResolutionKind.Node16, types: ['node'],
 })
 const checker = program.getTypeChecker()
 const docsOf = (symbol: ts.Symbol) => ts.displayPartsToString(symbol.getDocumentationComment(checker)).trim()
 const target = (symbol: ts.Symbol) => (symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol)
-const publicNames = checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(path.join(sources, 'index.ts'))!)!).map(target)
+const namesOf = (folder: string) => checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(path.join(folder, 'index.ts'))!)!).map(target)
+const publicNames = namesOf(sources)
 
 /** Declared by Fettle, for its users: neither the library's or another package's, nor private. */
 function isOurs(symbol: ts.Symbol): boolean {
   return (symbol.declarations ?? []).some((declaration) => {
     const hidden = ts.getCombinedModifierFlags(declaration) & (ts.ModifierFlags.Private | ts.ModifierFlags.Protected)
     const name = ts.getNameOfDeclaration(declaration)
-    return declaration.getSourceFile().fileName.startsWith(sources) && !hidden && !(name && (ts.isPrivateIdentifier(name) || ts.isComputedPropertyName(name)))
+    return packages.some((folder) => declaration.getSourceFile().fileName.startsWith(folder)) && !hidden && !(name && (ts.isPrivateIdentifier(name) || ts.isComputedPropertyName(name)))
       && !ts.getJSDocTags(declaration).some((tag) => tag.tagName.text === 'internal')
   })
 }
@@ -43,7 +45,7 @@ function undocumented(symbol: ts.Symbol, name: string): string[] {
 }
 
 test('every public name and each of its members has a docstring', () => {
-  const missing = publicNames.flatMap((symbol) => undocumented(symbol, symbol.flags & ts.SymbolFlags.Module ? 'examples' : symbol.name))
+  const missing = packages.flatMap(namesOf).flatMap((symbol) => undocumented(symbol, symbol.flags & ts.SymbolFlags.Module ? 'examples' : symbol.name))
   assert.deepEqual([...new Set(missing)], [])
 })
 
