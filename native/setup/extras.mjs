@@ -26,15 +26,50 @@ export async function ensureJupyter(home, lab, note) {
   return lab ? 'JupyterLab' : 'server and nbconvert'
 }
 
-/** A Chromium or Chrome for the browser tests: found, or installed by the system's packages where we may. */
-export async function ensureBrowser(note) {
+const CHROMIUM = '@sparticuz/chromium@153.0.0'
+
+/** A Chromium or Chrome for the browser tests: found, or installed by the system's packages where we may, or else the one
+ * inside an npm package. */
+export async function ensureBrowser(home, note) {
   if (findBrowser()) return undefined
   if (process.getuid?.() === 0 && fs.existsSync('/usr/bin/apt-get')) {
     const env = { DEBIAN_FRONTEND: 'noninteractive' }
-    await command('apt-get', ['update', '-qq'], { note, env })
-    await command('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], { note, env })
+    try {
+      await command('apt-get', ['update', '-qq'], { note, env })
+      await command('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], { note, env })
+    } catch (error) {
+      // No mirror, or a system whose package is another's: the npm package needs neither.
+      if (!(error instanceof SetupError)) throw error
+    }
     const found = findBrowser()
     if (found) return found
   }
+  if (process.platform === 'linux' && process.arch === 'x64') return chromiumOfNpm(home, note)
   throw new SetupError(`no Chromium or Chrome found: ${remedyFor('chromium')}, or set CHROME_PATH`)
+}
+
+/** Chromium's headless shell out of the npm package, with the libraries and fonts that it brings, in .fettle/chromium. */
+export async function chromiumOfNpm(home, note) {
+  const folder = path.join(home, 'chromium')
+  const unpacked = path.join(folder, 'unpacked')
+  fs.rmSync(folder, { recursive: true, force: true })
+  fs.mkdirSync(unpacked, { recursive: true })
+  fs.writeFileSync(path.join(folder, 'package.json'), '{ "private": true }\n')
+  await command('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', CHROMIUM], { cwd: folder, note, remedy: `${remedyFor('chromium')}, or set CHROME_PATH` })
+  // The package unpacks into the folder of temporary files.
+  const unpack = `import chromium, { inflate } from '@sparticuz/chromium'; await chromium.executablePath(); await inflate('node_modules/@sparticuz/chromium/bin/al2023.tar.br')`
+  await command(process.execPath, ['--input-type=module', '-e', unpack], { cwd: folder, env: { TMPDIR: unpacked }, note })
+  fs.rmSync(path.join(folder, 'node_modules'), { recursive: true })
+  const conf = path.join(unpacked, 'fonts', 'fonts.conf')
+  fs.writeFileSync(conf, fs.readFileSync(conf, 'utf8').replace(/<dir>.*?<\/dir>/, `<dir>${path.join(unpacked, 'fonts')}</dir>`))
+  const program = path.join(folder, 'chrome')
+  // The system's own libraries come first; fonts of the system, where it has any, are used too.
+  fs.writeFileSync(program, `#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")/unpacked
+if ldd "$here/chromium" | grep -q 'not found'; then export LD_LIBRARY_PATH="\${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$here/al2023/lib"; fi
+if [ ! -e /etc/fonts/fonts.conf ]; then export FONTCONFIG_PATH="$here/fonts"; fi
+exec "$here/chromium" "$@"
+`, { mode: 0o755 })
+  const version = await command(program, ['--version'], { note, remedy: `the Chromium of ${CHROMIUM} does not start here: ${remedyFor('chromium')}, or set CHROME_PATH` })
+  return version.trim()
 }

@@ -99,13 +99,14 @@ function hasNvidiaDriver() {
   return fs.existsSync('/proc/driver/nvidia/version') || fs.existsSync('/dev/nvidiactl') || fs.existsSync('/dev/dxg')
 }
 
-/** A Chromium or Chrome: CHROME_PATH, else the usual names on the PATH. */
+/** A Chromium or Chrome: CHROME_PATH, else the usual names on the PATH, else the one that set-up fetched. */
 function findBrowser() {
   if (process.env.CHROME_PATH) return fs.existsSync(process.env.CHROME_PATH) ? process.env.CHROME_PATH : undefined
   const folders = [...(process.env.PATH ?? '').split(path.delimiter), '/Applications/Google Chrome.app/Contents/MacOS']
   for (const name of ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome', 'Google Chrome'])
     for (const folder of folders) if (folder && fs.existsSync(path.join(folder, name))) return path.join(folder, name)
-  return undefined
+  const fetched = path.join(home(), 'chromium', 'chrome')
+  return fs.existsSync(fetched) ? fetched : undefined
 }
 
 module.exports = { findBrowser, home, versionOf, defectOf, findLibtorch, buildFolder, hasNvidiaDriver, OLDEST, NEWEST }

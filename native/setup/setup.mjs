@@ -51,7 +51,7 @@ async function setup({ quiet, extras }) {
     })
     await progress.stage('TypeScript', (note) => compileTypeScript(root, home(), note))
     if (extras.has('jupyter') || extras.has('lab')) await progress.stage('Jupyter', (note) => ensureJupyter(home(), extras.has('lab'), note))
-    if (extras.has('browser')) await progress.stage('browser', ensureBrowser)
+    if (extras.has('browser')) await progress.stage('browser', (note) => ensureBrowser(home(), note))
   })
   if (!quiet) console.log(`Set up in ${seconds(start)}. Try: npx fettle --help`)
 }

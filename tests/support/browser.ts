@@ -1,11 +1,11 @@
-import * as fs from 'node:fs'
+import * as path from 'node:path'
 import { chromium, type Browser, type Page } from 'playwright-core'
+import { repoRoot } from './paths'
 
-/** The Chromium or Chrome of this machine; `null` where there is none. */
-export function browserPath(): string | null {
-  const candidates = [process.env.CHROME_PATH, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/usr/bin/google-chrome-stable']
-  return candidates.find((file): file is string => file !== undefined && file !== '' && fs.existsSync(file)) ?? null
-}
+const { findBrowser } = require(path.join(repoRoot, 'native', 'setup', 'find.cjs')) as { findBrowser(): string | undefined }
+
+/** The Chromium or Chrome of this machine, or the one that set-up fetched; `null` where there is none. */
+export function browserPath(): string | null { return findBrowser() ?? null }
 
 /** A browser that asks nobody for anything. */
 export async function openBrowser(): Promise<Browser> {
