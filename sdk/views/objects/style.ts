@@ -25,5 +25,5 @@ export const objectStyle = new Html(`<style>
 .fettle-read{color:var(--read)}.fettle-row b,.fettle-object small b{color:var(--learn);font-weight:500;text-decoration:underline;text-decoration-thickness:1px;text-underline-offset:3px}
 .fettle-t{background:var(--token);border-radius:2px}.fettle-row b .fettle-t{background:var(--learn-soft)}
 .fettle-mark{font-size:.9em;font-weight:400}
-.fettle-object figure{margin:4px 0}.fettle-object figure svg{display:block;width:100%;max-width:420px;height:auto;color:var(--read)}
+.fettle-object figure{margin:4px 0}.fettle-object figure svg{display:block;width:100%;height:60px;margin-top:2px;border-bottom:1px solid var(--rule);color:var(--ink)}.fettle-axis{display:flex;justify-content:space-between;font-size:12px;color:var(--read)}
 </style>`)
