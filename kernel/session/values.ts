@@ -1,5 +1,5 @@
-import type { EvalEvent, Plan } from 'fettle'
-import { boardBundle, boardData, evaluationsView, evaluationView, html, planView, tableView, type LiveRun } from 'fettle/dist/views'
+import type { EvalEvent, Plan, RunResult } from 'fettle'
+import { boardBundle, boardData, evaluationsView, evaluationView, html, planView, resultView, tableView, type LiveRun } from 'fettle/dist/views'
 
 /** One value in several forms, as Jupyter takes them: the client shows the richest that it knows. */
 export type MimeBundle = Readonly<Record<string, unknown>>
@@ -19,6 +19,7 @@ export function bundleOf(value: unknown): MimeBundle | null {
   if (isRun(value)) return runBundle(value)
   if (isEvaluation(value)) return evaluationView(value)
   if (Array.isArray(value) && value.length > 0 && value.every(isEvaluation)) return evaluationsView(value)
+  if (isResult(value)) return resultView(value)
   if (isPlan(value)) return planView(value)
   const { plan } = value as { plan?: unknown }
   return isPlan(plan) ? planView(plan) : null
@@ -43,6 +44,12 @@ function isTable(value: object): value is ArrowTable {
 function isEvaluation(value: unknown): value is EvalEvent {
   const event = value as Partial<EvalEvent> | null
   return typeof event === 'object' && event !== null && event.type === 'eval' && [event.atStep, event.loss, event.perplexity, event.accuracy, event.rows, event.ms].every((field) => typeof field === 'number')
+}
+
+function isResult(value: object): value is RunResult {
+  const result = value as Partial<RunResult>
+  return typeof result.steps === 'number' && typeof result.stopped === 'boolean' && typeof result.output === 'string' && typeof result.ms === 'number'
+    && [result.loss, result.evalLoss].every((loss) => loss === null || typeof loss === 'number')
 }
 
 function isPlan(value: unknown): value is Plan {

@@ -1,4 +1,5 @@
 import type { Table } from 'apache-arrow'
+import { checkpoints, type CheckpointList, type CheckpointsOptions } from '../inspect/checkpoints'
 import type { GenerationOptions } from '../plan/options'
 import type { GenerationPlan, Plan } from '../plan/plan'
 import type { EvalEvent, RunEvent, SampleEvent } from './events'
@@ -111,6 +112,9 @@ export abstract class RunHandle implements AsyncIterable<RunEvent> {
 
   /** Evaluates on the dev rows now (between two steps). A stop that comes meanwhile ends it with `run.leaving`. */
   async evaluate(): Promise<EvalEvent> { return this.request({ name: 'evaluate' }) }
+
+  /** Checkpoints in the run's folder: step, size, whole or broken, losses, and which of them `.resume()` would take. */
+  checkpoints(options: CheckpointsOptions = {}): Promise<CheckpointList> { return checkpoints(this.dir, options) }
 
   /** Answers the plan's sample prompts now (between two steps). A stop that comes meanwhile ends it with `run.leaving`. */
   async sample(): Promise<SampleEvent> { return this.request({ name: 'sample' }) }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseArguments, sft, type DataFacts, type DataToken, type EvalEvent, type ModelFacts, type ShownRow } from 'fettle'
 import { bundleOf } from 'fettle-kernel/dist/session/values'
-import { adapterView, checkpointsView, dataView, evaluationsView, evaluationView, modelView, planView, rowsView, type TextAndHtml } from 'fettle/dist/views/objects'
+import { adapterView, checkpointsView, dataView, evaluationsView, evaluationView, modelView, planView, resultView, rowsView, type TextAndHtml } from 'fettle/dist/views/objects'
 import { bytesText, shareText } from 'fettle/dist/views/objects/frame'
 import { idleSettings } from 'fettle/dist/views/objects/idle'
 import { settingGroups } from 'fettle/dist/views/objects/settings'
@@ -42,7 +42,7 @@ test('hostile and endless strings stay text, and short', () => {
     modelView(model), dataView(data, [hostileRow]), rowsView([hostileRow], 1), planView(plan, { model, data, steps: 3, epochs: 1 }),
     adapterView({ path: long, base: hostile, rank: 1, alpha: 2, dropout: 0, kind: 'LoRA', targets: [hostile, long], modules: 1, layers: 1, parameters: 1, bytes: 1, steps: 1 }),
     checkpointsView({ dir: hostile, verified: false, checkpoints: [{ folder: long, step: 1, time: null, bytes: 1, state: 'broken', reason: hostile, kind: null, loss: NaN, evalLoss: null, resumes: false }] }),
-    evaluationView(evaluation(1, NaN)), evaluationsView([evaluation(1, NaN), evaluation(2, 1)]),
+    resultView({ steps: 1, loss: NaN, evalLoss: 1, output: hostile, stopped: true, ms: 5 }), evaluationView(evaluation(1, NaN)), evaluationsView([evaluation(1, NaN), evaluation(2, 1)]),
   ]) checkMarkup(view)
 })
 
@@ -117,6 +117,13 @@ test('the kernel shows builders, plans, evaluations and what shows itself', () =
   assert.deepEqual(bundleOf(evaluation(1, 2)), evaluationView(evaluation(1, 2)))
   assert.deepEqual(bundleOf([evaluation(1, 2), evaluation(2, 1)]), evaluationsView([evaluation(1, 2), evaluation(2, 1)]))
   for (const value of [[], [evaluation(1, 2), 3], { type: 'eval' }, { version: 1, model: 'm', batch: {} }]) assert.equal(bundleOf(value), null)
+})
+
+test('a result: how far, how good, where', () => {
+  const result = { steps: 300, loss: 0.4213, evalLoss: 0.55, output: '/o', stopped: false, ms: 105_000 }
+  assert.equal(resultView(result)['text/plain'], 'Finished after 300 steps in 1m 45s\nlast loss      0.4213\nheld-out loss  0.5500\nweights        /o')
+  assert.deepEqual(bundleOf(result), resultView(result))
+  assert.match(resultView({ ...result, stopped: true })['text/plain'], /^Stopped after 300 .*\ncheckpoints {4}\/o\n\.resume\(\) goes on from there\.$/s)
 })
 
 test('sizes and shares as people read them', () => {
