@@ -5,7 +5,7 @@ import type { ChatReply } from '../run/protocol'
 import type { ChatMessage } from '../tokenizers'
 import type { TextAndHtml } from '../views/tables'
 import { notesOf, tokensPerSecond, type ChatAnswer } from './answer'
-import { shownTurns, type ChatSide, type ChatState } from './state'
+import { shownTurns, stateCharacters, type ChatSide, type ChatState, type ChatTurnState } from './state'
 import type { Party, Side } from './target'
 import { Turn } from './turn'
 import { chatView } from './view'
@@ -60,10 +60,10 @@ export class Chat {
 
   /** The chat as a page shows it: plain JSON, long texts and old turns cut. */
   get state(): ChatState {
-    const shown = this.#turns.slice(-shownTurns), names = this.sides
+    const shown = this.#shown()
     return {
       version: 1, chat: this.id, title: this.#party.title, sides: this.#sides.map(({ side, label }) => ({ side, label })),
-      turns: shown.map((turn) => turn.state(names)), more: this.#older + this.#turns.length - shown.length,
+      turns: shown, more: this.#older + this.#turns.length - shown.length,
       status: this.#status, error: this.#error?.message ?? null,
     }
   }
@@ -148,6 +148,19 @@ export class Chat {
     } finally {
       this.#changed()
     }
+  }
+
+  /** The newest turns that a page has room for. */
+  #shown(): ChatTurnState[] {
+    const names = this.sides, shown: ChatTurnState[] = []
+    let room = stateCharacters
+    for (let i = this.#turns.length - 1; i >= 0 && shown.length < shownTurns; i--) {
+      const state = this.#turns[i].state(names)
+      room -= state.answers.reduce((sum, { text }) => sum + text.length, state.text.length)
+      if (room < 0 && shown.length > 0) break
+      shown.unshift(state)
+    }
+    return shown
   }
 
   #check(text: string): void {

@@ -8,7 +8,7 @@ export interface ChatState {
   readonly title: string
   /** Who answers: the tuned model alone, or beside the model as it came. */
   readonly sides: readonly { readonly side: ChatSide; readonly label: string }[]
-  /** Newest last, at most 40. */
+  /** Newest last: at most 40, and at most 16,000 characters of them; the newest in any case. */
   readonly turns: readonly ChatTurnState[]
   /** Older turns that are not shown. */
   readonly more?: number
@@ -21,7 +21,9 @@ export interface ChatState {
 /** Turns that a state has at most. */
 export const shownTurns = 40
 /** Characters that a text of a state has at most; the conversation itself keeps them all. */
-export const shownCharacters = 20_000
+export const shownCharacters = 6000
+/** Characters of all turns of a state together: a page gets one twice a second while an answer grows. */
+export const stateCharacters = 16_000
 
 /** The model as it came, or the tuned one. */
 export type ChatSide = 'base' | 'tuned'
