@@ -11,7 +11,7 @@ const frame = `
 .fettle-board *,.fettle-board *::before{box-sizing:border-box}
 .fettle-board [hidden]{display:none!important}
 .fb-inner{padding:6px 2px 10px;display:grid;grid-template-columns:minmax(0,1fr);gap:12px}
-.fettle-board h4{font:600 12px/1.5 inherit;font-family:inherit;color:var(--ink);margin:0}
+.fettle-board h4{font-family:inherit;font-size:12px;font-weight:600;line-height:1.5;color:var(--ink);margin:0!important}
 .fettle-board small,.fb-soft{font-size:12px;color:var(--soft)}
 .fettle-board .fb-hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap;margin:-1px;padding:0;border:0}
 .fettle-board :focus-visible{outline:2px solid var(--main);outline-offset:2px;border-radius:3px}`
@@ -98,7 +98,7 @@ const samples = `
 .fb-sample-head{display:flex;flex-wrap:wrap;align-items:center;gap:2px 10px}
 .fettle-board .fb-slider{width:min(220px,40cqi);margin:0;accent-color:var(--main);cursor:pointer}
 .fb-sample-step{min-width:4.5em}
-.fettle-board table{border-collapse:collapse;border-spacing:0;width:100%;margin:0;table-layout:fixed;font-size:12.5px;color:inherit;border:0}
+.fettle-board table{border-collapse:collapse;border-spacing:0;width:100%;margin:0;table-layout:fixed;font-size:12.5px;line-height:1.5;color:inherit;border:0}
 .fettle-board table.fb-ranks{width:auto;table-layout:auto}
 .fettle-board table tr,.fettle-board table tr:hover,.fettle-board table tbody tr:nth-child(odd),.fettle-board table thead{background:none!important;border:0}
 .fettle-board table th,.fettle-board table td{text-align:start!important;vertical-align:top!important;padding:5px 16px 5px 0;border:0;border-bottom:1px solid var(--rule);background:none;font-weight:400;max-width:none;white-space:normal}

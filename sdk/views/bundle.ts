@@ -36,7 +36,8 @@ export function boardBundle(data: BoardData, { library, final }: BundleOptions):
 function boardHtml(data: BoardData, { library, final }: BundleOptions): string {
   // While it trains the style sheet comes with the library alone: the panel brings its own.
   const style = (library || final) && new Html(`<style>${boardCss}</style>`)
-  return html`${style}<div class="fettle-board" data-fettle-board="${data.state.run}">${stillHtml(data, { picture: final })}</div>${library && libraryScript()}<script type="text/javascript">(window.fettleBoards = window.fettleBoards || []).push({ script: document.currentScript, data: ${scriptJson(data)} })</script>`.toString()
+  // Words first: some exporters write what they do not allow (styles, scripts) as text.
+  return html`<div class="fettle-board" data-fettle-board="${data.state.run}">${stillHtml(data, { picture: final })}</div>${style}${library && libraryScript()}<script type="text/javascript">(window.fettleBoards = window.fettleBoards || []).push({ script: document.currentScript, data: ${scriptJson(data)} })</script>`.toString()
 }
 
 /** A chat as an output of a notebook: the box where the lab extension is, the transcript elsewhere. */

@@ -66,3 +66,8 @@ export function outcome({ evals, saved, tokensPerSecond, ranks }: BoardState): s
   if (final) lines.push(`saved in ${final.path}${final.final ? '' : ` (step ${whole(final.step)})`}`)
   return lines
 }
+
+/** A path as one reads it beside the run's folder: checkpoints inside it by their names. */
+export function pathInRun(path: string, dir: string): string {
+  return dir !== '' && path.startsWith(`${dir}/`) ? path.slice(dir.length + 1) : path
+}

@@ -1,5 +1,5 @@
 import { whole } from './format'
-import { figureNames, figureTexts, outcome, sentence, shareOf, stageText, statusWords } from './figures'
+import { figureNames, figureTexts, outcome, pathInRun, sentence, shareOf, stageText, statusWords } from './figures'
 import { html, type Html } from './html'
 import { pictureOf } from './picture'
 import { plotsOf } from './plots'
@@ -36,11 +36,11 @@ function headerHtml(state: BoardState): Html {
   error && html`<div class="fb-error"><b>${error.name}</b> <span dir="auto">${error.message}</span></div>`}</div>`
 }
 
-function notesHtml({ warnings, saved, commands }: BoardState): Html {
+function notesHtml({ dir, warnings, saved, commands }: BoardState): Html {
   const list = (title: string, kind: string, items: readonly Html[]) => items.length > 0 && html`<section class="fb-note fb-note-${kind}"><h4>${title}</h4><ul>${items}</ul></section>`
   return html`<div class="fb-notes">${[
     list('Warnings', 'warnings', warnings.map(({ message, step, count }) => html`<li><span dir="auto">${message}</span>${step !== null && html` <small>step ${whole(step)}</small>`}${count > 1 && html` <small>${whole(count)} times</small>`}</li>`)),
-    list('Saved', 'saved', saved.slice(-4).reverse().map(({ step, path, final }) => html`<li><span class="fb-path" dir="auto">${path}</span> <small>${final ? 'final weights' : `step ${whole(step)}`}</small></li>`)),
+    list('Saved', 'saved', saved.slice(-4).reverse().map(({ step, path, final }) => html`<li><span class="fb-path" dir="auto">${pathInRun(path, dir)}</span> <small>${final ? 'final weights' : `step ${whole(step)}`}</small></li>`)),
     list('Commands', 'commands', [...commands].reverse().map((text) => html`<li dir="auto">${text}</li>`)),
   ]}</div>`
 }

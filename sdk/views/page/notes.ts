@@ -1,4 +1,4 @@
-import { nothing, statusWords } from '../figures'
+import { nothing, pathInRun, statusWords } from '../figures'
 import { percent, whole } from '../format'
 import type { BoardRank, BoardState } from '../state'
 import { h, Rebuilt } from './dom'
@@ -26,10 +26,12 @@ function list(title: string, kind: string, items: readonly HTMLElement[]): HTMLE
 
 const atStep = (step: number | null) => (step === null ? null : h('small', { text: `step ${whole(step)}` }))
 
-function notes({ warnings, saved, commands }: Pick<BoardState, 'warnings' | 'saved' | 'commands'>): Node[] {
+type Noted = Pick<BoardState, 'dir' | 'warnings' | 'saved' | 'commands'>
+
+function notes({ dir, warnings, saved, commands }: Noted): Node[] {
   const lists = [
     list('Warnings', 'warnings', warnings.map(({ message, step, count }) => h('li', {}, h('span', { text: message, dir: 'auto' }), atStep(step), count > 1 ? h('small', { text: `${whole(count)} times` }) : null))),
-    list('Saved', 'saved', saved.slice(-4).reverse().map(({ step, path, final }) => h('li', {}, h('span', { class: 'fb-path', text: path, dir: 'auto' }), h('small', { text: final ? 'final weights' : `step ${whole(step)}` })))),
+    list('Saved', 'saved', saved.slice(-4).reverse().map(({ step, path, final }) => h('li', {}, h('span', { class: 'fb-path', text: pathInRun(path, dir), title: path, dir: 'auto' }), h('small', { text: final ? 'final weights' : `step ${whole(step)}` })))),
     list('Commands', 'commands', [...commands].reverse().map((text) => h('li', { text, dir: 'auto' }))),
   ]
   return lists.filter((element): element is HTMLElement => element !== null)
@@ -39,7 +41,7 @@ function notes({ warnings, saved, commands }: Pick<BoardState, 'warnings' | 'sav
 export class Notes {
   readonly element: HTMLElement
   private readonly ranks: Rebuilt<readonly BoardRank[]>
-  private readonly notes: Rebuilt<Pick<BoardState, 'warnings' | 'saved' | 'commands'>>
+  private readonly notes: Rebuilt<Noted>
 
   constructor() {
     const [rankPlace, notePlace] = [h('div', { class: 'fb-rank-place' }), h('div', { class: 'fb-notes' })]
@@ -48,8 +50,8 @@ export class Notes {
     this.element = h('div', {}, rankPlace, notePlace)
   }
 
-  update({ ranks: rows, warnings, saved, commands }: BoardState): void {
+  update({ ranks: rows, dir, warnings, saved, commands }: BoardState): void {
     this.ranks.update(rows)
-    this.notes.update({ warnings, saved, commands })
+    this.notes.update({ dir, warnings, saved, commands })
   }
 }
