@@ -8,6 +8,7 @@ import { isAlive } from '../process'
 import { controlName, readControl, type ControlRecord } from './control'
 import { ControlClient } from './control-client'
 import { startAgain } from './death'
+import type { RunEvent } from './events'
 import { hasCheckpoint, metricsName } from './folder'
 import { RunHandle, type RunProgress } from './handle'
 import type { Command, FromWorker, Replies } from './protocol'
@@ -127,6 +128,7 @@ export class AttachedRun extends RunHandle {
 
   #look(): void {
     const { events, offset } = readLines(this.#file, this.#offset)
+    if (this.#offset === 0 && this.#isOfEarlier(events)) return
     this.#offset = offset
     for (const event of events) {
       this.log.push(event)
@@ -140,22 +142,32 @@ export class AttachedRun extends RunHandle {
     else this.reject(this.#failure())
   }
 
-  /** The log's word, unless a worker lives that has not written yet, or died before it could. */
+  /** A worker lives that goes on from a checkpoint, and has not taken over the log of the run before: that log will be cut. */
+  #isOfEarlier(events: readonly RunEvent[]): boolean {
+    const record = readControl(this.dir)
+    const turn = newest(events, (event) => isTurn(event) && event.type !== 'prepared')
+    if (record === null || turn === undefined || turn.time >= record.time || record.host !== os.hostname() || !isAlive(record.pid)) return false
+    this.#reach(record)
+    return true
+  }
+
+  /** The log's word, unless a worker died before it could write. */
   #judge(): void {
     this.#state = verdict(this.log.events, Date.now())
-    if (this.#state === 'training' || this.#state === 'paused') {
-      if (this.#tried !== null) return
-    }
+    if (this.#over || (this.#state !== 'starting' && this.#tried !== null)) return
     const record = readControl(this.dir)
     if (record === null || record.host !== os.hostname()) return
-    const lives = isAlive(record.pid)
-    const turn = newest(this.log.events, isTurn)
-    if (this.#over && lives && turn !== undefined && turn.time < record.time) this.#state = 'starting'
-    if (this.#state === 'starting' && !lives) {
-      this.#record = record
-      this.#state = 'crashed'
-    }
-    if (!this.#over && lives && record.socket !== null && this.#tried !== record.token) this.#client = this.#dial(record)
+    if (isAlive(record.pid)) return this.#reach(record)
+    if (this.#state !== 'starting') return
+    this.#record = record
+    this.#state = 'crashed'
+  }
+
+  /** Connects to a worker that was not tried before, to hear its progress; and a detached one stays while we are connected. */
+  #reach(record: ControlRecord): void {
+    if (this.#tried === record.token) return
+    this.#record = record
+    if (record.socket !== null) this.#client = this.#dial(record)
   }
 
   #rest(): void {

@@ -55,11 +55,12 @@ export function verdict(events: readonly RunEvent[], now: number): Verdict {
   if (end.type === 'done') return end.stopped ? 'stopped' : 'finished'
   if (end.type === 'failed') return 'failed'
   if (end.type !== 'started') return 'starting'
-  const elsewhere = end.host !== undefined && end.host !== os.hostname()
-  const alive = elsewhere ? now - events.at(-1)!.time < silence : isAlive(end.pid)
-  if (!alive) return 'crashed'
   const turn = newest(events, (event) => event === end || isPauseOrResume(event))
-  return turn?.type === 'command' && turn.command === 'pause' ? 'paused' : 'training'
+  const state = turn?.type === 'command' && turn.command === 'pause' ? 'paused' : 'training'
+  const elsewhere = end.host !== undefined && end.host !== os.hostname()
+  // One that is paused has nothing to write.
+  const alive = elsewhere ? state === 'paused' || now - events.at(-1)!.time < silence : isAlive(end.pid)
+  return alive ? state : 'crashed'
 }
 
 /** A command that moves a run between training and paused. */

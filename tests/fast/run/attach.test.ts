@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test } from 'node:test'
 import { attach, PlanError, sft, WorkerError, type RunEvent } from 'fettle'
+import { isAlive } from 'fettle/dist/process'
+import { until } from '../../support/runs'
 import { temporaryFolder, tinyData, tinyModel } from '../../support/tiny'
 
 const started = (pid: number, startStep = 0, host?: string): RunEvent =>
@@ -38,6 +41,14 @@ test('a run on another host counts as alive while it writes', async (t) => {
   const run = await attach(folder)
   assert.equal(run.state, 'training')
   run.close()
+  // Paused, it has nothing to write.
+  const long = 60 * 60_000
+  fs.writeFileSync(path.join(folder, 'metrics.jsonl'), lines(...[started(nobody, 0, 'elsewhere'), step(1)].map((event) => ({ ...event, time: event.time - long }))))
+  await assert.rejects((await attach(folder)).done, { code: 'worker.vanished' })
+  fs.appendFileSync(path.join(folder, 'metrics.jsonl'), lines({ type: 'command', time: Date.now() - long, command: 'pause', atStep: 1 }))
+  const paused = await attach(folder)
+  assert.equal(paused.state, 'paused')
+  paused.close()
 })
 
 test('a growing log is followed, torn lines and resumes included', async (t) => {
@@ -85,4 +96,13 @@ test('logs from before utilisation was measured read it as 0', async (t) => {
   const run = await attach(folder)
   await run.done
   assert.deepEqual(Array.from(run.metrics.getChild('utilisation')!), [0, utilisation])
+})
+
+test('a process that has ended but that nobody fetched is not alive', { skip: !fs.existsSync('/proc/self/stat') && 'no /proc here' }, async (t) => {
+  // The program that takes the shell's place knows nothing of the shell's child.
+  const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.after(() => { parent.kill('SIGKILL') })
+  const pid = await new Promise<number>((resolve) => parent.stdout.once('data', (data) => resolve(Number(data))))
+  await until('the child has ended', () => !isAlive(pid))
+  assert.match(fs.readFileSync(`/proc/${pid}/stat`, 'utf8'), /\) Z /)
 })

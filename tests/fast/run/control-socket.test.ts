@@ -150,3 +150,18 @@ test('runs that cannot be reached say why', async (t) => {
   fs.writeFileSync(record, JSON.stringify({ version: 1, run: 'r1', pid: 2 ** 22 + 1, host: os.hostname(), time: 1 }))
   await assert.rejects((await attach(folder)).done, code('worker.vanished'))
 })
+
+test('the log of the run before is left alone while a resumed worker has not taken it over', async (t) => {
+  const folder = temporaryFolder(t), log = path.join(folder, 'metrics.jsonl'), now = Date.now()
+  const line = (time: number, fields: object): string => `${JSON.stringify({ time, ...fields })}\n`
+  const step = line(now - 900, { type: 'step', step: 1, loss: 1 })
+  fs.writeFileSync(log, line(now - 1000, { type: 'started', run: 'old', pid: process.pid, startStep: 0 }) + step + line(now - 800, { type: 'done', run: 'old', atStep: 1, stopped: true, output: folder, ms: 1 }))
+  fs.writeFileSync(path.join(folder, 'control.json'), JSON.stringify({ version: 1, run: 'new', pid: process.pid, host: os.hostname(), time: now - 500, socket: null, token: 't' }))
+  const run = leaving(t, await attach(folder, { interval: 20 }))
+  assert.deepEqual([run.state, run.events.length, run.id], ['starting', 0, 'new'])
+  fs.writeFileSync(`${log}.tmp`, step)
+  fs.renameSync(`${log}.tmp`, log)
+  fs.appendFileSync(log, line(now, { type: 'started', run: 'new', pid: process.pid, startStep: 1 }))
+  await until('it trains', () => run.state === 'training')
+  assert.deepEqual([run.events.map(({ type }) => type), run.id], [['step', 'started'], 'new'])
+})

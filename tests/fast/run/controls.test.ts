@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { PlanError, type CommandEvent, type StepEvent } from 'fettle'
 import { readSafetensors } from 'fettle/dist/models/weights'
 import type { Plan } from 'fettle/dist/plan/plan'
-import { closing, reached, tinyRun } from '../../support/runs'
+import { closing, reached, tinyRun, until } from '../../support/runs'
 import { temporaryFolder } from '../../support/tiny'
 import { readMetrics, startWorker, workerPlan } from '../../support/worker'
 
@@ -123,4 +123,39 @@ test('a stop does not wait for a long evaluation or for long samples', async (t)
     assert.ok(!run.events.some((event) => event.type === 'eval' || event.type === 'sample'))
     assert.ok(fs.existsSync(path.join(run.dir, `checkpoint-${result.steps}`)))
   }
+})
+
+test('leaving a stream ends its answer, and a stop does not wait for one', async (t) => {
+  const run = closing(t, await tinyRun(temporaryFolder(t), 100_000).start())
+  await reached(run, 'step', 1)
+  const endless = { maxNewTokens: 1_000_000, minNewTokens: 1_000_000 }
+  for await (const piece of run.stream('n 1', endless)) if (piece !== '') break
+  assert.equal(typeof await run.generate('n 1', { maxNewTokens: 2 }), 'string')
+  const pieces: string[] = []
+  const answer = run.generate('n 1', { ...endless, onToken: (text) => pieces.push(text) })
+  await until('it answers', () => pieces.length > 0)
+  await run.stop()
+  assert.equal(await answer, pieces.join(''))
+})
+
+test('a paused worker whose front goes away, or that is asked to end, stops with a checkpoint', async (t) => {
+  for (const end of ['disconnect', 'SIGINT'] as const) {
+    const plan = workerPlan(temporaryFolder(t), { method: 'lora', lora, steps: 100_000 })
+    const worker = startWorker(t, plan)
+    await worker.event('step')
+    await worker.command({ name: 'pause' })
+    if (end === 'disconnect') worker.child.disconnect()
+    else worker.child.kill(end)
+    assert.deepEqual(await worker.exit, { code: 0, signal: null })
+    const done = readMetrics(plan.output).at(-1)!
+    assert.ok(done.type === 'done' && done.stopped && fs.existsSync(path.join(plan.output, `checkpoint-${done.atStep}`)))
+  }
+})
+
+test('a plan that only evaluates has nothing to pause', async (t) => {
+  const plan = workerPlan(temporaryFolder(t), { train: false, evalAtEnd: true })
+  const worker = startWorker(t, plan)
+  await worker.event('done')
+  await assert.rejects(worker.command({ name: 'pause' }), { code: 'run.no-training' })
+  assert.equal(await worker.close(), 0)
 })
