@@ -82,7 +82,21 @@ const repeated = [
 ]
 
 /** The page without what it repeats. */
-function calm(text) { return `${repeated.reduce((rest, pattern) => rest.replace(pattern, ''), text).replace(/\n{3,}/g, '\n\n').trim()}\n` }
+function calm(text) { return repairAnchors(`${repeated.reduce((rest, pattern) => rest.replace(pattern, ''), text).replace(/\n{3,}/g, '\n\n').trim()}\n`) }
+
+/** Of names that differ in case alone (`BoardData`, `boardData()`) the plugin counts anchors in another way than readers do. */
+function repairAnchors(text) {
+  const seen = new Map()
+  const anchors = new Map([...text.replace(/^```.*?^```$/gms, '').matchAll(/^#{1,6} (.*)$/gm)].map(([, title]) => {
+    const slug = title.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '').trim().replace(/\s/g, '-')
+    const count = seen.get(slug) ?? 0
+    seen.set(slug, count + 1)
+    return [title.replace(/\(\)$/, ''), count === 0 ? slug : `${slug}-${count}`]
+  }))
+  const known = new Set(anchors.values())
+  return text.replace(/(\[`?([^`\]]+)`?\]\(#)([^)]+)\)/g, (link, start, name, anchor) =>
+    known.has(anchor) || text.includes(`<a id="${anchor}"`) || !anchors.has(name) ? link : `${start}${anchors.get(name)})`)
+}
 
 function indexPage(project) {
   const rows = topics.filter(([name]) => project.children.some((page) => page.name === name)).map(([name, title, , summary]) => `- [${title}](${name}.md): ${summary}`)
