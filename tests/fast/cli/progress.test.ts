@@ -24,6 +24,18 @@ test('on a terminal one bar is drawn over, with rate and time left, and fits', (
   assert.match(text(), /\r +\rwarning: beware\n$/)
 })
 
+test('what another front commands is told, and a pause is no part of the pace', () => {
+  const { terminal, text } = screen(false)
+  const lines = new ProgressLines(terminal, 1)
+  const command = (name: string, learningRate?: number): RunEvent => ({ type: 'command', time: 0, command: name, atStep: 2, learningRate })
+  lines.event(step(1))
+  lines.event(step(2))
+  for (const event of [command('pause'), command('save'), command('set', 1e-5), command('resume')]) lines.event(event)
+  lines.event({ ...step(3), time: 1_000_000 } as RunEvent)
+  assert.deepEqual(text().trimEnd().split('\n').slice(2, 5), ['paused after step 2', 'learning rate 0.00001 from step 3 on, under the same schedule', 'goes on after step 2'])
+  assert.match(text(), /step 3\/10 .* 6s left\n$/)
+})
+
 test('a long run fits 80 columns', () => {
   const { terminal, text } = screen(true)
   new ProgressLines(terminal, 1).event(step(99_999, 100_000))
