@@ -67,7 +67,8 @@ export class Commands {
   private async run({ id, command }: Ask): Promise<void> {
     try {
       this.check(command)
-      this.tell(command)
+      // A question of a conversation controls nothing, and a long one would bury what does.
+      if (command.name !== 'chat') this.tell(command)
       this.channel.send({ kind: 'reply', id, value: await this.perform(id, command) })
     } catch (error) {
       this.channel.send({ kind: 'reply', id, error: serializeError(error) })

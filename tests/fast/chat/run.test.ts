@@ -31,11 +31,16 @@ test('an adapter run answers on both sides from one worker, each with a history 
   await refusalOf(chat(run, { template: 'none' }), 'plan.conflict', 'template')
   await c.close()
   assert.ok(run.alive)
+  assert.ok(!run.events.some((event) => event.type === 'command' && event.command === 'chat'))
+  const bare = await run.generate('n 1', { ...most, chat: false })
   // Its folder says the same, from a worker of its own that puts the adapter on.
   await run.close()
   const saved = await chatting(t, run.dir)
   const told = await saved.ask('n 1')
   assert.deepEqual([told.base, told.tuned], [first.base, first.tuned])
+  const plain = await chatting(t, run.dir, { template: 'none', sides: ['tuned'] })
+  // Without a template each text is continued as it stands, whatever was said before.
+  assert.deepEqual([(await plain.ask('n 1')).tuned, (await plain.ask('n 1')).tuned], [bare, bare])
   const ended = await chatting(t, run)
   assert.equal((await ended.ask('n 1')).tuned, first.tuned)
 })
