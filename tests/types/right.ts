@@ -1,7 +1,7 @@
 // What users write, as TypeScript 5.0 with Node10 resolution (the one inside tslab) must read it.
 import {
-  attach, parseArguments, PlanError, sft, start, toArguments, validatePlan,
-  type AttachedRun, type EvalEvent, type Plan, type Run, type RunEvent, type RunResult, type SampleEvent, type Sft, type StepColumns,
+  adapter, attach, checkpoints, dataset, inspect, model, parseArguments, PlanError, sft, start, toArguments, validatePlan,
+  type AdapterInfo, type AttachedRun, type CheckpointList, type DataInfo, type DataRows, type EvalEvent, type ModelInfo, type Plan, type Run, type RunEvent, type RunInfo, type RunResult, type SampleEvent, type Sft, type StepColumns,
 } from 'fettle'
 import type { Table } from 'apache-arrow'
 
@@ -47,4 +47,18 @@ export async function main(): Promise<void> {
   const other: Run = await start(plan)
   try { await other.done } catch (error) { if (error instanceof PlanError) console.log(error.code, error.details) }
   console.log(rank, file, loss, result.steps, answer, answers, shown.samples.length, evaluation.perplexity, path, seen.state)
+}
+
+export async function look(): Promise<void> {
+  const described: ModelInfo = await model('m', { lora: { rank: 8 }, revision: 'main' })
+  const data: DataInfo = await dataset('data', { model: 'm', maxLength: 256, batch: 4, split: 'dev' })
+  const same: DataInfo = await dataset(builder, { show: 2 })
+  const rows: DataRows = data.rows(0, 5)
+  for (const row of rows) console.log(row.tokens.map((token) => token.text).join(''), row.supervised)
+  const info: RunInfo = await builder.inspect()
+  const again: RunInfo = await inspect(plan)
+  const found: AdapterInfo = await adapter('output/run')
+  const list: CheckpointList = await checkpoints('output/run', { verify: true })
+  for (const entry of list) console.log(entry.step, entry.state, entry.loss)
+  console.log(described.trainable?.share, same.padding.saved, info.steps, again.model.layers, found.rank, list.newest?.folder, String(described))
 }

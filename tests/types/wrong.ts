@@ -1,5 +1,5 @@
 // Each line marked `// error` must be refused by the types, and no other.
-import { attach, sft } from 'fettle'
+import { attach, sft, checkpoints, dataset, model } from 'fettle'
 
 const b = sft('m')
 b.lora({ rnk: 8 }) // error
@@ -34,3 +34,13 @@ b.start().then((run) => run.pause(1)) // error
 b.start().then((run) => run.unpause()) // error
 attach(5) // error
 attach('output').then((run) => run.set({ lr: 1 })) // error
+model(5) // error
+model('m', { lora: { rnk: 4 } }) // error
+model('m').then((info) => { info.layers = 3 }) // error
+dataset('data') // error
+dataset('data', { model: 'm', maxlength: 4 }) // error
+dataset('data', { model: 'm', split: 'test' }) // error
+dataset(b, { model: 'm' }) // error
+dataset(b).then((data) => data.rows('0')) // error
+checkpoints('output', { verfy: true }) // error
+b.inspect({ rows: 3 }) // error
