@@ -4,6 +4,7 @@ import { compiler as ts, currentProgram } from './compiler'
 import { candidatesOf, completionReply, type CompletionReply } from './completion'
 import { around, hoverOf, optionAt, optionsOf, type Hover } from './hover'
 import { importableModules, moduleNameAt } from './imports'
+import { withSuggestion } from './suggest'
 import { fromCodePoints } from './text'
 
 /** Content of an `inspect_reply`. */
@@ -58,7 +59,7 @@ export class Language {
     const result = this.inner.convert(before, code)
     this.declared = before
     this.running = result.diagnostics.length > 0 ? null : result.declOutput ?? ''
-    return result
+    return { ...result, diagnostics: result.diagnostics.map((finding) => ({ ...finding, messageText: withSuggestion(finding.messageText) })) }
   }
 
   private get names(): string { return this.running ?? this.declared }

@@ -46,10 +46,10 @@ export class Runs {
     this.draw(run, cell)
   }
 
-  /** An interrupt stops the runs that the present cell started or waits for; a second one leaves the cell at once. */
+  /** An interrupt stops the runs that the present cell started or waits for; a second one, or one of a cell with detached runs alone, leaves the cell at once. */
   interrupt(): void {
     const cell = this.current()
-    const mine = [...this.watched].filter((entry) => entry.cell === cell && entry.run.stop)
+    const mine = [...this.watched].filter((entry) => entry.cell === cell && entry.run.stop && !entry.run.detached)
     if (this.interrupting || mine.length === 0) {
       this.interrupting = null
       return this.giveUp()
@@ -57,11 +57,11 @@ export class Runs {
     this.interrupting = this.stop(mine).finally(() => { this.interrupting = null })
   }
 
-  /** Ends every worker before the kernel goes (they also end by themselves when their parent is gone). */
+  /** Ends every worker before the kernel goes (they also end by themselves when their parent is gone). Detached ones stay. */
   async shutdown(): Promise<void> {
-    const ends = [...this.all].map(async (run) => { await run.stop?.(); await run.close?.() })
+    const ends = [...this.all].map(async (run) => { if (!run.detached) await run.stop?.(); await run.close?.() })
     await within(graceMs.shutdown, Promise.allSettled(ends))
-    for (const run of this.all) run.kill?.()
+    for (const run of this.all) if (!run.detached) run.kill?.()
   }
 
   private async stop(mine: readonly Watched[]): Promise<void> {

@@ -85,7 +85,9 @@ test('a wrong call is refused before anything runs, with a name to write instead
   for (const [code, message] of [
     ['base.lora({ rnk: 8 })', /'rnk' does not exist in type 'LoraOptions'\. Did you mean to write 'rank'\?/],
     ['base.lorra()', /Property 'lorra' does not exist on type 'Sft'\. Did you mean 'lora'\?/],
-    ["base.schedule('cosin')", /"cosin"/],
+    ["base.schedule('cosin')", /"cosin".*Did you mean 'cosine'\?/],
+    ["base.evaluate({ each: 'epochs' })", /Did you mean '"?epoch"?'\?/],
+    ["base.device('xyzzyxyzzy')", /is not assignable to parameter of type '"auto" \| "cpu" \| "cuda"'\.$/],
     ["base.learningRate('1e-4')", /'string' is not assignable to parameter of type 'number'/],
     ["base.lora({ rank: '8' })", /'string' is not assignable to type 'number'/],
     ['sft()', /Expected 1 arguments, but got 0/],
