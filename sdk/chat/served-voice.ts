@@ -10,6 +10,10 @@ import type { Question, Voice } from './voice'
 
 const workerEntry = path.join(__dirname, '..', 'worker.js')
 
+/** Folders of workers' logs. They go with their workers, or with this process. */
+const folders = new Set<string>()
+process.on('exit', () => { for (const folder of folders) fs.rmSync(folder, { recursive: true, force: true }) })
+
 /** How far the model is read. */
 export interface ChatProgress {
   /** What is done now, in words. */
@@ -67,6 +71,7 @@ export class ServedVoice implements Voice {
 
   private start(): Promise<void> {
     this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fettle-chat-'))
+    folders.add(this.folder)
     return new Promise((resolve, reject) => {
       this.settle = { resolve, reject }
       this.worker = new WorkerProcess({ kind: 'serve', serve: this.serve }, this.folder, workerEntry, {
@@ -88,6 +93,7 @@ export class ServedVoice implements Voice {
     if (!this.closing) this.fail(this.death(exit))
     else this.fail(new WorkerError('chat.closed', 'the chat was closed; start another with chat(target)', {}))
     fs.rmSync(this.folder, { recursive: true, force: true })
+    folders.delete(this.folder)
     this.exited()
   }
 
