@@ -1,3 +1,4 @@
+import './compile-cache'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { shareModules } from './session/resolve'
