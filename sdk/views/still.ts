@@ -22,8 +22,8 @@ function columnsOf({ prompts, at }: BoardSamples): [string, string, (row: number
 function samplesHtml(samples: BoardSamples): Html | null {
   if (samples.at.length === 0) return null
   const columns = columnsOf(samples)
-  return html`<section class="fb-sample-section"><h4>Samples</h4><table class="fb-samples"><thead><tr>${columns.map(([, title]) => html`<th scope="col">${title}</th>`)}</tr></thead><tbody>${
-    samples.prompts.map((_, row) => html`<tr>${columns.map(([name, title, text]) => html`<td data-label="${title}" data-column="${name}"><div class="fb-text fb-open" dir="auto">${text(row).trim()}</div></td>`)}</tr>`)}</tbody></table></section>`
+  return html`<section class="fb-sample-section"><h4>Samples</h4><table class="fb-samples"><thead><tr>${columns.map(([, title]) => html`<th scope="col" style="text-align:left">${title}</th>`)}</tr></thead><tbody>${
+    samples.prompts.map((_, row) => html`<tr>${columns.map(([name, title, text]) => html`<td style="text-align:left" data-label="${title}" data-column="${name}"><div class="fb-text fb-open" dir="auto">${text(row).trim()}</div></td>`)}</tr>`)}</tbody></table></section>`
 }
 
 function headerHtml(state: BoardState): Html {

@@ -12,6 +12,7 @@ class Chart {
   private readonly value = h('span', { class: 'fb-chart-value' })
   private readonly place = h('div', { class: 'fb-plot', role: 'img' })
   private plot: Plot | null = null
+  private key = ''
   private drawn = false
   private log = false
   private visible = true
@@ -41,6 +42,9 @@ class Chart {
   get target(): HTMLElement { return this.place }
 
   update(plot: Plot): void {
+    const key = JSON.stringify(plot)
+    if (key === this.key) return
+    this.key = key
     this.plot = plot
     setText(this.value, written(plot.value, plot.format))
     setAttribute(this.place, 'aria-label', describe(plot))

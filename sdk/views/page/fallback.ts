@@ -56,7 +56,7 @@ function mount(place: HTMLElement, run: string): Entry {
   const root = place.firstElementChild!
   root.addEventListener('focusin', (event) => { entry.focus = event.target as HTMLElement })
   // Elements that are taken off the page lose the focus, too; that is no wish of the reader.
-  root.addEventListener('focusout', () => queueMicrotask(() => { if (root.isConnected) entry.focus = null }))
+  root.addEventListener('focusout', () => queueMicrotask(() => { if (root.isConnected && !root.contains(document.activeElement)) entry.focus = null }))
   entries.add(entry)
   return entry
 }

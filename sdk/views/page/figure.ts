@@ -44,7 +44,7 @@ export function figureOf(plot: Plot, { colours, height, large, log }: FigureStyl
     data: plot.lines.map((line) => trace(line, plot, colours)),
     layout: {
       autosize: true, height, uirevision: `${log}`, hovermode: 'x unified', showlegend: false,
-      margin: { l: large ? 44 : 38, r: 10, t: 6, b: large ? 34 : 20 },
+      margin: { l: large ? 44 : 38, r: large ? 14 : 12, t: 6, b: large ? 34 : 20 },
       font: { size: 11, color: colours.text, family: 'inherit' },
       paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
       hoverlabel: { bgcolor: colours.paper, bordercolor: colours.grid, font: { size: 11, color: colours.text } },

@@ -9,6 +9,7 @@ class Folding {
   readonly text = h('div', { class: 'fb-text', dir: 'auto' })
   private readonly more = h('button', { type: 'button', class: 'fb-quiet fb-more', text: 'more', 'aria-expanded': 'false', hidden: true })
   private shown = ''
+  private most = 0
 
   constructor(label: string) {
     this.more.addEventListener('click', () => {
@@ -33,9 +34,15 @@ class Folding {
     this.text.replaceChildren(...pieces.map((piece) => (piece.changed ? h('mark', { text: piece.text }) : document.createTextNode(piece.text))))
   }
 
-  /** Shows the button where the text is cut. */
-  measure(): void {
-    if (!this.text.classList.contains('fb-open') && this.text.clientHeight > 0) this.more.hidden = this.text.scrollHeight <= this.text.clientHeight + 1
+  /** Shows the button where the text is cut, and keeps the room that the longest text took, so that no row moves under the slider. */
+  measure(anew: boolean): void {
+    if (anew) { this.most = 0; this.text.style.minHeight = '' }
+    const height = this.text.clientHeight
+    if (this.text.classList.contains('fb-open') || height === 0) return
+    this.more.hidden = this.text.scrollHeight <= height + 1
+    if (height <= this.most) return
+    this.most = height
+    this.text.style.minHeight = `${height}px`
   }
 }
 
@@ -67,6 +74,7 @@ export class Samples {
   private rows: Row[] = []
   private samples: BoardSamples = { prompts: [], more: 0, at: [] }
   private follows = true
+  private width = 0
 
   constructor() {
     const id = freshId('sampled')
@@ -80,7 +88,11 @@ export class Samples {
     this.table = h('table', { class: 'fb-samples' }, h('thead', {}, h('tr', {}, ...columns)), this.body)
     this.element = h('section', { class: 'fb-sample-section', hidden: true, 'aria-label': 'Samples' },
       h('div', { class: 'fb-sample-head' }, h('h4', { text: 'Samples' }), h('label', { for: id, class: 'fb-soft', text: 'at step' }), this.slider, this.step, this.hint), this.table, this.more)
-    this.sizes = new ResizeObserver(() => this.measure())
+    this.sizes = new ResizeObserver(([{ contentRect: { width } }]) => {
+      if (Math.abs(width - this.width) < 1) return
+      this.width = width
+      this.measure(true)
+    })
     this.sizes.observe(this.table)
   }
 
@@ -122,11 +134,11 @@ export class Samples {
       cells.answer.show(now.untouched ? '–' : now.answers[i] ?? '', before && !before.untouched ? before.answers[i] ?? '' : null)
       cells.reference.show(reference ?? '', null)
     })
-    this.measure()
+    this.measure(false)
   }
 
-  private measure(): void {
-    for (const { cells } of this.rows) for (const cell of Object.values(cells)) cell.measure()
+  private measure(anew: boolean): void {
+    for (const { cells } of this.rows) for (const cell of Object.values(cells)) cell.measure(anew)
   }
 
   dispose(): void { this.sizes.disconnect() }
