@@ -2,6 +2,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import Module from 'node:module'
 import path from 'node:path'
 import type * as typescript from '@tslab/typescript-for-tslab'
+import { createWatchProgram } from './compiler'
 
 /** Folders named node_modules above `from`, nearest first. */
 function moduleFolders(from: string): string[] {
@@ -68,5 +69,5 @@ function shareTypes(paths: Record<string, string[]>): void {
     create(files, { ...options, types: ['node'], paths, pathsBasePath: path.parse(process.cwd()).root }, ...rest)
   // The library's exports are read-only getters, so the module that tslab will require is replaced by a copy.
   const entry = require.cache[near.resolve(name)]
-  if (entry) entry.exports = { ...ts, createWatchCompilerHost }
+  if (entry) entry.exports = { ...ts, createWatchCompilerHost, createWatchProgram }
 }
