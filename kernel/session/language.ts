@@ -42,7 +42,18 @@ export class Language {
     if (span) return completionReply(code, position, importableModules(process.cwd()).map((name) => ({ name, kind: 'module', order: name === 'fettle' ? '' : name })), span)
     const { original } = this.inner.complete(this.names, code, at) as unknown as { original?: CompletionInfo }
     const found = candidatesOf(original, this.offset(code))
-    return completionReply(code, position, found.candidates, found.span)
+    return completionReply(code, position, found.candidates.filter(({ name }) => !this.isInternal(code, at, name)), found.span)
+  }
+
+  /** Whether a member of the object before the cursor is marked `@internal`: Fettle's own parts call it, users need not. */
+  private isInternal(code: string, at: number, name: string): boolean {
+    const source = this.source()
+    const checker = currentProgram()?.getTypeChecker()
+    if (!source || !checker) return false
+    const start = at - /[\p{L}\p{N}_$]*$/u.exec(code.slice(0, at))![0].length
+    const dot = ts.findPrecedingToken(start + this.offset(code), source)
+    if (!dot || !ts.isPropertyAccessExpression(dot.parent) || dot === dot.parent.expression) return false
+    return checker.getTypeAtLocation(dot.parent.expression).getProperty(name)?.getJsDocTags().some((tag) => tag.name === 'internal') ?? false
   }
 
   inspect(code: string, position: number): InspectReply {

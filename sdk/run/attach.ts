@@ -75,6 +75,7 @@ export class AttachedRun extends RunHandle {
     return this.done
   }
 
+  /** @internal */
   async request<N extends Command['name']>(command: Extract<Command, { name: N }>, onToken?: OnToken, signal?: AbortSignal): Promise<Replies[N]> {
     const client = await this.#connect()
     try {

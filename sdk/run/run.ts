@@ -99,6 +99,7 @@ export class Run extends RunHandle {
     return super[Symbol.asyncIterator]()
   }
 
+  /** @internal */
   request<N extends Command['name']>(command: Extract<Command, { name: N }>, onToken?: OnToken, signal?: AbortSignal): Promise<Replies[N]> {
     return this.#worker.request(command, onToken, signal)
   }

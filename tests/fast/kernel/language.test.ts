@@ -21,6 +21,7 @@ test('all methods of the builder complete, and none that is not public', () => {
     'evaluate', 'sample', 'save', 'output', 'overwrite', 'resume', 'seed', 'device', 'threads', 'blocks', 'log', 'start', 'plan'])
     assert.ok(matches.includes(name), name)
   assert.deepEqual(complete('run.pa|').matches.slice(0, 1), ['pause'])
+  assert.deepEqual(complete('run.|').matches.filter((name) => ['request', 'converse', 'pause'].includes(name)), ['pause'])
   assert.deepEqual(complete('run.set({ |').matches, ['learningRate'])
   assert.deepEqual(matches.filter((name) => /^(next|#|_)/.test(name)), [])
 })
