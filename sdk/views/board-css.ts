@@ -126,6 +126,7 @@ const chat = `
 .fb-answers{display:grid;grid-auto-flow:column;grid-auto-columns:minmax(0,1fr);gap:10px 28px}
 .fb-answer{min-width:0}
 .fb-answer-head{display:flex;gap:10px;align-items:baseline;justify-content:space-between;font-size:12px}
+.fb-answer-head small{white-space:nowrap}
 .fb-answer-head b{font-weight:500;color:var(--soft)}
 .fb-answer-text{white-space:pre-wrap;min-height:1.5em}
 .fb-answer-text[aria-busy=true]::after{content:"▍";color:var(--main);margin-inline-start:1px}

@@ -61,6 +61,7 @@ export function hostileStory(): RunEvent[] {
 export function hostileChat(): ChatState {
   return {
     version: 1, chat: 'c', title: hostileTexts[0], sides: [{ side: 'base', label: hostileTexts[0] }, { side: 'tuned', label: 'Tuned' }], status: 'ready', error: hostileTexts.join('\n'),
-    turns: hostileTexts.map((text, i) => ({ text, answers: [{ side: 'base', text: hostileTexts[(i + 1) % 6], done: true, tokensPerSecond: 12.3 }, { side: 'tuned', text: `${text} again`, done: true, tokensPerSecond: null }] })),
+    turns: hostileTexts.map((text, i) => ({ text, answers: [{ side: 'base', text: hostileTexts[(i + 1) % 6], done: true, tokensPerSecond: 12.3 }, { side: 'tuned', text: `${text} again`, done: true, tokensPerSecond: null }], notes: [text] })),
+    more: 3,
   }
 }

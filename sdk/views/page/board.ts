@@ -3,7 +3,7 @@ import type { BoardSamples, BoardState } from '../state'
 import type { BoardHost, BoardPanel, PlotlyLike } from './api'
 import { Charts } from './charts'
 import { Controls } from './controls'
-import { h, setText } from './dom'
+import { h, ownKeys, setText } from './dom'
 import { Header } from './header'
 import { Notes } from './notes'
 import { Samples } from './samples'
@@ -35,7 +35,7 @@ class Announcer {
 }
 
 class Board implements BoardPanel {
-  private readonly root = h('section', { class: 'fettle-board', 'aria-label': 'Training run' })
+  private readonly root = h('section', { class: 'fettle-board', 'aria-label': 'Training run', ...ownKeys })
   private readonly header = new Header()
   private readonly controls = new Controls()
   private readonly notes = new Notes()

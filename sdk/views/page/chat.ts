@@ -1,20 +1,21 @@
 import type { ChatState, ChatTurnState } from '../../chat/state'
+import { whole } from '../format'
 import type { ChatHost, ChatPanel } from './api'
-import { freshId, h, setAttribute, setText } from './dom'
+import { freshId, h, ownKeys, setAttribute, setText } from './dom'
 import { styleElement } from './style'
 import { Theme } from './theme'
-import { whole } from '../format'
 
-interface Turn { readonly element: HTMLElement; readonly question: HTMLElement; readonly answers: readonly { readonly text: HTMLElement; readonly speed: HTMLElement }[] }
+interface Turn { readonly element: HTMLElement; readonly question: HTMLElement; readonly notes: HTMLElement; readonly answers: readonly { readonly text: HTMLElement; readonly speed: HTMLElement }[] }
 
 const statusWords: Readonly<Record<ChatState['status'], string>> = { loading: 'reading the model …', ready: '', answering: 'answering …', closed: 'closed: nobody answers any more' }
 
 class Chat implements ChatPanel {
-  private readonly root = h('section', { class: 'fettle-board fettle-chat', 'aria-label': 'Chat' })
+  private readonly root = h('section', { class: 'fettle-board fettle-chat', 'aria-label': 'Chat', ...ownKeys })
   private readonly theme: Theme
   private readonly title = h('span', { class: 'fb-title', dir: 'auto' })
   private readonly status = h('span', { class: 'fb-about', role: 'status', 'aria-live': 'polite' })
   private readonly log = h('div', { class: 'fb-chat-log', role: 'log', 'aria-label': 'Conversation', tabindex: '0' })
+  private readonly older = h('p', { class: 'fb-soft', hidden: true })
   private readonly error = h('div', { class: 'fb-error', role: 'alert', dir: 'auto', hidden: true, tabindex: 0 })
   private readonly input: HTMLTextAreaElement
   private readonly form: HTMLFormElement
@@ -40,7 +41,7 @@ class Chat implements ChatPanel {
     this.form.addEventListener('submit', (event) => { event.preventDefault(); this.submit() })
     this.stop.addEventListener('click', () => this.host?.cancel())
     this.clear.addEventListener('click', () => { if (this.clear.getAttribute('aria-disabled') !== 'true') this.host?.clear() })
-    this.root.append(styleElement(), h('div', { class: 'fb-inner' }, h('div', { class: 'fb-line' }, this.title, this.status), this.log, this.error, this.form))
+    this.root.append(styleElement(), h('div', { class: 'fb-inner' }, h('div', { class: 'fb-line' }, this.title, this.status), this.older, this.log, this.error, this.form))
     element.replaceChildren(this.root)
   }
 
@@ -64,6 +65,9 @@ class Chat implements ChatPanel {
     this.state = state
     setText(this.title, state.title)
     setText(this.status, statusWords[state.status])
+    const { more = 0 } = state
+    this.older.hidden = more === 0
+    setText(this.older, `${whole(more)} older ${more === 1 ? 'turn' : 'turns'} left out`)
     this.error.hidden = state.error === null
     setText(this.error, state.error ?? '')
     this.showTurns(state)
@@ -98,11 +102,14 @@ function makeTurn({ sides }: ChatState): Turn {
     const [text, speed] = [h('div', { class: 'fb-answer-text', dir: 'auto' }), h('small')]
     return { element: h('div', { class: 'fb-answer' }, h('div', { class: 'fb-answer-head' }, h('b', { text: label }), speed), text), text, speed }
   })
-  return { element: h('div', { class: 'fb-turn' }, question, h('div', { class: 'fb-answers' }, ...answers.map(({ element }) => element))), question, answers }
+  const notes = h('div', { class: 'fb-soft', dir: 'auto', hidden: true })
+  return { element: h('div', { class: 'fb-turn' }, question, h('div', { class: 'fb-answers' }, ...answers.map(({ element }) => element)), notes), question, notes, answers }
 }
 
-function fillTurn({ question, answers }: Turn, turn: ChatTurnState): void {
+function fillTurn({ question, notes, answers }: Turn, turn: ChatTurnState): void {
   setText(question, turn.text)
+  notes.hidden = !turn.notes?.length
+  setText(notes, turn.notes?.join('; ') ?? '')
   answers.forEach(({ text, speed }, i) => {
     const answer = turn.answers[i]
     setText(text, answer?.text ?? '')

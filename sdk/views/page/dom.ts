@@ -43,6 +43,9 @@ export class Rebuilt<T> {
   }
 }
 
+/** JupyterLab takes no shortcut from inside an element with this: Enter and Space press our buttons, arrows move our slider. */
+export const ownKeys = { 'data-lm-suppress-shortcuts': 'true' } as const
+
 let count = 0
 /** An id that no other element of the page has. */
 export function freshId(name: string): string {

@@ -31,6 +31,9 @@ const states: Readonly<Record<string, BoardData>> = {
   failed: boardData(failed, options),
 }
 
+const [rank] = states.training.state.ranks
+const ranks: BoardData = { ...states.training, state: { ...states.training.state, ranks: [0, 1, 2, 3].map((index) => ({ ...rank, rank: index, pid: 4242 + index, device: `cuda:${index}` })) } }
+
 let browser: Browser
 before(async () => { if (!skip) browser = await openBrowser() })
 after(async () => { await browser?.close() })
@@ -59,7 +62,7 @@ const looks: PanelPage[] = [{ theme: 'light', width: 1000 }, { theme: 'dark', wi
 for (const look of looks) {
   test(`each state of the board is accessible and fits: ${look.theme}, ${look.width} px`, { skip }, async () => {
     const { page, seen } = await newPage()
-    for (const [name, data] of Object.entries(states)) {
+    for (const [name, data] of Object.entries({ ...states, ranks })) {
       await showBoard(page, data, { ...look, replies: {} })
       assert.equal(await overflow(page), 0, name)
       assert.deepEqual(await broken(page), [], name)
