@@ -9,6 +9,7 @@ export class Cell {
   readonly id: string | null
   private pending: { name: 'stdout' | 'stderr'; text: string } | null = null
   private flushing: NodeJS.Immediate | null = null
+  private readonly live = new WeakSet<object>()
 
   constructor(private readonly server: Server, readonly message: Message, readonly count: number) {
     const { cellId } = message.metadata as { cellId?: unknown }
@@ -38,9 +39,13 @@ export class Cell {
     return this.server.publish(update ? 'update_display_data' : 'display_data', { data, metadata: {}, transient }, this.message)
   }
 
+  /** Tells that a value (a run, a chat) stands live under this cell: as its last value it is not shown again. */
+  standsUnder(value: object): void { this.live.add(value) }
+
   /** Shows a cell's last value. */
   result(value: unknown): void {
     this.flush()
+    if (typeof value === 'object' && value !== null && this.live.has(value)) return
     const data = bundleOf(value) ?? { 'text/plain': typeof value === 'string' ? value : inspect(value) }
     this.server.publish('execute_result', { execution_count: this.count, data, metadata: {} }, this.message)
   }

@@ -35,6 +35,7 @@ export class Live {
     const board = this.boards.get(id) ?? new Board(run, id, () => this.round())
     this.boards.set(id, board)
     board.take(run)
+    cell.standsUnder(run)
     board.show(cell, this.comms.listening)
     this.wake()
   }
@@ -43,6 +44,7 @@ export class Live {
   chat(chat: LiveChatBox, cell: Cell): void {
     const box = this.chats.get(chat.state.chat) ?? new ChatBox(chat, () => this.wake())
     this.chats.set(box.id, box)
+    cell.standsUnder(chat)
     box.show(cell)
     this.wake()
   }
