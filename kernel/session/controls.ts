@@ -1,5 +1,5 @@
 import { basename } from 'node:path'
-import { rateText } from 'fettle/dist/views/collector'
+import { rateText } from 'fettle/dist/views/format'
 import type { BoardCommand } from 'fettle/dist/views/state'
 import type { LiveRun } from 'fettle/dist/views'
 

@@ -99,7 +99,9 @@ const samples = `
 .fettle-board .fb-slider{width:min(220px,40cqi);margin:0;accent-color:var(--main);cursor:pointer}
 .fb-sample-step{min-width:4.5em}
 .fettle-board table{border-collapse:collapse;border-spacing:0;width:100%;margin:0;table-layout:fixed;font-size:12.5px;line-height:1.5;color:inherit;border:0}
-.fettle-board table.fb-ranks{width:auto;table-layout:auto}
+.fettle-board table.fb-ranks{width:auto;table-layout:auto;font-size:12px}
+.fettle-board table.fb-ranks th,.fettle-board table.fb-ranks td{border:0;padding:1px 18px 1px 0;white-space:nowrap;color:var(--soft)}
+.fettle-board table.fb-ranks th{color:var(--ink)}
 .fettle-board table tr,.fettle-board table tr:hover,.fettle-board table tbody tr:nth-child(odd),.fettle-board table thead{background:none!important;border:0}
 .fettle-board table th,.fettle-board table td{text-align:start!important;vertical-align:top!important;padding:5px 16px 5px 0;border:0;border-bottom:1px solid var(--rule);background:none;font-weight:400;max-width:none;white-space:normal}
 .fettle-board table thead th{color:var(--soft);font-size:12px;padding-top:0;padding-bottom:3px}

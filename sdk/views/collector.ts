@@ -2,7 +2,7 @@ import type { CommandEvent, DoneEvent, EvalEvent, FailedEvent, RunEvent, SampleE
 import type { BoardOptions } from './board-data'
 import { samplesOf, spread, start } from './board-samples'
 import { Clock } from './clock'
-import { digits, short } from './format'
+import { rateText, short } from './format'
 import type { BoardCommand, BoardData, BoardRank, BoardSamples, BoardState } from './state'
 import { five, Thinned } from './thin'
 
@@ -113,11 +113,6 @@ export class Collector {
 /** Whether nothing more will come. */
 export function isOver(status: BoardState['status']): boolean {
   return status === 'done' || status === 'stopped' || status === 'failed' || status === 'crashed'
-}
-
-/** 0.0001 → `1e-4`, 0.0003125 → `3.125e-4`: as one writes rates. */
-export function rateText(rate: number): string {
-  return rate !== 0 && Math.abs(rate) < 0.001 ? rate.toExponential().replace(/^(-?\d(?:\.\d{1,4})?)\d*e/, '$1e') : String(Number(digits(rate, 4)))
 }
 
 function aboutOf(started: StartedEvent | null, method: string | undefined): string {

@@ -21,6 +21,11 @@ export function digits(value: number, n: number): string {
   return value.toFixed(Math.max(0, n - 1 - magnitude))
 }
 
+/** 0.0001 → `1e-4`, 0.0003125 → `3.125e-4`: as one writes rates. */
+export function rateText(rate: number): string {
+  return rate !== 0 && Math.abs(rate) < 0.001 ? rate.toExponential().replace(/^(-?\d(?:\.\d{1,4})?)\d*e/, '$1e') : String(Number(digits(rate, 4)))
+}
+
 /** 0.9134 → `91.3%`. */
 export function percent(share: number): string {
   return `${(share * 100).toFixed(1)}%`

@@ -48,7 +48,8 @@ class Chart {
     this.plot = plot
     setText(this.value, written(plot.value, plot.format))
     setAttribute(this.place, 'aria-label', describe(plot))
-    if (this.visible) void this.draw()
+    // The first picture comes in any case: a page may be printed or photographed unseen.
+    if (this.visible || !this.drawn) void this.draw()
     else this.stale = true
   }
 
@@ -95,6 +96,7 @@ export class Charts {
   private readonly charts = new Map<string, Chart>()
   private readonly views: IntersectionObserver
   private readonly sizes: ResizeObserver
+  private readonly print = () => this.repaint()
 
   constructor(theme: Theme, plotly: () => Promise<PlotlyLike>) {
     const [loss, ...small] = [['loss', 'Loss'], ['learning-rate', 'Learning rate'], ['gradient-norm', 'Gradient norm'], ['accuracy', 'Held-out accuracy'], ['speed', 'Tokens/s'], ['utilisation', 'Utilisation'], ['memory', 'Memory, MiB']]
@@ -115,6 +117,7 @@ export class Charts {
         void byTarget.get(target)?.resize()
       }
     })
+    window.addEventListener('beforeprint', this.print)
     for (const target of byTarget.keys()) { this.views.observe(target); this.sizes.observe(target) }
   }
 
@@ -122,12 +125,13 @@ export class Charts {
     for (const plot of plotsOf(state)) this.charts.get(plot.id)?.update(plot)
   }
 
-  /** Draws anew in the colours of the theme. */
+  /** Draws all anew: in the colours of the theme, or for paper. */
   repaint(): void {
     for (const chart of this.charts.values()) void chart.draw()
   }
 
   dispose(): void {
+    window.removeEventListener('beforeprint', this.print)
     this.views.disconnect()
     this.sizes.disconnect()
     for (const chart of this.charts.values()) chart.dispose()

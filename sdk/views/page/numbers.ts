@@ -1,10 +1,10 @@
 import { nothing } from '../figures'
 import type { PlotFormat } from '../plots'
-import { digits, percent, short, whole } from '../format'
+import { digits, percent, rateText, short, whole } from '../format'
 
-/** 0.0001 → `1e-4`. */
+/** A learning rate in three digits. */
 export function rate(value: number): string {
-  return value !== 0 && Math.abs(value) < 0.001 ? value.toExponential(2).replace(/\.?0+e/, 'e') : String(Number(digits(value, 3)))
+  return rateText(Number(value.toPrecision(3)))
 }
 
 /** A number of a chart as its heading says it. */

@@ -143,6 +143,21 @@ test('the keyboard reaches everything, and the slider over the samples follows u
   await page.close()
 })
 
+test('a change of status is said once, the next after ten seconds', { skip }, async () => {
+  const { page } = await newPage()
+  await page.clock.install()
+  await showBoard(page, states.training)
+  const said = () => page.textContent('.fb-hidden[aria-live]')
+  await page.clock.runFor(100)
+  assert.match(await said() ?? '', /^Training, step 160 of 300, loss 0\.\d+, 1m 38s left\. warning: the loss of step 120/)
+  await page.evaluate(`board.update(${JSON.stringify({ ...states.training.state, status: 'paused' })})`)
+  await page.clock.runFor(5_000)
+  assert.match(await said() ?? '', /^Training/)
+  await page.clock.runFor(5_000)
+  assert.match(await said() ?? '', /^Paused/)
+  await page.close()
+})
+
 test('charts follow a theme that changes', { skip }, async () => {
   const { page } = await newPage()
   await showBoard(page, states.training)
