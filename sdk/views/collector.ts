@@ -2,6 +2,7 @@ import type { CommandEvent, DoneEvent, EvalEvent, FailedEvent, RunEvent, SampleE
 import type { BoardOptions } from './board-data'
 import { samplesOf, spread, start } from './board-samples'
 import { Clock } from './clock'
+import { isOver } from './figures'
 import { rateText, short } from './format'
 import type { BoardCommand, BoardData, BoardRank, BoardSamples, BoardState } from './state'
 import { five, Thinned } from './thin'
@@ -108,11 +109,6 @@ export class Collector {
     const error = this.failed?.error ?? (this.done ? null : options.crashed)
     return error ? { name: error.name, code: error.code, message: start(error.message, 2000) } : null
   }
-}
-
-/** Whether nothing more will come. */
-export function isOver(status: BoardState['status']): boolean {
-  return status === 'done' || status === 'stopped' || status === 'failed' || status === 'crashed'
 }
 
 function aboutOf(started: StartedEvent | null, method: string | undefined): string {

@@ -5,6 +5,11 @@ export const statusWords: Readonly<Record<BoardState['status'], string>> = {
   preparing: 'Preparing', training: 'Training', paused: 'Paused', stopping: 'Stopping', done: 'Done', stopped: 'Stopped', failed: 'Failed', crashed: 'Crashed',
 }
 
+/** Whether nothing more will come. */
+export function isOver(status: BoardState['status']): boolean {
+  return status === 'done' || status === 'stopped' || status === 'failed' || status === 'crashed'
+}
+
 /** What stands where there is no number yet. */
 export const nothing = '–'
 

@@ -1,3 +1,4 @@
+import { isOver } from './figures'
 import type { BoardState } from './state'
 
 /** What a line means; the page gives it its colour, light or dark. */
@@ -60,7 +61,7 @@ export function plotsOf(state: BoardState): Plot[] {
  */
 function span({ series, evals, totalSteps, status }: BoardState): [number, number] {
   const [first, last] = [Math.min(series.step[0] ?? 0, evals[0]?.step ?? Infinity), Math.max(series.step.at(-1) ?? 1, evals.at(-1)?.step ?? 1)]
-  if (['done', 'stopped', 'failed', 'crashed'].includes(status) || totalSteps === 0) return [first, Math.max(last, first + 1)]
+  if (isOver(status) || totalSteps === 0) return [first, Math.max(last, first + 1)]
   let end = totalSteps
   while (end / 2 >= Math.max(last, 8)) end /= 2
   return [Math.min(first, 1), Math.max(end, last)]

@@ -1,4 +1,4 @@
-import { sentence } from '../figures'
+import { isOver, sentence } from '../figures'
 import type { BoardSamples, BoardState } from '../state'
 import type { BoardHost, BoardPanel, PlotlyLike } from './api'
 import { Charts } from './charts'
@@ -59,7 +59,7 @@ class Board implements BoardPanel {
     this.notes.update(state)
     this.announcer.update(state)
     // What failed before its first step has nothing to draw.
-    this.charts.element.hidden = state.series.step.length === 0 && state.evals.length === 0 && (state.status === 'failed' || state.status === 'crashed' || state.status === 'stopped')
+    this.charts.element.hidden = state.series.step.length === 0 && state.evals.length === 0 && isOver(state.status)
   }
 
   updateSamples(samples: BoardSamples): void { this.samples.update(samples) }

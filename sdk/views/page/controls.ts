@@ -1,3 +1,4 @@
+import { isOver } from '../figures'
 import type { BoardCommand, BoardState } from '../state'
 import type { BoardHost } from './api'
 import { freshId, h, setText } from './dom'
@@ -107,13 +108,17 @@ export class Controls {
   }
 
   update(state: BoardState): void {
+    // What one watched end keeps the row, so that nothing below it moves; it says where the weights are.
+    const ended = this.host !== null && this.state !== null && !isOver(this.state.status) && isOver(state.status)
+    const saved = state.saved.at(-1)
+    if (ended && this.reply.textContent === '') this.tell(saved ? `saved in ${saved.path}` : 'ended without a checkpoint', false)
     this.state = state
     this.refresh()
   }
 
   private refresh(): void {
     const { state } = this
-    const over = state !== null && ['done', 'stopped', 'failed', 'crashed'].includes(state.status)
+    const over = state !== null && isOver(state.status)
     // What the last command was answered with is read after the end, too.
     this.element.hidden = this.host === null || state === null || (over && this.reply.textContent === '')
     if (!state) return

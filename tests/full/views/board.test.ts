@@ -88,6 +88,9 @@ test('a board that grows keeps its elements in their places and its charts drawn
     await updateBoard(page, boardData(events.slice(0, count), options))
     assert.equal(await tops(), first)
   }
+  await updateBoard(page, boardData(events, options))
+  assert.equal(await tops(), first)
+  assert.equal(await page.textContent('.fb-reply'), 'saved in output/pronounce')
   assert.equal(await page.evaluate('kept.every((svg) => svg.isConnected)'), true)
   await page.close()
 })
