@@ -29,9 +29,9 @@ export class Hub {
   take(message: ToPage, link: Link): void {
     switch (message.type) {
       case 'live': return this.live(message, link)
-      case 'board': return change(this.board(message.run), { state: message.state, link })
-      case 'samples': return change(this.board(message.run), { samples: message.samples, link })
-      case 'chat': return change(this.chat(message.chat), { state: message.state, link })
+      case 'board': return change(this.board(message.run), link, { state: message.state })
+      case 'samples': return change(this.board(message.run), link, { samples: message.samples })
+      case 'chat': return change(this.chat(message.chat), link, { state: message.state })
     }
   }
 
@@ -40,13 +40,16 @@ export class Hub {
 
   private live({ boards, chats }: Extract<ToPage, { type: 'live' }>, link: Link): void {
     this.drop(link, new Set([...boards.map(({ run }) => run), ...chats.map(({ chat }) => chat)]))
-    for (const { run, data } of boards) change(this.board(run), { state: data.state, samples: data.samples, link })
-    for (const { chat, state } of chats) change(this.chat(chat), { state, link })
+    for (const { run, data } of boards) change(this.board(run), link, { state: data.state, samples: data.samples })
+    for (const { chat, state } of chats) change(this.chat(chat), link, { state })
   }
 
   private drop(link: Link, keep: ReadonlySet<string>): void {
     for (const entries of [this.boards, this.chats])
-      for (const [id, entry] of entries) if (entry.topic.link === link && !keep.has(id)) change(entry as Entry<{ link: Link | null }>, { link: null })
+      for (const [id, { topic, views }] of entries) if (topic.link === link && !keep.has(id)) {
+        topic.link = null
+        for (const view of views) view.changed()
+      }
   }
 }
 
@@ -58,7 +61,10 @@ function entry<Topic>(entries: Map<string, Entry<Topic>>, id: string, fresh: Top
   return made
 }
 
-function change<Topic extends object>({ topic, views }: Entry<Topic>, values: Partial<Topic>): void {
-  Object.assign(topic, values)
+/** Takes news of a kernel. Of two that tell of one run (a notebook that attached to another's) the first has the word while
+ * it lives. */
+function change<Topic extends { link: Link | null }>({ topic, views }: Entry<Topic>, link: Link, values: Partial<Topic>): void {
+  if (topic.link && topic.link !== link) return
+  Object.assign(topic, values, { link })
   for (const view of views) view.changed()
 }

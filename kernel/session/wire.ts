@@ -56,8 +56,9 @@ export class Wire {
 
   /** Frames of a message that answers `parent`. `identity` is empty for messages to everyone. */
   encode(type: string, content: unknown, parent: Message | null, identity: readonly Buffer[] = [], metadata: unknown = {}): Buffer[] {
+    // One session for all: a client takes a message of another one for that of a kernel that is gone, and drops those before it.
     const header: Header = {
-      msg_id: randomUUID(), msg_type: type, session: parent?.header.session ?? this.session,
+      msg_id: randomUUID(), msg_type: type, session: this.session,
       username: parent?.header.username ?? 'kernel', date: new Date().toISOString(), version: '5.3',
     }
     const parts = [header, parent?.header ?? {}, metadata, content].map((part) => Buffer.from(JSON.stringify(part)))

@@ -23,6 +23,10 @@ test('messages keep their content over the wire, and a wrong signature is refuse
   assert.deepEqual([message.header.msg_type, message.content, message.metadata, String(message.identity)], ['execute_request', { code: 'ä 1' }, { cellId: 'a' }, 'client'])
   const reply = wire.decode(wire.encode('execute_reply', {}, message, message.identity))
   assert.equal(reply.header.session, message.header.session)
+  // The kernel's session, whoever asks.
+  const asked = wire.decode(new Wire('secret').encode('kernel_info_request', {}, null))
+  assert.notEqual(asked.header.session, message.header.session)
+  assert.deepEqual([asked, null].map((parent) => wire.decode(wire.encode('status', {}, parent)).header.session), [message.header.session, message.header.session])
   const forged = [...frames]
   forged[forged.length - 1] = Buffer.from('{"code":"evil"}')
   assert.throws(() => wire.decode(forged), { code: 'kernel.signature' })
