@@ -14,7 +14,7 @@ export class NotebookProgress {
     if (output.output_type === 'error') return
     const text = output.data['text/plain']
     if (typeof text !== 'string' || text === '') return
-    if (/^(Preparing|Training|Done|Stopped|Failed)\b/.test(text)) this.progress(text.split('\n')[0])
+    if (/^(Preparing|Training|Paused|Stopping|Done|Stopped|Failed|Crashed)\b/.test(text)) this.progress(text.split('\n')[0])
     else if (!/^setting +value/.test(text)) this.print(`${text}\n`)
   }
 
@@ -22,7 +22,7 @@ export class NotebookProgress {
   private progress(line: string): void {
     if (line === this.last) return
     this.last = line
-    const over = !/^(Preparing|Training)/.test(line)
+    const over = !/^(Preparing|Training|Paused|Stopping)/.test(line)
     if (this.out.isTTY) {
       const room = Math.max(20, (this.out.columns || 80) - 1)
       const cut = line.slice(0, room)

@@ -23,9 +23,11 @@ export function watch(page: Page): { readonly errors: string[]; readonly remote:
   return seen
 }
 
-/** Points of each trace of the charts on a page, by the chart's name, as Plotly drew them. */
+/** Points of each trace of a board's charts on a page, by the chart's title, as Plotly drew them. */
 export async function drawnPoints(page: Page): Promise<Record<string, number[]>> {
   // Text, because it runs in the page: the compiler knows no document here.
-  return page.evaluate(`Object.fromEntries([...document.querySelectorAll('[data-fettle]')].map((element) =>
-    [element.dataset.fettle.split('/')[1], element.querySelectorAll('.trace path.js-line').length > 0 ? (element.data ?? []).map((trace) => trace.x.length) : []]))`)
+  return page.evaluate(`Object.fromEntries([...document.querySelectorAll('.fettle-board .fb-chart')].map((chart) => {
+    const plot = chart.querySelector('.fb-plot')
+    return [chart.querySelector('.fb-chart-title').textContent, plot.querySelector('.trace path') ? (plot.data ?? []).map((trace) => trace.x.length) : []]
+  }))`)
 }

@@ -8,6 +8,7 @@ import type { Browser } from 'playwright-core'
 import { readNotebook } from 'fettle-kernel'
 import { jupyterPython } from 'fettle-kernel/dist/driver/server'
 import { quickstart } from 'fettle-kernel/dist/quickstart'
+import { boardMime } from 'fettle/dist/views'
 import { browserPath, drawnPoints, openBrowser, watch } from '../../support/browser'
 import { repoRoot } from '../../support/paths'
 
@@ -44,7 +45,7 @@ describe('the quickstart', () => {
     const text = fs.readFileSync(file, 'utf8')
     assert.equal(text.split('window.fettleLibrary = window.fettleLibrary').length, 2, 'the library stands in it once')
     const outputs = JSON.parse(text).cells.flatMap((cell: { outputs?: { output_type: string; data?: object }[] }) => cell.outputs ?? [])
-    assert.ok(outputs.some((output: { data?: object }) => output.data && 'application/vnd.plotly.v1+json' in output.data))
+    assert.ok(outputs.some((output: { data?: object }) => output.data && boardMime in output.data))
     assert.ok(!outputs.some((output: { output_type: string }) => output.output_type === 'error'))
     assert.ok(readNotebook(file).cells.length > 10)
   })
@@ -54,21 +55,21 @@ describe('the quickstart', () => {
       const page = await (browser as Browser).newPage({ viewport: { width: 1200, height: 900 }, colorScheme })
       const seen = watch(page)
       await page.goto(pathToFileURL(path.join(folder, 'quickstart.html')).href)
-      await page.waitForSelector('[data-fettle$="/speed"] .trace', { timeout: 60_000 })
+      await page.waitForSelector('.fettle-board .fb-small .fb-plot .trace', { timeout: 60_000 })
       await page.waitForTimeout(500)
       const points = await drawnPoints(page)
-      assert.deepEqual(points.loss.slice(0, 2), [30, 30])
-      assert.deepEqual(Object.keys(points).sort(), ['accuracy', 'gradient-norm', 'learning-rate', 'loss', 'memory', 'speed'])
+      assert.deepEqual(points.Loss.slice(0, 2), [30, 30])
+      assert.deepEqual(Object.keys(points).sort(), ['Gradient norm', 'Held-out accuracy', 'Learning rate', 'Loss', 'Memory, MiB', 'Tokens/s', 'Utilisation'])
       assert.ok(Object.values(points).every((traces) => traces.length > 0), JSON.stringify(points))
       assert.deepEqual(seen, { errors: [], remote: [] })
-      await page.locator('.fettle-charts').first().screenshot({ path: path.join(folder, `charts-${colorScheme}.png`) })
+      await page.locator('.fettle-board').first().screenshot({ path: path.join(folder, `charts-${colorScheme}.png`) })
       await page.close()
     })
 
   test('a reader without scripts sees a picture of the charts', { skip: browserPath() ? false : 'no Chromium or Chrome' }, async () => {
     const page = await (browser as Browser).newPage({ javaScriptEnabled: false })
     await page.goto(pathToFileURL(path.join(folder, 'quickstart.html')).href)
-    assert.ok(await page.locator('.fettle-still img').first().isVisible())
+    assert.ok(await page.locator('.fettle-board img').first().isVisible())
     await page.close()
   })
 })
