@@ -6,6 +6,8 @@ import { shareModules } from './session/resolve'
 /** Entry of the kernel process: `node launch.js CONNECTION_FILE`, as kernel.json says. */
 async function launch(connectionFile: string): Promise<void> {
   shareModules(path.dirname(__dirname))
+  // Node's ten frames often end before the cell that called.
+  Error.stackTraceLimit = 40
   // After shareModules: tslab takes its compiler and its module paths as they stand when it is loaded.
   const { Server } = await import('./session/server.js')
   const { TypeScriptSession } = await import('./session/session.js')
@@ -13,9 +15,9 @@ async function launch(connectionFile: string): Promise<void> {
   const server = new Server(JSON.parse(readFileSync(connectionFile, 'utf8')), (self) => (session = new TypeScriptSession(self)))
   process.on('SIGINT', () => session?.interrupt())
   process.on('SIGTERM', () => { void session?.shutdown().finally(() => process.exit(0)) })
-  // A promise that a cell left behind must not end the session: it is told where that cell's output goes.
-  process.on('uncaughtException', (error) => console.error('Not caught:', error))
-  process.on('unhandledRejection', (reason) => console.error('Rejected promise that nobody awaits:', reason))
+  // What a cell left behind must not end the session: it is told under that cell.
+  process.on('uncaughtException', (error) => session?.stray('Not caught, behind the cell (the kernel goes on):', error))
+  process.on('unhandledRejection', (reason) => session?.stray('A rejected promise that nobody awaits (the kernel goes on):', reason))
   // A server that was killed sends no shutdown; a kernel without its parent ends, and its workers with it.
   const parent = process.ppid
   setInterval(() => { if (process.ppid !== parent) void session?.shutdown().finally(() => process.exit(1)) }, 2_000).unref()

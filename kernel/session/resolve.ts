@@ -3,6 +3,7 @@ import Module from 'node:module'
 import path from 'node:path'
 import type * as typescript from '@tslab/typescript-for-tslab'
 import { createWatchProgram } from './compiler'
+import { nameScripts, traceable } from './positions'
 
 /** Folders named node_modules above `from`, nearest first. */
 function moduleFolders(from: string): string[] {
@@ -65,9 +66,11 @@ function shareTypes(paths: Record<string, string[]>): void {
   const ts = near(name) as typeof typescript
   const create = ts.createWatchCompilerHost as unknown as (...args: unknown[]) => unknown
   const createWatchCompilerHost = (files: unknown, options: typescript.CompilerOptions, ...rest: unknown[]) =>
-    // Only Node's types: a checkout may hold dozens of @types packages that no cell asked for.
-    create(files, { ...options, types: ['node'], paths, pathsBasePath: path.parse(process.cwd()).root }, ...rest)
+    // Only Node's types: a checkout may hold dozens of @types packages that no cell asked for. A map says which line of the
+    // cell an error comes from.
+    create(files, { ...options, inlineSourceMap: true, types: ['node'], paths, pathsBasePath: path.parse(process.cwd()).root }, ...rest)
   // The library's exports are read-only getters, so the module that tslab will require is replaced by a copy.
   const entry = require.cache[near.resolve(name)]
-  if (entry) entry.exports = { ...ts, createWatchCompilerHost, createWatchProgram }
+  if (entry) entry.exports = { ...ts, ...traceable(ts), createWatchCompilerHost, createWatchProgram }
+  nameScripts()
 }

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { createConverter } from 'tslab/dist/converter'
 import { createExecutor, type Executor } from 'tslab/dist/executor'
 import * as jupyter from 'tslab/dist/jupyter'
@@ -7,7 +8,8 @@ import { describeFindings, describeInterrupt, describeThrown, type CellError, ty
 import { Live } from './live'
 import { Runs } from './runs'
 import { Language } from './language'
-import { expandShorthands } from './source'
+import { nameCell } from './positions'
+import { columnBefore, expandShorthands } from './source'
 import type { Server, Session } from './server'
 import type { MimeBundle } from './values'
 import type { Message } from './wire'
@@ -25,6 +27,8 @@ export class TypeScriptSession implements Session {
   private cell: Cell | null = null
   /** The request that runs now. */
   private active: Message | null = null
+  /** The cell that work belongs to, also when it goes on behind the cell's end. */
+  private readonly owner = new AsyncLocalStorage<Cell>()
   private count = 0
   private queue: Promise<unknown> = Promise.resolve()
   /** Cells queued before the last error are not run. */
@@ -37,11 +41,11 @@ export class TypeScriptSession implements Session {
     this.executor = createExecutor(process.cwd(), converters, { log: (value) => this.cell?.result(value), error: (...what) => this.failed(what) })
     this.helper = new jupyter.JupyterHandlerImpl(this.executor, false)
     this.live = new Live((type, content) => server.publish(type, content, null))
-    this.runs = new Runs(() => this.cell, () => this.executor.interrupt(), (run, cell) => this.live.show(run, cell))
+    this.runs = new Runs(() => this.cell, () => this.executor.interrupt(), (run, cell) => this.live.show(run, cell), () => this.owner.getStore() ?? this.cell)
     const registry = globalThis as unknown as Record<symbol, unknown>
     registry[chatHook] = (chat: LiveChatBox) => { if (this.cell) this.live.chat(chat, this.cell) }
     const write = (name: 'stdout' | 'stderr') => (data: string | Uint8Array) => {
-      this.cell?.write(name, typeof data === 'string' ? data : Buffer.from(data).toString('utf8'))
+      (this.owner.getStore() ?? this.cell)?.write(name, typeof data === 'string' ? data : Buffer.from(data).toString('utf8'))
       return true
     }
     process.stdout.write = write('stdout') as typeof process.stdout.write
@@ -69,6 +73,12 @@ export class TypeScriptSession implements Session {
   comms(): Reply { return this.live.openComms() }
   running(): Message | null { return this.active }
 
+  /** Tells what a cell threw where nothing could catch it, under that cell; the session goes on. */
+  stray(kind: string, thrown: unknown): void {
+    const text = `${kind}\n${describeThrown(thrown).traceback.join('\n')}\n`
+    ;(this.owner.getStore() ?? this.cell)?.write('stderr', text)
+  }
+
   async shutdown(): Promise<void> {
     await this.runs.shutdown()
     await this.live.close()
@@ -87,7 +97,8 @@ export class TypeScriptSession implements Session {
     const cell = new Cell(this.server, message, silent ? this.count : ++this.count)
     this.enter(cell)
     if (!silent) cell.publish('execute_input', { code, execution_count: cell.count })
-    const ok = await this.executor.execute(expandShorthands(code))
+    nameCell(cell.count, code)
+    const ok = await this.owner.run(cell, () => this.executor.execute(expandShorthands(code)))
     this.language.ended(ok)
     // Output of the last turn, such as that of `console.log` in a resolved promise, belongs before the reply.
     await new Promise((resolve) => setImmediate(resolve))
@@ -117,7 +128,8 @@ export class TypeScriptSession implements Session {
   private failed(what: unknown[]): void {
     if (what.length === 5 && what[0] === '%s%d:%d - %s') {
       const [, file, line, character, text] = what as [string, string, number, number, string]
-      this.findings.push({ line: line - 1, character: character - 1, text, ...(file ? { file: file.trim() } : {}) })
+      const at = file ? character - 1 : columnBefore(String(this.cell?.message.content.code ?? ''), line - 1, character - 1)
+      this.findings.push({ line: line - 1, character: at, text, ...(file ? { file: file.trim() } : {}) })
     } else this.thrown = { value: what[0] }
   }
 

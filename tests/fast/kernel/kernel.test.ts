@@ -8,8 +8,8 @@ import { install, remove } from 'fettle-kernel'
 import { injectParameters, settleReturns, type Notebook } from 'fettle-kernel/dist/driver/notebook'
 import { Outputs } from 'fettle-kernel/dist/driver/outputs'
 import { withoutRemote } from 'fettle-kernel/dist/html'
-import { describeFindings, describeThrown, plainTraceback } from 'fettle-kernel/dist/session/errors'
-import { expandShorthands } from 'fettle-kernel/dist/session/source'
+import { codeFrame, describeFindings, describeThrown, plainTraceback } from 'fettle-kernel/dist/session/errors'
+import { columnBefore, expandShorthands } from 'fettle-kernel/dist/session/source'
 import { Wire } from 'fettle-kernel/dist/session/wire'
 import { repoRoot } from '../../support/paths'
 import { temporaryFolder } from '../../support/tiny'
@@ -37,22 +37,30 @@ test('messages keep their content over the wire, and a wrong signature is refuse
 test('a typed error is told by its message, a plain one by the frames that are the user\'s', () => {
   const typed = describeThrown(new PlanError('plan.value', 'expected a whole number for rank, got -3; try .lora({ rank: 8 })', { value: -3 }))
   assert.equal(typed.ename, 'PlanError')
-  assert.match(plainTraceback(typed), /^PlanError: expected a whole number for rank, got -3; try .*\ncode plan\.value; \d+ stack frames folded/)
+  assert.match(plainTraceback(typed), /^PlanError: expected a whole number for rank, got -3\n→ try \.lora\(\{ rank: 8 \}\)\n[^]*\d+ stack frames folded; all of them: error\.stack, code plan\.value$/)
   const error = new TypeError('no')
-  error.stack = 'TypeError: no\n    at evalmachine.<anonymous>:3:7\n    at node:vm:12\n    at run (/x/node_modules/tslab/dist/executor.js:1:1)'
-  assert.equal(plainTraceback(describeThrown(error)), 'TypeError: no\n    at cell:3:7')
-  assert.deepEqual(describeThrown('text'), { ename: 'Thrown', evalue: 'text', traceback: ['\x1b[31mThrown: \x1b[0mtext'] })
+  error.stack = 'TypeError: no\n    at run (/home/me/mine.js:3:7)\n    at node:vm:12\n    at run (/x/node_modules/tslab/dist/executor.js:1:1)'
+  assert.equal(plainTraceback(describeThrown(error)), 'TypeError: no\n  at run (/home/me/mine.js:3:7)\n  2 stack frames folded; all of them: error.stack')
+  assert.deepEqual(describeThrown('text'), { ename: 'Thrown', evalue: 'text', traceback: ['\x1b[31mThrown: text\x1b[0m', '→ throw an Error instead of a plain value: it knows its place'] })
 })
 
 test('findings of the compiler point at their place', () => {
   const error = describeFindings([{ line: 1, character: 4, text: 'A is wrong' }, { line: 1, character: 4, text: 'because of B' }], 'one\nlet two')
-  assert.equal(plainTraceback(error), 'TypeScript 2:5 - A is wrong\n    let two\n        ^\n  because of B')
+  assert.equal(plainTraceback(error), 'TypeScript 2:5 - A is wrong\n    1 | one\n  > 2 | let two\n      |     ^\n  because of B')
 })
 
 test('shorthand properties are written out, and nothing else', () => {
   assert.equal(expandShorthands('f({ a, b: { c }, ...d })\nconst { e } = x'), 'f({ a: a, b: { c: c }, ...d })\nconst { e } = x')
   assert.equal(expandShorthands('({ a } = x)'), '({ a: a } = x)')
   assert.equal(expandShorthands('const s = "{ a }" // { a }'), 'const s = "{ a }" // { a }')
+})
+
+test('a place in the expanded form of a cell is found in the cell itself', () => {
+  const code = 'f({ a, b })\ng()'
+  const column = (text: string, line = 0) => columnBefore(code, line, expandShorthands(code).split('\n')[line].indexOf(text))
+  assert.deepEqual([column('a'), column('b'), column(')'), column('g', 1)], [4, 7, 10, 0])
+  assert.deepEqual(codeFrame('x'.repeat(500), 1, 400).map((line) => line.length < 200), [true, true])
+  assert.match(codeFrame('one\ntwo', 3, 1).join('\n'), /> 2 \| two\n.*\|    \^/s)
 })
 
 test('outputs gather as in a notebook', () => {
