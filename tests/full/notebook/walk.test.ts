@@ -41,9 +41,10 @@ async function useSlider(lab: LabPage): Promise<void> {
   await page.keyboard.press('Home')
   assert.equal(await heading(), 'Tuned, no step yet')
   await page.keyboard.press('ArrowRight')
-  assert.equal(await heading(), 'Tuned, step 200')
-  await lab.stepAbove(await lab.step())
-  assert.equal(await heading(), 'Tuned, step 200', 'the slider stays where it was put')
+  const first = await heading()
+  assert.match(first!, /^Tuned, step \d+$/)
+  await lab.stepAbove(await lab.step() + 200)
+  assert.equal(await heading(), first, 'the slider stays where it was put')
   await page.keyboard.press('End')
 }
 
