@@ -25,12 +25,12 @@ export const board = '.fettle-lab-board'
 export const chatBox = '.fettle-lab-chat'
 
 /** Cells of a small LoRA run that goes on until it is stopped, on a model and rows that `prepareRun` wrote. */
-export function runCell(folder: string, { steps = 50_000, await: waits = true, name = 'run' } = {}): string {
+export function runCell(folder: string, { steps = 50_000, await: waits = true, name = 'run', out = 'out', sample = '{ every: 200, maxNewTokens: 8 }' } = {}): string {
   const at = (part: string) => JSON.stringify(path.join(folder, part))
   return `import { sft, chat } from 'fettle'
 const ${name} = await sft(${at('model')}).data(${at('data')}, { maxLength: 96 }).lora({ rank: 4 }).steps(${steps}).batch(8)
-  .learningRate(2e-3).schedule('constant').seed(7).evaluate({ every: 200 }).sample({ every: 200, maxNewTokens: 8 })
-  .save({ each: 'never' }).threads(1).output(${at('out')}).start()${waits ? `\nawait ${name}.done` : ''}`
+  .learningRate(2e-3).schedule('constant').seed(7).evaluate({ every: 200 }).sample(${sample})
+  .save({ each: 'never' }).threads(1).output(${at(out)}).start()${waits ? `\nawait ${name}.done` : ''}`
 }
 
 /** Writes the tiny model and the rows of `runCell`. */
