@@ -67,7 +67,7 @@ function drawPlot(plot: Plot, box: Box): string {
   const steps = roundTicks(plot.from, plot.to, box.width > 500 ? 6 : 3).map((x) =>
     `<text x="${px(x).toFixed(1)}" y="${inner.top + inner.height + 16}" text-anchor="middle">${Math.abs(x) >= 10_000 ? short(x) : Number(digits(x, 4))}</text>`)
   const lines = plot.lines.map((line) => drawLine(line, (x, y) => `${px(x).toFixed(1)},${py(y).toFixed(1)}`))
-  const legend = plot.lines.length < 2 ? [] : plot.lines.filter(({ x }) => x.length > 0).map((line, i) =>
+  const legend = plot.id !== 'loss' ? [] : plot.lines.filter(({ x }) => x.length > 0).map((line, i) =>
     `<text x="${inner.left + 70 + i * 100}" y="${box.top + 12}" fill="${colours[line.role === 'faint' ? 'main' : line.role]}"${line.role === 'faint' ? ' opacity="0.7"' : ''}>${escapeHtml(line.name)}</text>`)
   return `<text x="${box.left + 8}" y="${box.top + 12}">${escapeHtml(plot.title)}</text>${grid.join('')}${steps.join('')}${lines.join('')}${legend.join('')}`
 }

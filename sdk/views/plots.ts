@@ -1,8 +1,9 @@
 import { isOver } from './figures'
 import type { BoardState } from './state'
+import { smoothed } from './thin'
 
 /** What a line means; the page gives it its colour, light or dark. */
-export type Role = 'faint' | 'main' | 'second' | 'third'
+export type Role = 'faint' | 'main' | 'second' | 'third' | 'thirdFaint'
 
 /** One line of a plot. */
 export interface PlotLine {
@@ -41,16 +42,19 @@ export function plotsOf(state: BoardState): Plot[] {
   const held = (name: string, y: (number | null)[], dots: number): PlotLine => ({ name, role: 'second', x: evals.map(({ step }) => step), y, width: 1.5, dots })
   const small = (id: string, title: string, format: PlotFormat, role: Role, y: readonly (number | null)[]): Plot =>
     ({ id, title, format, zero: true, from, to, lines: [line(title.toLowerCase(), role, y, 1.5)], value: y.at(-1) ?? null })
+  // What jumps from step to step would be a solid block on a long run.
+  const noisy = (id: string, title: string, format: PlotFormat, role: 'main' | 'third', y: readonly (number | null)[]): Plot =>
+    ({ ...small(id, title, format, role, y), lines: [line('each step', role === 'main' ? 'faint' : 'thirdFaint', y, 1), line('smoothed', role, smoothed(y), 1.5)] })
   return [
     {
       id: 'loss', title: 'Loss', format: 'number', zero: false, from, to, value: state.loss,
       lines: [line('each step', 'faint', series.loss, 1), line('smoothed', 'main', series.smoothLoss, 2), held('held-out', evals.map(({ loss }) => loss), 6)],
     },
     small('learning-rate', 'Learning rate', 'rate', 'main', series.learningRate),
-    small('gradient-norm', 'Gradient norm', 'number', 'main', series.gradNorm),
+    noisy('gradient-norm', 'Gradient norm', 'number', 'main', series.gradNorm),
     { id: 'accuracy', title: 'Held-out accuracy', format: 'percent', zero: true, from, to, lines: [held('accuracy', evals.map(({ accuracy }) => accuracy), 5)], value: evals.at(-1)?.accuracy ?? null },
-    { ...small('speed', 'Tokens/s', 'count', 'third', series.tokensPerSecond), value: state.tokensPerSecond },
-    small('utilisation', 'Utilisation', 'percent', 'third', series.utilisation),
+    { ...noisy('speed', 'Tokens/s', 'count', 'third', series.tokensPerSecond), value: state.tokensPerSecond },
+    noisy('utilisation', 'Utilisation', 'percent', 'third', series.utilisation),
     small('memory', 'Memory, MiB', 'memory', 'third', series.memory),
   ]
 }

@@ -40,6 +40,12 @@ class Average {
   get value(): number { return this.weight > 0 ? this.mean / this.weight : NaN }
 }
 
+/** The same values as one follows them by eye: smoothed as the loss is; `null` before the first value. */
+export function smoothed(values: readonly (number | null)[]): (number | null)[] {
+  const average = new Average()
+  return values.map((value) => five(average.add(value ?? NaN)))
+}
+
 /**
  * Steps thinned as they come, in memory that does not grow. A bucket covers a power of two of steps, counted from step 1, so
  * that its bounds stay where they are while a run grows and the drawn line does not shimmer. Of each bucket the lowest and

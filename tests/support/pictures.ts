@@ -20,7 +20,7 @@ const tile = 10
 /** Difference of colour that counts, from 0 to 1 as pixelmatch has it: 15 of 256 levels of grey. */
 const threshold = 0.058
 /** Largest share of points that may differ: of the picture, of a tile. */
-export const limits = { all: 0.01, tile: 0.25, hue: 0.09 } as const
+export const limits = { all: 0.01, tile: 0.25, hue: 0.04 } as const
 /** Difference between red and green, or blue and green, that counts as another hue. */
 const hueStep = 14
 

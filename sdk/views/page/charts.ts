@@ -1,3 +1,4 @@
+import { isOver } from '../figures'
 import { plotsOf, type Plot } from '../plots'
 import type { BoardState } from '../state'
 import type { PlotlyLike } from './api'
@@ -94,6 +95,7 @@ function describe({ title, format, lines }: Plot): string {
 export class Charts {
   readonly element: HTMLElement
   private readonly charts = new Map<string, Chart>()
+  private seen = false
   private readonly views: IntersectionObserver
   private readonly sizes: ResizeObserver
   private readonly print = () => this.repaint()
@@ -122,7 +124,14 @@ export class Charts {
   }
 
   update(state: BoardState): void {
-    for (const plot of plotsOf(state)) this.charts.get(plot.id)?.update(plot)
+    for (const plot of plotsOf(state)) {
+      const chart = this.charts.get(plot.id)
+      if (!chart) continue
+      chart.update(plot)
+      // A run that ended without evaluations has no held-out accuracy; one that was seen to end keeps its place.
+      if (!this.seen) chart.element.hidden = plot.id === 'accuracy' && isOver(state.status) && plot.lines.every(({ x }) => x.length === 0)
+    }
+    this.seen = true
   }
 
   /** Draws all anew: in the colours of the theme, or for paper. */

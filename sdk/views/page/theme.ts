@@ -12,6 +12,7 @@ export interface ChartColours {
   readonly main: string
   readonly second: string
   readonly third: string
+  readonly thirdFaint: string
   readonly grid: string
   readonly text: string
   readonly paper: string
@@ -19,8 +20,8 @@ export interface ChartColours {
 
 /** Blue, orange and green that stay apart for the colour-blind, in a tone for each ground. */
 export const chartColours: Readonly<Record<'light' | 'dark', ChartColours>> = {
-  light: { faint: 'rgba(45,110,180,0.32)', main: '#2d6eb4', second: '#c2631a', third: '#2f8468', grid: 'rgba(110,120,130,0.18)', text: '#5b6570', paper: '#ffffff' },
-  dark: { faint: 'rgba(116,172,230,0.34)', main: '#74ace6', second: '#eb9d5c', third: '#6cc3a3', grid: 'rgba(160,170,180,0.18)', text: '#a9b2bc', paper: '#22272e' },
+  light: { faint: 'rgba(45,110,180,0.32)', main: '#2d6eb4', second: '#c2631a', third: '#2f8468', thirdFaint: 'rgba(47,132,104,0.34)', grid: 'rgba(110,120,130,0.18)', text: '#5b6570', paper: '#ffffff' },
+  dark: { faint: 'rgba(116,172,230,0.34)', main: '#74ace6', second: '#eb9d5c', third: '#6cc3a3', thirdFaint: 'rgba(108,195,163,0.34)', grid: 'rgba(160,170,180,0.18)', text: '#a9b2bc', paper: '#22272e' },
 }
 
 /** Keeps `data-theme` of an element in step with its page, and tells when it changes. */

@@ -133,6 +133,16 @@ test('the same charts at any time; the axis of steps grows in few large steps', 
   assert.equal(plotsOf(boardData(story(300)).state)[0].to, 300)
 })
 
+test('what jumps from step to step is drawn faint, and smoothed over it', () => {
+  const plots = plotsOf(boardData(story(300)).state)
+  assert.deepEqual(plots.filter(({ lines }) => lines.length === 2).map(({ id }) => id), ['gradient-norm', 'speed', 'utilisation'])
+  for (const { lines: [raw, smooth] } of plots.filter(({ lines }) => lines.length === 2)) {
+    const swing = (values: readonly (number | null)[]) => Math.max(...values.slice(100) as number[]) - Math.min(...values.slice(100) as number[])
+    assert.match(raw.role, /faint/i)
+    assert.ok(swing(smooth.y) < swing(raw.y) / 2)
+  }
+})
+
 test('rates as one writes them', () => {
   assert.deepEqual([0.0001, 0.0003125, 0.001, 0.5, 0, 1 / 30_000].map(rateText), ['1e-4', '3.125e-4', '0.001', '0.5', '0', '3.3333e-5'])
 })

@@ -161,6 +161,16 @@ test('a change of status is said once, the next after ten seconds', { skip }, as
   await page.close()
 })
 
+test('a run that ended without evaluations has no chart of them', { skip }, async () => {
+  const { page } = await newPage()
+  const accuracy = page.locator('.fb-chart', { has: page.locator('[data-fettle="board/accuracy"]') })
+  await showBoard(page, boardData(story(300).filter(({ type }) => type !== 'eval'), options))
+  assert.equal(await accuracy.isVisible(), false)
+  await showBoard(page, boardData(story(300), options))
+  assert.equal(await accuracy.isVisible(), true)
+  await page.close()
+})
+
 test('charts follow a theme that changes', { skip }, async () => {
   const { page } = await newPage()
   await showBoard(page, states.training)
