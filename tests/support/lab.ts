@@ -151,7 +151,7 @@ export class LabPage {
   }
 
   /** Waits until no cell of the notebook runs. */
-  async idle(): Promise<void> { await this.until('document.querySelector(".jp-Notebook-ExecutionIndicator")?.dataset.status === "idle"', 'the kernel is idle') }
+  async idle(timeout = 60_000): Promise<void> { await this.until('document.querySelector(".jp-Notebook-ExecutionIndicator")?.dataset.status === "idle"', 'the kernel is idle', timeout) }
 
   /** Saves as users do, and reads what was saved. */
   async save(): Promise<{ size: number; outputs: SavedOutput[][] }> {
