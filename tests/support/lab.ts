@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
+import * as os from 'node:os'
 import * as path from 'node:path'
 import type { TestContext } from 'node:test'
 import type { BrowserContext, Page } from 'playwright-core'
@@ -10,7 +11,7 @@ import type { BoardData } from 'fettle/dist/views/state'
 import { browserPath, openBrowser, watch } from './browser'
 import { chatModel } from './chat'
 import { notebookOf } from './notebook'
-import { temporaryFolder, tinyData } from './tiny'
+import { tinyData } from './tiny'
 
 /** Why there is no lab to walk in; `false` where there is one. */
 export const labMissing: string | false = !browserPath() ? 'no Chromium or Chrome'
@@ -45,16 +46,22 @@ export class Lab {
   private constructor(readonly folder: string, readonly server: LocalServer, readonly context: BrowserContext) {}
 
   static async open(t: TestContext, { theme = 'light' as 'light' | 'dark', width = 1300, height = 1000, scale = 1 } = {}): Promise<Lab> {
-    const folder = temporaryFolder(t, 'fettle-lab')
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fettle-lab-'))
+    const ends: (() => unknown)[] = []
+    // Hooks run in the order of their making; here the last opened must be closed first, and the folder goes when nobody writes there.
+    t.after(async () => {
+      for (const end of ends.reverse()) await end()
+      fs.rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
+    })
     const home = path.join(folder, '.home')
     const settings = path.join(home, 'config', 'lab', 'user-settings', '@jupyterlab', 'apputils-extension')
     fs.mkdirSync(settings, { recursive: true })
     fs.writeFileSync(path.join(settings, 'themes.jupyterlab-settings'), JSON.stringify({ theme: theme === 'dark' ? 'JupyterLab Dark' : 'JupyterLab Light' }))
     // The page's own object tells when a kernel can take a cell: JupyterLab drops cells that are run before.
     const server = await startServer({ root: folder, module: 'jupyterlab', home, args: ['--LabApp.expose_app_in_browser=True'] })
-    t.after(() => server.stop())
+    ends.push(() => server.stop())
     const browser = await openBrowser()
-    t.after(() => browser.close())
+    ends.push(() => browser.close())
     return new Lab(folder, server, await browser.newContext({ viewport: { width, height }, deviceScaleFactor: scale }))
   }
 

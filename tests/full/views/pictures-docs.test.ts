@@ -41,8 +41,9 @@ await run.done`, 'await chat(run, { maxNewTokens: 16 })', 'await dataset(plan)']
   at: 300, questions: ['n 1: a', 'n 2: ab'],
 })
 
-/** Scrolls the cell to the top of the window, so that all of it is drawn. */
+/** Scrolls the cell to the top of the window, so that all of it is drawn; the frame of the chosen cell is elsewhere. */
 async function show(tab: LabPage, cell: number): Promise<void> {
+  await tab.page.evaluate('globalThis.jupyterapp.shell.currentWidget.content.activeCellIndex = 0')
   await tab.page.evaluate(`document.querySelectorAll('.jp-Notebook .jp-CodeCell')[${cell}].scrollIntoView({ block: 'start' })`)
   await tab.page.mouse.move(0, 0)
   await tab.page.evaluate('new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))')
@@ -57,7 +58,7 @@ async function theme(tab: LabPage, name: 'light' | 'dark'): Promise<void> {
 }
 
 test('pictures for the documentation', { skip: labMissing, timeout: updating ? 1_500_000 : 300_000 }, async (t) => {
-  const lab = await Lab.open(t, { width: 1180, height: 1260, scale: 1.5 })
+  const lab = await Lab.open(t, { width: 1180, height: 1120, scale: 1.5 })
   const target = updating ? path.join(repoRoot, 'docs', 'images') : lab.folder
   const made: string[] = []
   const keep = (name: string, picture: Buffer) => {
