@@ -14,7 +14,7 @@ const frame = `
 .fettle-board h4{font-family:inherit;font-size:12px;font-weight:600;line-height:1.5;color:var(--ink);margin:0!important}
 .fettle-board small,.fb-soft{font-size:12px;color:var(--soft)}
 .fettle-board .fb-hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap;margin:-1px;padding:0;border:0}
-.fettle-board :focus-visible{outline:2px solid var(--main);outline-offset:2px;border-radius:3px}`
+.fettle-board :focus-visible{outline:2px solid var(--main);outline-offset:0;border-radius:3px}`
 
 const header = `
 .fb-header{display:grid;grid-template-columns:minmax(0,1fr);gap:6px}

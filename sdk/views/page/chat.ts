@@ -112,7 +112,8 @@ function fillTurn({ question, notes, answers }: Turn, turn: ChatTurnState): void
   setText(notes, turn.notes?.join('; ') ?? '')
   answers.forEach(({ text, speed }, i) => {
     const answer = turn.answers[i]
-    setText(text, answer?.text ?? '')
+    // Answers begin with the space that their first token has.
+    setText(text, answer?.text.trimStart() ?? '')
     setAttribute(text, 'aria-busy', answer && !answer.done ? 'true' : null)
     setText(speed, answer?.tokensPerSecond ? `${whole(answer.tokensPerSecond)} tokens/s` : '')
   })

@@ -220,6 +220,20 @@ test('chat: Enter asks, Shift+Enter does not, Stop ends an answer, and who reads
   await page.close()
 })
 
+test('chat: an answer begins at its edge, and the ring of what has the focus is not cut', { skip }, async () => {
+  const { page } = await newPage()
+  const ready = hostileChat()
+  await showChat(page, { ...ready, turns: [{ text: 'f e t t l e =', answers: [{ side: 'base', text: ' 1 + 1', done: true, tokensPerSecond: 5 }, { side: 'tuned', text: ' F EH T', done: false, tokensPerSecond: null }] }] })
+  assert.deepEqual(await page.locator('.fb-answer-text').allTextContents(), ['1 + 1', 'F EH T'])
+  await page.focus('.fb-chat-form textarea')
+  const [ring, room] = await page.evaluate(`(() => {
+    const area = document.querySelector('.fb-chat-form textarea'), { outlineWidth, outlineOffset } = getComputedStyle(area)
+    return [parseFloat(outlineWidth) + parseFloat(outlineOffset), area.getBoundingClientRect().left - document.querySelector('.fettle-board').getBoundingClientRect().left]
+  })()`) as [number, number]
+  assert.ok(ring <= room, `${ring} px of ring, ${room} px of room`)
+  await page.close()
+})
+
 test('the bundle of the panel is small', () => {
   const { size } = fs.statSync(path.join(repoRoot, 'sdk', 'dist', 'page', 'panel.js'))
   assert.ok(size < 80_000, `${size}`)
