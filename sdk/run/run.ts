@@ -94,7 +94,7 @@ export class Run extends RunHandle {
    */
   get gone(): Promise<void> { return this.#exit }
 
-  [Symbol.asyncIterator](): AsyncGenerator<RunEvent, void, undefined> {
+  override [Symbol.asyncIterator](): AsyncGenerator<RunEvent, void, undefined> {
     this.#hold()
     return super[Symbol.asyncIterator]()
   }
