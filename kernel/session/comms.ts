@@ -1,4 +1,5 @@
-import { aliveMs, commTarget, type FromPage, type ToPage } from './lab-protocol'
+import { readMessage, type PageMessage } from './from-page'
+import { aliveMs, commTarget, type ToPage } from './lab-protocol'
 import type { Message } from './wire'
 
 /** A page answers each push, if late; hidden tabs have their timers throttled to one a minute. Silence of this length (ms)
@@ -10,7 +11,7 @@ export class Comms {
   /** Comms, each with the time of the first push that it has not answered. */
   private readonly open = new Map<string, number | null>()
 
-  constructor(private readonly publish: (type: string, content: unknown) => number, private readonly take: (message: FromPage) => void) {}
+  constructor(private readonly publish: (type: string, content: unknown) => number, private readonly take: (message: PageMessage) => void) {}
 
   /** Whether someone listens. */
   get listening(): boolean {
@@ -26,14 +27,16 @@ export class Comms {
 
   /** Takes a `comm_open`, `comm_msg` or `comm_close`. */
   handle(message: Message): void {
-    const { comm_id: id, target_name: target, data } = message.content as { comm_id?: string; target_name?: string; data?: FromPage }
+    const { comm_id: id, target_name: target, data } = message.content as { comm_id?: string; target_name?: string; data?: unknown }
     if (typeof id !== 'string') return
     const type = message.header.msg_type
     if (type === 'comm_close') return void this.open.delete(id)
     if (type === 'comm_open' && target !== commTarget) return void this.publish('comm_close', { comm_id: id, data: {} })
+    const said = type === 'comm_open' ? { type: 'hello' } as const : readMessage(data)
+    if (said === null) return
     // A page whose comm was given up while its tab slept is there again with its next message.
     this.open.set(id, null)
-    this.take(type === 'comm_open' ? { type: 'hello' } : data as FromPage)
+    this.take(said)
   }
 
   /** Sends to all that listen and tells how many bytes that took. */

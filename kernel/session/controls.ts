@@ -2,12 +2,11 @@ import { basename } from 'node:path'
 import { rateText } from 'fettle/dist/views/format'
 import type { BoardCommand } from 'fettle/dist/views/state'
 import type { LiveRun } from 'fettle/dist/views'
-
-const names: readonly BoardCommand['name'][] = ['stop', 'pause', 'resume', 'save', 'sample', 'evaluate', 'set']
+import { commandNames } from './from-page'
 
 /** Commands that a run has a method for. */
 export function controlsOf(run: LiveRun): BoardCommand['name'][] {
-  return names.filter((name) => typeof run[name] === 'function')
+  return commandNames.filter((name) => typeof run[name] === 'function')
 }
 
 /** Does what a button asks and says in words what came of it. What the run refuses is thrown. */

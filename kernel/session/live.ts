@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
+import { PlanError } from 'fettle/dist/errors'
 import type { LiveRun } from 'fettle/dist/views'
 import type { Cell } from './cell'
 import { Board } from './board'
 import { ChatBox, type LiveChatBox } from './chat-box'
 import { Comms, errorText } from './comms'
-import type { FromPage } from './lab-protocol'
+import { readCommand, type PageMessage } from './from-page'
 import { Pace } from './pace'
 import type { Message } from './wire'
 
@@ -95,12 +96,12 @@ export class Live {
     else for (const item of all) if (item.unfinished) item.refresh(listening)
   }
 
-  private take(message: FromPage): void {
-    if (message?.type === 'hello') this.greet()
-    else if (message?.type === 'command') void this.command(message)
-    else if (message?.type === 'ask') this.chats.get(message.chat)?.ask(message.text)
-    else if (message?.type === 'cancel' || message?.type === 'clear') this.chats.get(message.chat)?.[message.type]()
-    else if (message?.type === 'keep') {
+  private take(message: PageMessage): void {
+    if (message.type === 'hello') this.greet()
+    else if (message.type === 'command') void this.command(message)
+    else if (message.type === 'ask') this.chats.get(message.chat)?.ask(message.text)
+    else if (message.type === 'cancel' || message.type === 'clear') this.chats.get(message.chat)?.[message.type]()
+    else if (message.type === 'keep') {
       const item = this.boards.get(message.of) ?? this.chats.get(message.of)
       if (item) this.comms.send({ type: 'keep', of: message.of, data: item.keep() })
     }
@@ -111,11 +112,11 @@ export class Live {
     this.comms.send({ type: 'live', boards: [...this.boards.values()].map((board) => board.live()), chats: [...this.chats.values()].map((box) => box.live()) })
   }
 
-  private async command({ id, run, command }: Extract<FromPage, { type: 'command' }>): Promise<void> {
+  private async command({ id, run, command }: Extract<PageMessage, { type: 'command' }>): Promise<void> {
     const board = this.boards.get(run)
     try {
-      if (!board) throw new RangeError('this kernel does not know the run; take it up with: await attach(its output folder)')
-      this.comms.send({ type: 'reply', id, text: await board.command(command) })
+      if (!board) throw new PlanError('run.unknown', 'this kernel does not know the run; take it up with: await attach(its output folder)', { run })
+      this.comms.send({ type: 'reply', id, text: await board.command(readCommand(command)) })
     } catch (error) {
       this.comms.send({ type: 'reply', id, error: errorText(error) })
     }

@@ -96,6 +96,23 @@ test('a page gets states, its commands reach the run, and refusals come back in 
   await live.close()
 })
 
+test('what a page has no word for reaches nothing', async () => {
+  const { live, cell, open, tell, pushes } = kernel()
+  const called: string[] = []
+  const run = Object.assign(handRun(), { async kill() { called.push('kill') }, async close() { called.push('close') } })
+  open()
+  live.show(run, cell('h', 1))
+  const commands = [{ name: 'kill' }, { name: 'close' }, { name: 'constructor' }, { name: '__proto__' }, { name: 'set', learningRate: '1' }, 'save', null, undefined, { name: ['save'] }]
+  commands.forEach((command, i) => tell({ type: 'command', id: `h${i}`, run: 'r', command }))
+  for (const nonsense of [null, 7, 'x', [], {}, { type: 'ask', chat: 'c', text: 3 }, { type: 'keep', of: {} }, { type: 'toString' }, { type: 'command', id: 1, run: 'r', command: { name: 'save' } }]) tell(nonsense as object)
+  await pause(50)
+  const replies = pushes().filter(({ type }) => type === 'reply')
+  assert.deepEqual(replies.map(({ id }) => id), commands.map((_, i) => `h${i}`))
+  for (const { error } of replies) assert.match(error, /^expected one of stop, pause/)
+  assert.deepEqual([called, run.asked], [[], []])
+  await live.close()
+})
+
 test('without a page that listens the outputs follow by themselves, below 50 KB/s', async () => {
   const { live, cell, outputs } = kernel()
   const run = handRun()
