@@ -5,9 +5,6 @@ import type { Cell } from './cell'
 import type { LiveChat, ToPage } from './lab-protocol'
 import type { MimeBundle } from './values'
 
-/** A notebook kernel puts its chat display here. */
-export const chatHook = Symbol.for('fettle.chat')
-
 /** What a display needs of a chat. */
 export interface LiveChatBox {
   readonly state: ChatState

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Cell } from './cell'
 import { describeInterrupt, type CellError } from './errors'
-import type { LiveRun } from 'fettle/dist/views'
+import { displayHook, type LiveRun } from 'fettle/dist/views'
 
 /** How long an interrupted cell may take to finish what stands after its run, and a shutdown to end its runs: the Jupyter
  * client kills a kernel 5 s after it asked. */
@@ -25,7 +25,7 @@ export class Runs {
   constructor(private readonly current: () => Cell | null, private readonly giveUp: () => void, private readonly draw: (run: LiveRun, cell: Cell) => void,
     private readonly owner: () => Cell | null = current) {
     const registry = globalThis as unknown as Record<symbol, unknown>
-    registry[Symbol.for('fettle.display')] = (run: KernelRun) => this.show(run)
+    registry[displayHook] = (run: KernelRun) => this.show(run)
   }
 
   enter(): void { this.stopped = null }

@@ -1,9 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { chatHook } from 'fettle/dist/views'
 import { createConverter } from 'tslab/dist/converter'
 import { createExecutor, type Executor } from 'tslab/dist/executor'
 import * as jupyter from 'tslab/dist/jupyter'
 import { Cell } from './cell'
-import { chatHook, type LiveChatBox } from './chat-box'
+import type { LiveChatBox } from './chat-box'
 import { describeFindings, describeInterrupt, describeThrown, type CellError, type Finding } from './errors'
 import { Live } from './live'
 import { Runs } from './runs'
@@ -27,7 +28,7 @@ export class TypeScriptSession implements Session {
   private cell: Cell | null = null
   /** The request that runs now. */
   private active: Message | null = null
-  /** The cell that work belongs to, also when it goes on behind the cell's end. */
+  /** Carries the cell that work belongs to, also when it goes on behind the cell's end. */
   private readonly owner = new AsyncLocalStorage<Cell>()
   private count = 0
   private queue: Promise<unknown> = Promise.resolve()
@@ -41,16 +42,19 @@ export class TypeScriptSession implements Session {
     this.executor = createExecutor(process.cwd(), converters, { log: (value) => this.cell?.result(value), error: (...what) => this.failed(what) })
     this.helper = new jupyter.JupyterHandlerImpl(this.executor, false)
     this.live = new Live((type, content) => server.publish(type, content, null))
-    this.runs = new Runs(() => this.cell, () => this.executor.interrupt(), (run, cell) => this.live.show(run, cell), () => this.owner.getStore() ?? this.cell)
+    this.runs = new Runs(() => this.cell, () => this.executor.interrupt(), (run, cell) => this.live.show(run, cell), () => this.working)
     const registry = globalThis as unknown as Record<symbol, unknown>
-    registry[chatHook] = (chat: LiveChatBox) => { if (this.cell) this.live.chat(chat, this.cell) }
+    registry[chatHook] = (chat: LiveChatBox) => { if (this.working) this.live.chat(chat, this.working) }
     const write = (name: 'stdout' | 'stderr') => (data: string | Uint8Array) => {
-      (this.owner.getStore() ?? this.cell)?.write(name, typeof data === 'string' ? data : Buffer.from(data).toString('utf8'))
+      this.working?.write(name, typeof data === 'string' ? data : Buffer.from(data).toString('utf8'))
       return true
     }
     process.stdout.write = write('stdout') as typeof process.stdout.write
     process.stderr.write = write('stderr') as typeof process.stderr.write
   }
+
+  /** The cell that the present work belongs to. */
+  private get working(): Cell | null { return this.owner.getStore() ?? this.cell }
 
   /** Compiles an import once, so that the first cell does not pay for it. */
   warm(): void {
@@ -76,7 +80,7 @@ export class TypeScriptSession implements Session {
   /** Tells what a cell threw where nothing could catch it, under that cell; the session goes on. */
   stray(kind: string, thrown: unknown): void {
     const text = `${kind}\n${describeThrown(thrown).traceback.join('\n')}\n`
-    ;(this.owner.getStore() ?? this.cell)?.write('stderr', text)
+    this.working?.write('stderr', text)
   }
 
   async shutdown(): Promise<void> {

@@ -1,3 +1,4 @@
+import { callHook, chatHook } from '../views/show'
 import { Chat } from './chat'
 import type { ChatOptions } from './options'
 import { partyOf, type ChatTarget } from './target'
@@ -8,9 +9,7 @@ export type { ChatOptions } from './options'
 export type { ChatProgress } from './served-voice'
 export type { ChatSide, ChatState, ChatTurnState } from './state'
 export type { ChatTarget } from './target'
-
-/** A notebook kernel puts its display of chats here: it is called with each new `Chat`. Elsewhere there is none. */
-export const chatHook = Symbol.for('fettle.chat')
+export { chatHook } from '../views/show'
 
 /**
  * A conversation with a model, side by side with the untouched one where there is one:
@@ -33,8 +32,7 @@ export const chatHook = Symbol.for('fettle.chat')
  */
 export async function chat(target: ChatTarget, options: ChatOptions = {}): Promise<Chat> {
   const made = new Chat(partyOf(target, options))
-  const hook = (globalThis as unknown as Record<symbol, unknown>)[chatHook]
-  if (typeof hook === 'function') hook(made)
+  callHook(chatHook, made)
   await made.open()
   return made
 }

@@ -4,6 +4,7 @@ import { PlanError } from '../errors'
 import type { Plan } from '../plan/plan'
 import { refusal } from '../plan/refuse'
 import { validatePlan } from '../plan/validate'
+import { show } from '../views/show'
 import { prepareFolder } from './folder'
 import { Run, type StartOptions } from './run'
 
@@ -30,8 +31,7 @@ export async function launch(plan: Plan, options: StartOptions, entry: string): 
   prepareFolder(valid)
   const run = new Run(valid, dir, entry, options)
   runs.set(dir, run)
-  // A notebook kernel draws each run under its cell; elsewhere there is nothing to call.
-  ;(globalThis as unknown as Record<symbol, ((run: Run) => void) | undefined>)[Symbol.for('fettle.display')]?.(run)
+  show(run)
   void run.gone.then(() => { if (runs.get(dir) === run) runs.delete(dir) })
   return run
 }

@@ -33,11 +33,17 @@ export interface LiveRun {
 /** A notebook kernel puts its display here; elsewhere there is none, and runs stay silent. */
 export const displayHook = Symbol.for('fettle.display')
 
+/** A notebook kernel puts its display of chats here: it is called with each new `Chat`. Elsewhere there is none. */
+export const chatHook = Symbol.for('fettle.chat')
+
 /**
  * Draws a run under the current cell, live until it is over. `start()` does it by itself inside the Fettle kernel; call it to
  * see a run again under another cell, or one that `attach` watches. Outside of a notebook nothing happens.
  */
-export function show(run: LiveRun): void {
-  const hook = (globalThis as unknown as Record<symbol, unknown>)[displayHook]
-  if (typeof hook === 'function') hook(run)
+export function show(run: LiveRun): void { callHook(displayHook, run) }
+
+/** Tells the notebook kernel, where this is one, of a run or a chat. */
+export function callHook(name: symbol, value: object): void {
+  const hook = (globalThis as unknown as Record<symbol, unknown>)[name]
+  if (typeof hook === 'function') hook(value)
 }

@@ -1,14 +1,14 @@
 import type { DataFacts, ModelFacts } from '../../inspect/types'
 import { toArguments } from '../../plan/arguments/convert'
 import type { Plan } from '../../plan/plan'
-import { clip, digits, whole } from '../format'
+import { clip, digits, rateText, whole } from '../format'
 import { html, type Html } from '../html'
 import type { TextAndHtml } from '../tables'
 import { dataLead, savedText } from './data'
 import { bytesText, factsHtml, factsText, frame, heading, notesHtml, notesText } from './frame'
 import { idleSettings } from './idle'
 import { trainableText } from './model'
-import { cadenceText, rateText, settingGroups, type SettingGroup } from './settings'
+import { cadenceText, settingGroups, type SettingGroup } from './settings'
 
 /** What was found out about a plan beside itself. */
 export interface PlanFacts {

@@ -1,6 +1,6 @@
 import { defaultPlan, settle } from '../../plan/defaults'
 import type { Cadence, GenerationPlan, Plan } from '../../plan/plan'
-import { whole } from '../format'
+import { rateText, whole } from '../format'
 
 /** One setting of a plan, as it is read. */
 export interface Setting {
@@ -18,9 +18,6 @@ export function cadenceText(cadence: Cadence): string {
 }
 
 const yes = (value: boolean): string => value ? 'yes' : 'no'
-
-/** `3e-4` rather than `0.0003`. */
-export function rateText(rate: number): string { return rate !== 0 && rate < 0.001 ? rate.toExponential().replace('e-0', 'e-') : String(rate) }
 
 function warmupText({ schedule }: Plan): string {
   if (schedule.warmupSteps > 0) return `${whole(schedule.warmupSteps)} steps`
