@@ -10,6 +10,7 @@ import { Run } from '../run/run'
 import { listCheckpoints } from '../train/checkpoints'
 import { readChatOptions, type ChatOptions, type ReadChatOptions } from './options'
 import { RunVoice } from './run-voice'
+import { savedPlan } from './saved-plan'
 import { ServedVoice } from './served-voice'
 import type { ChatSide } from './state'
 import type { Voice } from './voice'
@@ -42,12 +43,12 @@ export type ChatTarget = string | Run | AttachedRun
 export function partyOf(target: ChatTarget, options: ChatOptions): Party {
   if (target instanceof Run || target instanceof AttachedRun) {
     const { plan } = target
-    return plan !== null && target.alive ? liveParty(target, plan, options) : folderParty(target.dir, options, plan)
+    return plan !== null && target.alive ? liveParty(target, plan, options) : folderParty(target.dir, options, plan ?? savedPlan(target.dir))
   }
   if (typeof target !== 'string' || target.trim() === '') {
     throw new PlanError('plan.value', "expected a run, a folder or a model's name for chat(), got something else; try chat('builtin:smollm2-135m') or chat(run)", {})
   }
-  return folderParty(target, options, null)
+  return folderParty(target, options, savedPlan(target))
 }
 
 /** A run's own worker answers for the tuned side, and for the base side too where an adapter can be left out. */

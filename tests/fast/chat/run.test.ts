@@ -91,6 +91,22 @@ test('of a run that trains all weights a second worker, from the first question 
   assert.deepEqual([base, tuned], [first.base, first.tuned])
 })
 
+test('the folder of a run that saved checkpoints is asked as the run is: its template, its system message, its base', async (t) => {
+  const folder = temporaryFolder(t), planned = chatRun(folder, 4).save({ every: 4 }).data(path.join(folder, 'data'), { maxLength: 64, template: 'none' })
+  const run = await finished(t, await planned.start()), live = await (await chatting(t, run)).ask('n 1')
+  await run.close()
+  for (const target of [run.dir, path.join(run.dir, 'checkpoint-4')]) {
+    const saved = await chatting(t, target)
+    assert.deepEqual(saved.sides, ['base', 'tuned'])
+    const { base, tuned } = await saved.ask('n 1')
+    assert.deepEqual([base, tuned], [live.base, live.tuned])
+    await saved.close()
+  }
+  // Whatever else is called so is no plan.
+  fs.writeFileSync(path.join(run.dir, 'checkpoint-4', 'plan.json'), '{"version": 1, "model": 7}')
+  assert.deepEqual((await chatting(t, run.dir)).sides, ['tuned'])
+})
+
 test('where the base cannot be read the tuned side answers alone, and says why', async (t) => {
   const folder = temporaryFolder(t), run = await finished(t, await chatRun(folder, 2).start())
   const c = await chatting(t, run)
