@@ -19,6 +19,7 @@ export interface LiveChatBox {
 export class ChatBox {
   readonly id: string
   private places: { readonly cell: Cell; readonly display: string }[] = []
+  private leftBy: Cell | null = null
   private version = 0
   private pushed = -1
   private shown = 0
@@ -38,9 +39,14 @@ export class ChatBox {
   }
 
   leave(cell: Cell): boolean {
+    const before = this.places.length
     this.places = this.places.filter((place) => place.cell.id === null || place.cell.id !== cell.id || place.cell === cell)
+    if (before > 0 && this.places.length === 0) this.leftBy = cell
     return this.places.length > 0
   }
+
+  /** Its box went when this very cell was run again. */
+  wasLeftBy(cell: Cell): boolean { return this.leftBy === cell && this.places.length === 0 }
 
   live(): LiveChat { return { chat: this.id, cell: this.places.at(-1)?.cell.id ?? null, state: this.chat.state } }
 

@@ -45,6 +45,8 @@ export class Live {
   chat(chat: LiveChatBox, cell: Cell): void {
     const box = this.chats.get(chat.state.chat) ?? new ChatBox(chat, () => this.wake())
     this.chats.set(box.id, box)
+    // A cell that makes its chat anew took the old one's box; each keeps a model in memory.
+    for (const old of this.chats.values()) if (old !== box && old.wasLeftBy(cell)) void this.end(old)
     cell.standsUnder(chat)
     box.show(cell)
     this.wake()
@@ -67,6 +69,11 @@ export class Live {
     this.timer = null
     await Promise.allSettled([...this.chats.values()].map((box) => box.close()))
     this.round(true)
+  }
+
+  private async end(box: ChatBox): Promise<void> {
+    this.chats.delete(box.id)
+    await box.close()
   }
 
   private idOf(run: LiveRun): string {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { RunEvent } from 'fettle'
+import type { ChatState, RunEvent } from 'fettle'
 import { boardMime } from 'fettle/dist/views'
 import { Cell } from 'fettle-kernel/dist/session/cell'
 import { Comms } from 'fettle-kernel/dist/session/comms'
@@ -145,6 +145,27 @@ test('a cell that is run again takes its boards with it', async () => {
   live.enter(cell('d', 3))
   open()
   assert.deepEqual(pushes().at(-1).boards, [])
+  await live.close()
+})
+
+test('a cell that makes its chat anew closes the one before; one that is kept goes on', async () => {
+  const { live, cell, open, pushes } = kernel()
+  const closed: string[] = []
+  const box = (id: string) => ({
+    state: { version: 1, chat: id, title: id, sides: [], turns: [], status: 'ready', error: null } as ChatState,
+    onChange() {}, ask() {}, cancel() {}, clear() {}, async close() { closed.push(id) },
+  })
+  const kept = box('kept')
+  live.chat(box('first'), cell('g', 1))
+  live.chat(kept, cell('k', 2))
+  live.enter(cell('k', 3))
+  const again = cell('g', 4)
+  live.enter(again)
+  assert.deepEqual(closed, [], 'the cell may show it again')
+  live.chat(box('second'), again)
+  live.chat(box('third'), again)
+  open()
+  assert.deepEqual([closed, pushes().at(-1).chats.map(({ chat }: { chat: string }) => chat)], [['first'], ['kept', 'second', 'third']])
   await live.close()
 })
 
