@@ -38,21 +38,38 @@ export function readControl(dir: string): ControlRecord | null {
 
 /** Takes a stream of bytes apart into JSON objects, one a line. A line that is no JSON object is an error. */
 export class JsonLines {
-  private rest = ''
+  /** The line that is not whole yet. */
+  private parts: string[] = []
+  private length = 0
 
-  /** @param longest characters of a line that is not whole yet; it may change between two objects */
+  /** @param longest characters of a line; it may change between two objects */
   constructor(public longest: number) {}
 
   /** @throws SyntaxError, RangeError */
   *push(text: string): Generator<object, void, void> {
-    const lines = (this.rest + text).split('\n')
-    this.rest = lines.pop()!
-    for (const line of lines) {
+    let from = 0
+    // Only what is new is looked through: a long line comes in thousands of pieces.
+    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', from)) {
+      this.add(text.slice(from, end))
+      from = end + 1
+      const line = this.parts.join('')
+      this.forget()
       if (line === '') continue
       const value: unknown = JSON.parse(line)
       if (typeof value !== 'object' || value === null) throw new SyntaxError('expected a JSON object')
       yield value
     }
-    if (this.rest.length > this.longest) throw new RangeError(`a line of more than ${this.longest} characters`)
+    this.add(text.slice(from))
+  }
+
+  private add(part: string): void {
+    this.length += part.length
+    if (this.length > this.longest) throw new RangeError(`a line of more than ${this.longest} characters`)
+    if (part !== '') this.parts.push(part)
+  }
+
+  private forget(): void {
+    this.parts = []
+    this.length = 0
   }
 }

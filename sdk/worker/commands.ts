@@ -5,6 +5,11 @@ import type { Ask, Channel } from './channel'
 import type { Reporter } from './reporter'
 import type { Tasks } from './tasks'
 
+/** A front of another version may ask for more. */
+const known = Object.keys({
+  stop: 0, pause: 0, resume: 0, save: 0, evaluate: 0, sample: 0, set: 0, generate: 0, chat: 0, cancel: 0, close: 0,
+} satisfies Record<Command['name'], 0>)
+
 /** Takes the fronts' commands: between two steps while training, one after the other once it is done. */
 export class Commands {
   /** Training shall end at the next step's boundary. */
@@ -77,10 +82,11 @@ export class Commands {
 
   /**
    * Refuses a command that makes no sense now, before it counts as taken.
-   * @throws PlanError `run.state`, `run.no-training`, `plan.value`
+   * @throws PlanError `run.command`, `run.state`, `run.no-training`, `plan.value`
    */
   private check(command: Command): void {
     const { name } = command
+    if (!known.includes(name)) throw new PlanError('run.command', `expected one of ${known.join(', ')} for a command, got ${JSON.stringify(name).slice(0, 200)}; use the Fettle version that started the run`, { command: name })
     if (name !== 'pause' && name !== 'resume' && name !== 'set') return
     if (!this.tasks.trains) throw new PlanError('run.no-training', `expected a run that trains for ${name}(), got one that only evaluates; leave it to its end, or stop() it`, { command: name })
     const at = this.state === 'over' ? 'over' : this.stopping ? 'stopping' : this.state

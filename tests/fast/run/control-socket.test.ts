@@ -5,7 +5,7 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { test } from 'node:test'
 import { attach, FettleError, type RunEvent } from 'fettle'
-import { readControl, type ControlRecord } from 'fettle/dist/run/control'
+import { JsonLines, readControl, type ControlRecord } from 'fettle/dist/run/control'
 import { closing, leaving, reached, script, tinyRun, until } from '../../support/runs'
 import { temporaryFolder } from '../../support/tiny'
 
@@ -91,6 +91,25 @@ test('strangers are not listened to', async (t) => {
   for (const text of [`${stop}\n`, `{"kind":"hello","token":"${'0'.repeat(token.length)}"}\n${stop}\n`, '{"kind":"hello"}\n', 'GET / HTTP/1.1\r\n\r\n', 'null\n', 'x'.repeat(5000)]) assert.equal(await said(text), '')
   assert.equal(await said(`{"kind":"hello","token":"${token}"}\nno JSON\n`), '{"kind":"ready"}\n')
   assert.equal(run.state, 'training')
+})
+
+test('lines come in any pieces, and none may be too long', () => {
+  const text = '{"a":1}\n\n{"b":"€"}\n', expected = [{ a: 1 }, { b: '€' }]
+  for (const size of [1, 3, 100]) {
+    const lines = new JsonLines(20), got: object[] = []
+    for (let i = 0; i < text.length; i += size) got.push(...lines.push(text.slice(i, i + size)))
+    assert.deepEqual(got, expected)
+  }
+  assert.throws(() => [...new JsonLines(20).push(`{"long":"${'x'.repeat(20)}"}\n`)], RangeError)
+  assert.throws(() => { const lines = new JsonLines(20); for (let i = 0; i < 21; i++) [...lines.push('[')] }, RangeError)
+  assert.throws(() => [...new JsonLines(20).push('7\n')], SyntaxError)
+})
+
+test('a command that this version does not know is refused, and stands in no log', async (t) => {
+  const run = closing(t, await tinyRun(temporaryFolder(t), 100_000).start())
+  await reached(run, 'started')
+  await assert.rejects(run.request({ name: 'dance' } as never), code('run.command', /expected one of stop, pause/))
+  assert.ok(!run.events.some((event) => event.type === 'command'))
 })
 
 test('an output folder with a long path has its socket elsewhere', async (t) => {
