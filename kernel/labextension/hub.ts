@@ -45,9 +45,11 @@ export class Hub {
   }
 
   private drop(link: Link, keep: ReadonlySet<string>): void {
-    for (const entries of [this.boards, this.chats])
+    for (const entries of [this.boards, this.chats] as readonly Map<string, Entry<BoardTopic | ChatTopic>>[])
       for (const [id, { topic, views }] of entries) if (topic.link === link && !keep.has(id)) {
         topic.link = null
+        // Whoever shows it later has its own data; a page that is open for weeks sees many runs.
+        if (views.size === 0) entries.delete(id)
         for (const view of views) view.changed()
       }
   }

@@ -24,7 +24,7 @@ function needsLibrary(cell: Cell): boolean {
   return true
 }
 
-/** How a run trains, in words. */
+/** How a run trains, in words; empty while that is not known. */
 function methodOf(run: LiveRun): string {
   const { plan } = run as { plan?: { lora?: { rank?: number } | null } }
   if (!plan) return ''
@@ -37,6 +37,8 @@ export class Board {
   private run: LiveRun
   private reader: BoardReader
   private places: Place[] = []
+  /** Kept, because a run that was attached reads its plan from a file, which goes with its worker. */
+  private method = ''
   private over = false
   private crashed: BoardOptions['crashed'] = null
   /** What pages and outputs have seen. */
@@ -97,7 +99,7 @@ export class Board {
   private data(): BoardData {
     const { dir, progress, detached } = this.run
     return this.reader.read({
-      run: this.id, controls: controlsOf(this.run), crashed: this.crashed, method: methodOf(this.run), ...(dir ? { dir } : {}), ...(progress && !this.over ? { progress } : {}),
+      run: this.id, controls: controlsOf(this.run), crashed: this.crashed, method: this.method ||= methodOf(this.run), ...(dir ? { dir } : {}), ...(progress && !this.over ? { progress } : {}),
       ...(detached ? { detached } : {}), ...(this.over ? {} : { now: Date.now() }),
     })
   }

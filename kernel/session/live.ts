@@ -25,6 +25,8 @@ export class Live {
   private readonly comms: Comms
   private readonly paces = { boards: new Pace(rates.boards), chats: new Pace(rates.chats), beside: new Pace(rates.outputsBeside), alone: new Pace(rates.outputsAlone) }
   private timer: NodeJS.Timeout | null = null
+  /** ms between its rounds. */
+  private every: number | null = null
 
   constructor(private readonly publish: (type: string, content: unknown) => number) {
     this.comms = new Comms(publish, (message) => this.take(message))
@@ -56,6 +58,7 @@ export class Live {
   enter(cell: Cell): void {
     for (const items of [this.boards, this.chats])
       for (const [id, item] of items) if (!item.leave(cell) && item.isOver) items.delete(id)
+    this.wake()
   }
 
   /** Takes a comm message. */
@@ -65,10 +68,9 @@ export class Live {
 
   /** Chats end with their kernel. */
   async close(): Promise<void> {
-    if (this.timer) clearInterval(this.timer)
-    this.timer = null
     await Promise.allSettled([...this.chats.values()].map((box) => box.close()))
     this.round(true)
+    if (this.timer) clearInterval(this.timer)
   }
 
   private async end(box: ChatBox): Promise<void> {
@@ -82,11 +84,14 @@ export class Live {
     return known
   }
 
+  /** Looks for news as often as the liveliest of all asks for, and not at all where nothing is shown. */
   private wake(): void {
-    if (this.timer) return
-    this.timer = setInterval(() => this.round(), least.chats)
+    const every = [...this.chats.values()].some((box) => !box.isOver) ? least.chats : this.boards.size + this.chats.size > 0 ? least.boards : null
+    if (every === this.every) return
+    if (this.timer) clearInterval(this.timer)
+    this.every = every
     // A display must not keep a process alive.
-    this.timer.unref()
+    this.timer = every === null ? null : setInterval(() => this.round(), every).unref()
   }
 
   private round(now = false): void {

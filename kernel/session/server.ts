@@ -49,6 +49,8 @@ export class Server {
 
   /** Sends a message to every client (streams, display data, status) and tells its size in bytes. */
   publish(type: string, content: unknown, parent: Message | null): number {
+    // What is said behind the end (a late error of a cell) has nobody to hear it.
+    if (this.iopub.closed) return 0
     const frames = this.wire.encode(type, content, parent)
     void this.iopub.send(frames)
     return frames.reduce((bytes, frame) => bytes + frame.length, 0)
