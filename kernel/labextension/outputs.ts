@@ -1,4 +1,5 @@
 import type { ChatState } from '../../sdk/chat/state'
+import { isOver } from '../../sdk/views/figures'
 import { boardMime, chatMime, type BoardData, type BoardState } from '../../sdk/views/state'
 import type { CellModel, NotebookPanel, OutputAreaModel } from './jupyter'
 
@@ -37,14 +38,12 @@ export function setOutputs(panel: NotebookPanel, id: string, data: Readonly<Reco
   for (const { outputs, index } of outputsOf(panel, type, id)) outputs.set(index, { output_type: 'display_data', data, metadata: {} })
 }
 
-const over: readonly string[] = ['done', 'stopped', 'failed', 'crashed'] satisfies BoardState['status'][]
-
 /** Whether an output lacks what its notebook shall keep: the end of a run, or the last finished answer of a chat. */
 export function isStale(panel: NotebookPanel, type: string, id: string, state: unknown): boolean {
   const found = outputsOf(panel, type, id)
   if (type === boardMime) {
     const { status } = state as BoardState
-    return over.includes(status) && found.some(({ data }) => (data as BoardData).state.status !== status)
+    return isOver(status) && found.some(({ data }) => (data as BoardData).state.status !== status)
   }
   const { status, turns } = state as ChatState
   return (status === 'ready' || status === 'closed') && found.some(({ data }) => JSON.stringify((data as ChatState).turns) !== JSON.stringify(turns))

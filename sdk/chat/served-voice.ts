@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { FettleError, reviveError, WorkerError } from '../errors'
-import { countOomKills, lastLines } from '../run/death'
+import { countOomKills, logTail, ranOutOfMemory } from '../run/death'
 import type { ChatReply, FromWorker } from '../run/protocol'
 import { WorkerProcess, type Exit } from '../run/worker-process'
 import type { ServePlan } from './serve-plan'
@@ -107,11 +107,10 @@ export class ServedVoice implements Voice {
   }
 
   private death({ code, signal }: Exit): WorkerError {
-    const { pid, log } = this.worker!, now = countOomKills(), tail = lastLines(log)
-    const memory = now.group > this.oomBefore.group || now.machine > this.oomBefore.machine
-    const cause = memory ? 'the machine ran out of memory' : signal !== null ? 'something outside ended it, or a memory guard that leaves no count' : 'an error that it could not report'
+    const { pid, log } = this.worker!
+    const cause = ranOutOfMemory(this.oomBefore) ? 'the machine ran out of memory' : signal !== null ? 'something outside ended it, or a memory guard that leaves no count' : 'an error that it could not report'
     const remedy = "start the chat again; if memory was short, try { precision: 'bf16' } or { sides: ['tuned'] }"
-    return new WorkerError('chat.worker', `the worker that answers for ${this.serve.model} (process ${pid}) ${signal === null ? `exited with code ${code}` : `was killed by ${signal}`}; likely cause: ${cause}; ${remedy}${tail === '' ? '' : `\n  last lines of its log:\n${tail.replace(/^/gm, '    ')}`}`,
+    return new WorkerError('chat.worker', `the worker that answers for ${this.serve.model} (process ${pid}) ${signal === null ? `exited with code ${code}` : `was killed by ${signal}`}; likely cause: ${cause}; ${remedy}${logTail(log)}`,
       { pid, exitCode: code, signal, cause, remedy, model: this.serve.model })
   }
 }

@@ -1,3 +1,4 @@
+import { start } from '../views/format'
 import { shownCharacters, type ChatSide, type ChatTurnState } from './state'
 
 /** One question and its answers while they grow. */
@@ -20,20 +21,13 @@ export class Turn {
   state(sides: readonly ChatSide[]): ChatTurnState {
     if (this.made !== null && this.made.answers.length === sides.length) return this.made
     const state: ChatTurnState = {
-      text: shortened(this.text), notes: [...this.notes],
+      text: start(this.text, shownCharacters), notes: [...this.notes],
       answers: sides.map((side) => {
         const { text, done, tokensPerSecond } = this.answers.get(side) ?? { text: '', done: true, tokensPerSecond: null }
-        return { side, text: shortened(text), done, tokensPerSecond: tokensPerSecond === null ? null : Number(tokensPerSecond.toPrecision(3)) }
+        return { side, text: start(text, shownCharacters), done, tokensPerSecond: tokensPerSecond === null ? null : Number(tokensPerSecond.toPrecision(3)) }
       }),
     }
     if (state.answers.every(({ done }) => done)) this.made = state
     return state
   }
-}
-
-function shortened(text: string): string {
-  if (text.length <= shownCharacters) return text
-  // Never half of a character of two units.
-  const end = shownCharacters - 1 - (/[\uD800-\uDBFF]/.test(text[shownCharacters - 2]) ? 1 : 0)
-  return `${text.slice(0, end)}…`
 }

@@ -9,6 +9,12 @@ export function countOomKills(): OomCount {
   return { group: counter('/sys/fs/cgroup/memory.events'), machine: counter('/proc/vmstat') }
 }
 
+/** The kernel has killed for want of memory since it was counted. */
+export function ranOutOfMemory(before: OomCount): boolean {
+  const now = countOomKills()
+  return now.group > before.group || now.machine > before.machine
+}
+
 function counter(file: string): number {
   try { return Number(/^oom_kill (\d+)$/m.exec(fs.readFileSync(file, 'utf8'))?.[1] ?? 0) } catch { return 0 }
 }
@@ -58,16 +64,15 @@ export function explainDeath(death: Death): WorkerError {
   const { cause, remedy } = likely(death)
   const how = signal ? `was killed by ${signal}` : `exited with code ${code}`
   const when = step === null ? 'before its first step' : `after step ${step}`
-  const tail = lastLines(log)
-  const message = `rank 0 (process ${pid}) ${how} ${when}; likely cause: ${cause}; ${remedy.calls}${tail ? `\n  last lines of ${log}:\n${indent(tail)}` : ''}`
+  const message = `rank 0 (process ${pid}) ${how} ${when}; likely cause: ${cause}; ${remedy.calls}${logTail(log)}`
   return new WorkerError(signal ? 'worker.killed' : 'worker.exited', message, { rank: 0, pid, exitCode: code, signal, step, memoryMiB: memory, cause, remedy: remedy.calls, remedyFlags: remedy.flags, log })
 }
 
 function likely({ code, signal, memory, oomBefore, checkpoint }: Death): { cause: string; remedy: Remedy } {
-  const now = countOomKills(), again = startAgain(checkpoint)
+  const again = startAgain(checkpoint)
   const held = memory === null ? '' : ` (it held ${Math.round(memory)} MiB)`
   if (signal === 'SIGKILL') {
-    if (now.group > oomBefore.group || now.machine > oomBefore.machine) return { cause: `the machine ran out of memory${held}`, remedy: lessMemory }
+    if (ranOutOfMemory(oomBefore)) return { cause: `the machine ran out of memory${held}`, remedy: lessMemory }
     return { cause: `something outside ended it: kill -9, a job scheduler's limit, or a memory guard that leaves no count${held}`, remedy: { calls: `${again.calls}; if memory was short, ${lessMemory.calls}`, flags: `${again.flags}; if memory was short, ${lessMemory.flags}` } }
   }
   if (signal === 'SIGTERM' || signal === 'SIGINT' || signal === 'SIGHUP') return { cause: 'it was asked to end from outside', remedy: again }
@@ -77,8 +82,14 @@ function likely({ code, signal, memory, oomBefore, checkpoint }: Death): { cause
   return { cause: 'an error that it could not report', remedy: same('read its log') }
 }
 
+/** What an error quotes of a worker's log. */
+export function logTail(log: string): string {
+  const tail = lastLines(log)
+  return tail === '' ? `\n  its log ${log} is empty` : `\n  last lines of ${log}:\n${tail.replace(/^/gm, '    ')}`
+}
+
 /** The end of a text file: its last lines that are not blank. */
-export function lastLines(file: string, count = 12): string {
+function lastLines(file: string, count = 12): string {
   try {
     const { size } = fs.statSync(file)
     const fd = fs.openSync(file, 'r')
@@ -89,5 +100,3 @@ export function lastLines(file: string, count = 12): string {
     } finally { fs.closeSync(fd) }
   } catch { return '' }
 }
-
-function indent(text: string): string { return text.split('\n').map((line) => `    ${line}`).join('\n') }

@@ -3,7 +3,7 @@ import * as path from 'node:path'
 import { FettleError, reviveError, serializeError, WorkerError } from '../errors'
 import type { Plan } from '../plan/plan'
 import { newRunId } from './control'
-import { countOomKills, explainDeath, lastLines, startAgain } from './death'
+import { countOomKills, explainDeath, logTail, startAgain } from './death'
 import type { RunEvent } from './events'
 import { hasCheckpoint, metricsName } from './folder'
 import { RunHandle, type RunProgress, type RunState } from './handle'
@@ -209,8 +209,8 @@ export class Run extends RunHandle {
   }
 
   #tooLate(limit: number): void {
-    const { log } = this.#worker, tail = lastLines(log)
-    const error = new WorkerError('worker.start', `the worker (process ${this.pid}) did not answer within ${limit / 1000} s of its start; try npm run doctor, or a longer startTimeout${tail ? `\n  last lines of ${log}:\n${tail}` : ` (its log ${log} is empty)`}`, { pid: this.pid, limit, log })
+    const { log } = this.#worker
+    const error = new WorkerError('worker.start', `the worker (process ${this.pid}) did not answer within ${limit / 1000} s of its start; try npm run doctor, or a longer startTimeout${logTail(log)}`, { pid: this.pid, limit, log })
     this.#failHere(error)
     this.kill()
   }
@@ -218,8 +218,8 @@ export class Run extends RunHandle {
   #hung(limit: number): void {
     const { log } = this.#worker, { pid } = this, step = this.log.last('step')?.step ?? 0
     const again = startAgain(hasCheckpoint(this.dir)), more = 'if it only waits long (a slow disk, a stopped process), a longer .start({ hangTimeout }) gives it time'
-    const remedy = `${again.calls}; ${more}`, tail = lastLines(log)
-    const error = new WorkerError('worker.hung', `rank 0 (process ${pid}) hangs after step ${step}: for ${limit / 1000} s it neither said anything nor computed, and was ended; ${remedy}${tail ? `\n  last lines of ${log}:\n${tail}` : ` (its log ${log} is empty)`}`, { rank: 0, pid, step, limit, log, remedy, remedyFlags: `${again.flags}; ${more}` })
+    const remedy = `${again.calls}; ${more}`
+    const error = new WorkerError('worker.hung', `rank 0 (process ${pid}) hangs after step ${step}: for ${limit / 1000} s it neither said anything nor computed, and was ended; ${remedy}${logTail(log)}`, { rank: 0, pid, step, limit, log, remedy, remedyFlags: `${again.flags}; ${more}` })
     this.#failHere(error)
     this.kill()
   }

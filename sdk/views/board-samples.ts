@@ -1,17 +1,10 @@
 import type { SampleEvent } from '../run/events'
+import { start } from './format'
 import type { BoardSamples } from './state'
 
 const shownPrompts = 8
 const shownAnswers = 30
 const shownText = 600
-
-/** The start of a text, by code points, so that no character is cut in half; its lines stay. */
-export function start(text: string, length = shownText): string {
-  if (text.length <= length) return text
-  // Twice the length holds enough code points, and a text of megabytes is not spread out whole.
-  const points = [...text.slice(0, 2 * length + 2)]
-  return points.length <= length && text.length <= 2 * length ? text : `${points.slice(0, length - 1).join('')}…`
-}
 
 /** About `limit` of the items, at even distances that are powers of two, so that they do not change with each new one; the first and last stay. */
 export function spread<T>(items: readonly T[], limit: number): T[] {
@@ -28,11 +21,11 @@ export function samplesOf(samplings: readonly SampleEvent[]): BoardSamples {
   if (!newest) return { prompts: [], more: 0, at: [] }
   const prompts = newest.samples.slice(0, shownPrompts)
   return {
-    prompts: prompts.map(({ prompt, reference }) => ({ prompt: start(prompt), reference: reference === null ? null : start(reference) })),
+    prompts: prompts.map(({ prompt, reference }) => ({ prompt: start(prompt, shownText), reference: reference === null ? null : start(reference, shownText) })),
     more: newest.samples.length - prompts.length,
     at: spread(events, shownAnswers).map(({ atStep, samples }) => {
       const answers = new Map(samples.map(({ prompt, answer }) => [prompt, answer]))
-      return { step: atStep, untouched: atStep === 0, answers: prompts.map(({ prompt }) => start(answers.get(prompt) ?? '')) }
+      return { step: atStep, untouched: atStep === 0, answers: prompts.map(({ prompt }) => start(answers.get(prompt) ?? '', shownText)) }
     }),
   }
 }

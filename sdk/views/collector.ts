@@ -1,9 +1,9 @@
 import type { CommandEvent, DoneEvent, EvalEvent, FailedEvent, RunEvent, SampleEvent, SavedEvent, StartedEvent, StepEvent } from '../run/events'
 import type { BoardOptions } from './board-data'
-import { samplesOf, spread, start } from './board-samples'
+import { samplesOf, spread } from './board-samples'
 import { Clock } from './clock'
 import { isOver } from './figures'
-import { rateText, short } from './format'
+import { rateText, short, start } from './format'
 import type { BoardCommand, BoardData, BoardRank, BoardSamples, BoardState } from './state'
 import { five, Thinned } from './thin'
 

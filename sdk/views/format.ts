@@ -41,8 +41,16 @@ export function duration(ms: number): string {
   return hours < 48 ? `${hours}h ${String(minutes % 60).padStart(2, '0')}m` : `${Math.floor(hours / 24)}d ${hours % 24}h`
 }
 
-/** Text cut to `width` characters (code points, so that no emoji is cut in half). */
+/** Text on one line, cut to `width` characters (code points, so that no emoji is cut in half). */
 export function clip(text: string, width: number): string {
   const points = [...text.replace(/\s+/g, ' ').trim()]
   return points.length <= width ? points.join('') : `${points.slice(0, width - 1).join('')}…`
+}
+
+/** The start of a text, by code points, so that no character is cut in half; its lines stay. */
+export function start(text: string, length = 600): string {
+  if (text.length <= length) return text
+  // Twice the length holds enough code points, and a text of megabytes is not spread out whole.
+  const points = [...text.slice(0, 2 * length + 2)]
+  return points.length <= length && text.length <= 2 * length ? text : `${points.slice(0, length - 1).join('')}…`
 }
