@@ -19,7 +19,7 @@ function turnHtml({ text, answers, notes = [] }: ChatTurnState): Html {
 }
 
 /** The transcript as text. */
-export function chatText({ title, sides, turns, more = 0, error }: ChatState): string {
+function chatText({ title, sides, turns, more = 0, error }: ChatState): string {
   const lines = [`chat: ${title}`, ...(more > 0 ? [olderText(more)] : [])]
   for (const { text, answers, notes = [] } of turns) {
     lines.push('', `> ${text}`, ...answers.map((answer, i) => `${sides[i]?.label ?? answer.side}: ${answerText(answer)}`), ...notes.map((note) => `(${note})`))

@@ -64,7 +64,7 @@ export function verdict(events: readonly RunEvent[], now: number): Verdict {
 }
 
 /** A command that moves a run between training and paused. */
-export function isPauseOrResume(event: RunEvent): event is CommandEvent {
+function isPauseOrResume(event: RunEvent): event is CommandEvent {
   return event.type === 'command' && (event.command === 'pause' || event.command === 'resume')
 }
 

@@ -17,7 +17,7 @@ export function textTable(titles: readonly string[], rows: readonly (readonly st
 }
 
 /** Anything as the text of a table cell. */
-export function cellText(value: unknown): string {
+function cellText(value: unknown): string {
   if (value === null || value === undefined) return ''
   if (typeof value === 'number') return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6)))
   if (typeof value === 'object') return JSON.stringify(value, (_, v) => typeof v === 'bigint' ? String(v) : v) ?? ''

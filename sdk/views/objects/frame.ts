@@ -7,7 +7,7 @@ import { objectStyle } from './style'
 /** A cell: text, right-aligned when it is a number, or markup with its text form. */
 export type Cell = string | { readonly number: string } | { readonly bar: Html; readonly text: string }
 
-export const cellPlain = (cell: Cell): string => typeof cell === 'string' ? cell : 'number' in cell ? cell.number : cell.text
+const cellPlain = (cell: Cell): string => typeof cell === 'string' ? cell : 'number' in cell ? cell.number : cell.text
 
 /** Everything that an object shows, in its frame. Of the text's parts '' is a blank line, and `null` or `false` none. */
 export function frame(parts: HtmlPart, text: readonly (string | false | null)[]): TextAndHtml {
