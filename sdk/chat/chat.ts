@@ -219,6 +219,8 @@ export class Chat {
       this.#histories.set(side.side, [...history.slice(2 * reply.dropped), ...(reply.end === 'cancel' && reply.text === '' ? [] : [question, { role: 'assistant', content: reply.text }])])
       Object.assign(shown, { text: reply.text, tokensPerSecond: tokensPerSecond(reply) })
       turn.notes.push(...notesOf(side.label, reply, generation.maxNewTokens))
+      // Nobody cancelled it here.
+      if (reply.end === 'cancel' && !signal.aborted) turn.notes.push(`${side.label}: the run was stopped, which ended the answer`)
       return reply
     } catch (error) {
       if (!side.optional) throw this.#fail(error, side)

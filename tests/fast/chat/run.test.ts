@@ -71,6 +71,19 @@ test('while it trains, between two steps; cancel works there too; a system messa
   assert.deepEqual([c.state.status, c.state.error], ['closed', error.message])
 })
 
+test('a stop cuts an answer short, which says so, and the run answers on', async (t) => {
+  const run = await chatRun(temporaryFolder(t), 100_000).learningRate(0.001).lora({ rank: 4 }).start()
+  t.after(async () => { run.kill(); await run.close() })
+  const c = await chatting(t, run, { sides: ['tuned'], maxNewTokens: 240, minNewTokens: 240 })
+  let stopped: Promise<unknown> | null = null
+  const answer = await c.ask('n 1', { onToken: () => { stopped ??= run.stop() } })
+  assert.deepEqual([answer.cancelled, typeof answer.tuned, c.state.status], [false, 'string', 'ready'])
+  assert.match(answer.notes.join(), /the run was stopped, which ended the answer/)
+  await stopped
+  const after = await c.ask('n 2', { onToken: () => { void c.cancel() } })
+  assert.ok(after.cancelled)
+})
+
 test('of a run that trains all weights a second worker, from the first question on, is the base', async (t) => {
   const folder = temporaryFolder(t), run = await finished(t, await chatRun(folder, 4).start())
   const c = await chatting(t, run), model = await chatting(t, path.join(folder, 'model'))
