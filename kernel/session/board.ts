@@ -68,8 +68,9 @@ export class Board {
     const end = (error?: unknown) => {
       if (this.run !== run) return
       this.over = true
-      const told = run.events.some((event) => event.type === 'failed')
-      if (error instanceof FettleError && !told) this.crashed = { name: error.name, code: error.code, message: error.message }
+      // A handle that was closed says nothing of its run, which goes on without it. Where the run's own events tell its end,
+      // the board goes by them.
+      if (error instanceof FettleError && error.code !== 'run.closed') this.crashed = { name: error.name, code: error.code, message: error.message }
       this.ended()
     }
     run.done.then(() => end(), end)
@@ -99,7 +100,7 @@ export class Board {
   private data(): BoardData {
     const { dir, progress, detached } = this.run
     return this.reader.read({
-      run: this.id, controls: controlsOf(this.run), crashed: this.crashed, method: this.method ||= methodOf(this.run), ...(dir ? { dir } : {}), ...(progress && !this.over ? { progress } : {}),
+      run: this.id, controls: this.over ? [] : controlsOf(this.run), crashed: this.crashed, method: this.method ||= methodOf(this.run), ...(dir ? { dir } : {}), ...(progress && !this.over ? { progress } : {}),
       ...(detached ? { detached } : {}), ...(this.over ? {} : { now: Date.now() }),
     })
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { ChatState, RunEvent } from 'fettle'
+import { WorkerError } from 'fettle/dist/errors'
 import { boardMime } from 'fettle/dist/views'
 import { Cell } from 'fettle-kernel/dist/session/cell'
 import { Comms } from 'fettle-kernel/dist/session/comms'
@@ -166,6 +167,19 @@ test('a cell that makes its chat anew closes the one before; one that is kept go
   live.chat(box('third'), again)
   open()
   assert.deepEqual([closed, pushes().at(-1).chats.map(({ chat }: { chat: string }) => chat)], [['first'], ['kept', 'second', 'third']])
+  await live.close()
+})
+
+test('the board of a handle that was closed has no buttons, and does not call its run crashed', async () => {
+  const { live, cell, outputs } = kernel()
+  const boards = () => outputs().at(-1)!.content.data[boardMime].state
+  for (const [id, code, status] of [['x', 'run.closed', 'training'], ['y', 'worker.vanished', 'crashed']]) {
+    const done = Promise.reject(new WorkerError(code, 'words'))
+    live.show({ ...handRun(), id, done, async stop() {} }, cell(id, 1))
+    await done.catch(() => undefined)
+    await Promise.resolve()
+    assert.deepEqual([boards().run, boards().status, boards().controls], [id, status, []])
+  }
   await live.close()
 })
 
