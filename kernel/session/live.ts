@@ -35,7 +35,7 @@ export class Live {
   /** Draws a run under a cell, from now until it is over. */
   show(run: LiveRun, cell: Cell): void {
     const id = this.idOf(run)
-    const board = this.boards.get(id) ?? new Board(run, id, () => this.round())
+    const board = this.boards.get(id) ?? new Board(run, id, () => this.roundNow())
     this.boards.set(id, board)
     board.take(run)
     cell.standsUnder(run)
@@ -94,6 +94,12 @@ export class Live {
     this.timer = every === null ? null : setInterval(() => this.round(), every).unref()
   }
 
+  /** Pages see at once what a person did, and a run's end. */
+  private roundNow(): void {
+    this.paces.boards.now()
+    this.round()
+  }
+
   private round(now = false): void {
     const listening = this.comms.listening
     const send = (message: Parameters<Comms['send']>[0]) => this.comms.send(message)
@@ -126,12 +132,15 @@ export class Live {
 
   private async command({ id, run, command }: Extract<PageMessage, { type: 'command' }>): Promise<void> {
     const board = this.boards.get(run)
+    let said: { readonly text: string } | { readonly error: string }
     try {
       if (!board) throw new PlanError('run.unknown', 'this kernel does not know the run; take it up with: await attach(its output folder)', { run })
-      this.comms.send({ type: 'reply', id, text: await board.command(readCommand(command)) })
+      said = { text: await board.command(readCommand(command)) }
     } catch (error) {
-      this.comms.send({ type: 'reply', id, error: errorText(error) })
+      said = { error: errorText(error) }
     }
-    this.paces.boards.now()
+    // What the command changed is seen before its answer is.
+    this.roundNow()
+    this.comms.send({ type: 'reply', id, ...said })
   }
 }
