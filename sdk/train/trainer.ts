@@ -62,7 +62,7 @@ export class Trainer {
     const { plan, decoder, windows, recompute, onPoint } = this.parts
     const micro = windows.at(this.done), rows = micro.flat()
     const learningRate = learningRateAt(plan.schedule, this.learningRate, this.done, windows.totalSteps)
-    const result = scope(() => trainStep(decoder, this.optimizer, micro.map((numbers) => packBatch(numbers.map((row) => this.parts.rows.row(row)), this.parameters.device)), {
+    const result = scope(() => trainStep(decoder, this.optimizer, micro.map((numbers) => packBatch(numbers.map((row) => this.parts.rows.row(row)), this.parameters.device, this.parameters.architecture.prompt)), {
       learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, onPoint,
     }))
     this.done++

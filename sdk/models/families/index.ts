@@ -1,9 +1,11 @@
 import { ModelError } from '../../errors'
 import type { Family } from '../architecture'
+import { bloom } from './bloom'
 import { llama } from './llama'
+import { opt } from './opt'
 
 /** All families that the decoder knows. */
-export const families: readonly Family[] = [llama]
+export const families: readonly Family[] = [llama, bloom, opt]
 
 /** The family that a config.json describes. Throws `model.family` and names what is supported. */
 export function familyOf(config: Record<string, unknown>): Family {

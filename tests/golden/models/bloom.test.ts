@@ -1,0 +1,3 @@
+import { familyCase } from '../../support/family'
+
+for (const name of ['bloom', 'bloom-12-heads']) familyCase(name, 'transformers')

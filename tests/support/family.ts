@@ -1,0 +1,144 @@
+import * as assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { scope, tensor, type Tensor } from 'fettle-native'
+import { chooseBlocks } from 'fettle/dist/models/blocks/fused'
+import { plainBlocks } from 'fettle/dist/models/blocks/plain'
+import { packBatch, type Sequence } from 'fettle/dist/models/batch'
+import { Decoder } from 'fettle/dist/models/decoder'
+import { loadParameters } from 'fettle/dist/models/load'
+import type { Parameters } from 'fettle/dist/models/parameters'
+import { openWeights } from 'fettle/dist/models/weights'
+import { generate } from 'fettle/dist/train/generate'
+import { trace } from 'fettle/dist/train/trace'
+import { walk } from 'fettle/dist/train/walk'
+import { goldenCase, gradientError, largestDifference, need } from './golden'
+
+type Blocks = 'plain' | 'auto'
+const inputNames = ['input_ids', 'attention_mask', 'position_ids', 'labels']
+
+/** The inputs of a case that start with `prefix`, without it. */
+export function inputsOf(io: ReadonlyMap<string, Tensor>, prefix: string): Map<string, Tensor> {
+  return new Map(inputNames.filter((name) => io.has(`${prefix}.${name}`)).map((name) => [name, need(io, `${prefix}.${name}`)]))
+}
+
+const blocksOf = (blocks: Blocks) => () => (blocks === 'plain' ? plainBlocks() : chooseBlocks({ device: 'cpu', dtype: 'float32', blocks }))
+
+/** All that a case of a family must show: its reference's numbers, and that every way through the decoder gives the same. */
+export function familyCase(name: string, reference: string, options: { readonly keepsAcrossPadding?: boolean } = {}): void {
+  describe(`${name} is what ${reference} computes`, () => {
+    for (const blocks of ['plain', 'auto'] as const) {
+      test(`padded batch: logits, loss, gradients (${blocks} blocks)`, () => scope(() => paddedBatch(name, blocks)))
+      test(`one row without padding (${blocks} blocks)`, () => scope(() => {
+        const { folder, io } = goldenCase(name), inputs = new Map([['input_ids', need(io, 'single.input_ids')]])
+        const result = trace({ model: folder, inputs, blocks: blocksOf(blocks) })
+        assert.ok(largestDifference(need(result, 'logits'), need(io, 'single.logits')) <= 1e-4)
+      }))
+      test(`greedy continuation, alone and beside other prompts (${blocks} blocks)`, () => scope(() => continuation(name, blocks)))
+      test(`a packed batch is its rows one by one (${blocks} blocks)`, () => scope(() => packedIsAlone(name, blocks)))
+    }
+    if (options.keepsAcrossPadding !== false) test('padding on the left gives what it gives on the right', () => scope(() => leftIsRight(name)))
+    test('a cache changes nothing', () => scope(() => cacheChangesNothing(name)))
+  })
+}
+
+function paddedBatch(name: string, blocks: Blocks): void {
+  const { folder, io } = goldenCase(name)
+  const grads = [...io.keys()].filter((key) => key.startsWith('grad.')).map((key) => key.slice('grad.'.length))
+  const result = trace({ model: folder, inputs: inputsOf(io, 'batch'), grads, blocks: blocksOf(blocks) })
+  const logits = largestDifference(need(result, 'logits'), need(io, 'batch.logits')), loss = largestDifference(need(result, 'loss'), need(io, 'batch.loss'))
+  assert.ok(logits <= 1e-4, `logits are off by ${logits}`)
+  assert.ok(loss <= 1e-5, `loss is off by ${loss}`)
+  const worst = gradientError(grads.map((grad) => ({ name: grad, seen: need(result, `grad.${grad}`), reference: need(io, `grad.${grad}`) })))
+  assert.ok(worst.error <= 1e-4, `${worst.name}: ${worst.error}`)
+}
+
+/** A decoder for the length of `use`. */
+function withDecoder<T>(name: string, blocks: Blocks, train: boolean, use: (decoder: Decoder, parameters: Parameters) => T): T {
+  const parameters = loadParameters(openWeights(goldenCase(name).folder), { dtype: 'float32', device: 'cpu', train })
+  const decoder = new Decoder(parameters, blocksOf(blocks)())
+  try {
+    return use(decoder, parameters)
+  } finally {
+    decoder.free()
+    parameters.free()
+  }
+}
+
+function continuation(name: string, blocks: Blocks): void {
+  const { io } = goldenCase(name)
+  const prompt = need(io, 'generate.prompt_ids').toArray(), expected = need(io, 'generate.new_ids').toArray()
+  const options = { maxNewTokens: 16, minNewTokens: 16, stopIds: [], temperature: 0 }
+  withDecoder(name, blocks, false, (decoder) => {
+    assert.deepEqual(generate(decoder, [prompt], options), [expected])
+    // Prompts that end as this one does, so that what a family needs of a prompt is in each.
+    assert.deepEqual(generate(decoder, [prompt.slice(3), prompt, prompt.slice(1)], options)[1], expected)
+  })
+}
+
+/** Rows of different lengths, whose beginnings are cut off: their ends hold what a family needs of a row. */
+function rowsOf(name: string): Sequence[] {
+  const ids = need(goldenCase(name).io, 'single.input_ids').toArray()
+  return [0, 4, 2, 5].map((start) => {
+    const inputIds = ids.slice(start, ids.length - (start % 3))
+    return { inputIds, labels: inputIds.map((id, t) => (t < inputIds.length - 11 ? -100 : id)) }
+  })
+}
+
+function packedIsAlone(name: string, blocks: Blocks): void {
+  const rows = rowsOf(name)
+  const run = (batches: readonly (readonly Sequence[])[], training: boolean, recompute: boolean): { loss: number; grads: { name: string; value: Tensor }[] } => withDecoder(name, blocks, true, (decoder, parameters) => {
+    const loss = batches.reduce((sum, batch) => sum + walk(decoder, packBatch(batch, 'cpu', parameters.architecture.prompt), { scale: 0.01, training, recompute }).lossSum.item(), 0)
+    return { loss, grads: parameters.named().map((p) => ({ name: p.name, value: tensorCopy(p.grad!) })) }
+  })
+  for (const training of [true, false]) {
+    const alone = run(rows.map((row) => [row]), training, false)
+    for (const recompute of [false, true]) {
+      const packed = run([rows], training, recompute)
+      assert.ok(Math.abs(packed.loss / alone.loss - 1) <= 1e-6, `loss ${packed.loss}, alone ${alone.loss}`)
+      const worst = gradientError(alone.grads.map(({ name: key, value }, i) => ({ name: key, seen: packed.grads[i].value, reference: value })))
+      assert.ok(worst.error <= 1e-4, `${worst.name}: ${worst.error}`)
+    }
+  }
+}
+
+function tensorCopy(value: Tensor): Tensor { return tensor(value.toFloat32Array(), value.shape) }
+
+function leftIsRight(name: string): void {
+  const { folder, io } = goldenCase(name), right = inputsOf(io, 'batch')
+  const [rows, length] = need(right, 'input_ids').shape
+  const mask = need(right, 'attention_mask').toArray()
+  const hidden = Array.from({ length: rows }, (_, row) => mask.slice(row * length, (row + 1) * length).filter((seen) => seen === 0).length)
+  const left = new Map([...right].map(([key, value]) => {
+    const flat = value.toArray(), pad = key === 'labels' ? -100 : 0
+    const moved = hidden.map((count, row) => [...Array.from({ length: count }, () => pad), ...flat.slice(row * length, (row + 1) * length - count)])
+    return [key, tensor(moved.flat().map(BigInt), [rows, length])] as const
+  }))
+  const a = trace({ model: folder, inputs: right, grads: 'all' }), b = trace({ model: folder, inputs: left, grads: 'all' })
+  assert.ok(largestDifference(need(a, 'loss'), need(b, 'loss')) <= 1e-5)
+  const worst = gradientError([...a.keys()].filter((key) => key.startsWith('grad.')).map((key) => ({ name: key, seen: need(b, key), reference: need(a, key) })))
+  assert.ok(worst.error <= 1e-4, `${worst.name}: ${worst.error}`)
+  const vocab = need(a, 'logits').shape[2], x = need(a, 'logits').toFloat32Array(), y = need(b, 'logits').toFloat32Array()
+  hidden.forEach((count, row) => {
+    for (let t = 0; t < length - count; t++)
+      for (let v = 0; v < vocab; v += 7)
+        assert.ok(Math.abs(x[(row * length + t) * vocab + v] - y[(row * length + t + count) * vocab + v]) <= 1e-4, `row ${row}, token ${t}`)
+  })
+  assert.ok(y.every(Number.isFinite))
+}
+
+/** Greedy ids of rows that differ in length, against whole passes that read all tokens anew for each. */
+function cacheChangesNothing(name: string): void {
+  const prompt = need(goldenCase(name).io, 'generate.prompt_ids').toArray(), prompts = [prompt, prompt.slice(3)]
+  withDecoder(name, 'plain', false, (decoder, { architecture }) => {
+    const expected = prompts.map((start) => {
+      const ids = [...start]
+      for (let n = 0; n < 30; n++) ids.push(scope(() => {
+        const batch = packBatch([{ inputIds: ids }], 'cpu', architecture.prompt), context = decoder.context(batch, { mode: 'infer' })
+        const logits = decoder.headLogits(decoder.hidden(batch, context), context, tensor([BigInt(ids.length - 1)])).toFloat32Array()
+        return logits.indexOf(Math.max(...logits))
+      }))
+      return ids.slice(start.length)
+    })
+    assert.deepEqual(generate(decoder, prompts, { maxNewTokens: 30, stopIds: [], temperature: 0 }), expected)
+  })
+}
