@@ -10,7 +10,7 @@ export const llama: Family = {
   name: 'llama',
   matches: (config) => config['model_type'] === 'llama' || (config['model_type'] === undefined && Array.isArray(config['architectures']) && config['architectures'].includes('LlamaForCausalLM')),
   architecture: (config) => llamaArchitecture('llama', config),
-  names: llamaNames,
+  names: (a) => llamaNames(a),
 }
 
 /** What families of LLaMA's structure share; `own` says where one differs. */
@@ -32,19 +32,24 @@ export function llamaArchitecture(family: string, config: Config, own: Partial<A
   })
 }
 
-/** LLaMA's names, with norms of heads where the record has them. */
-export function llamaNames(a: Architecture): NameMap {
+/** LLaMA's names, with norms of heads where the record has them; `fused` names matrices that others keep apart. */
+export function llamaNames(a: Architecture, fused: { readonly qkv?: string; readonly up?: string } = {}): NameMap {
+  const keys = a.kvHeads * a.headDim, queries = a.heads * a.headDim
+  const joined = (base: string, parts: readonly (readonly [string, number])[], unit: number, bias: boolean, one?: string): LinearSpec => ({
+    parts: one === undefined
+      ? parts.map(([name, rows]) => ({ name: `${base}.${name}`, rows, role: column(unit) }))
+      : [{ name: `${base}.${one}`, rows: parts.reduce((sum, [, rows]) => sum + rows, 0), role: column(unit, parts.map(([, rows]) => rows)) }],
+    inFeatures: a.hiddenSize, bias,
+  })
   const layer = (index: number): LayerSpec => {
     const base = `model.layers.${index}`
-    const parts = (names: readonly (readonly [string, number])[], unit: number): LinearSpec['parts'] => names.map(([name, rows]) => ({ name: `${base}.${name}`, rows, role: column(unit) }))
-    const keys = a.kvHeads * a.headDim
     return {
       inputNorm: `${base}.input_layernorm`,
-      qkv: { parts: parts([['self_attn.q_proj', a.heads * a.headDim], ['self_attn.k_proj', keys], ['self_attn.v_proj', keys]], a.headDim), inFeatures: a.hiddenSize, bias: a.attentionBias.qkv },
+      qkv: joined(base, [['self_attn.q_proj', queries], ['self_attn.k_proj', keys], ['self_attn.v_proj', keys]], a.headDim, a.attentionBias.qkv, fused.qkv),
       queryNorm: `${base}.self_attn.q_norm`, keyNorm: `${base}.self_attn.k_norm`,
-      out: whole(`${base}.self_attn.o_proj`, a.hiddenSize, a.heads * a.headDim, row(a.headDim), a.attentionBias.out),
+      out: whole(`${base}.self_attn.o_proj`, a.hiddenSize, queries, row(a.headDim), a.attentionBias.out),
       postNorm: `${base}.post_attention_layernorm`,
-      up: { parts: parts([['mlp.gate_proj', a.intermediateSize], ['mlp.up_proj', a.intermediateSize]], 1), inFeatures: a.hiddenSize, bias: a.mlp.bias },
+      up: joined(base, [['mlp.gate_proj', a.intermediateSize], ['mlp.up_proj', a.intermediateSize]], 1, a.mlp.bias, fused.up),
       down: whole(`${base}.mlp.down_proj`, a.hiddenSize, a.intermediateSize, row(1), a.mlp.bias),
     }
   }

@@ -42,6 +42,17 @@ export function plainRotary(dim: number, own: Partial<RotaryPositions> = {}): Ro
   return { kind: 'rotary', theta: 10000, dim, layout: 'half', axes: 1, scaling: { kind: 'none' }, ...own }
 }
 
+/** A window of `size` tokens in the layers that config.json lists as sliding, else in those that `has` names. */
+export function windowOf(size: number | null, config: Config, has: (layer: number) => boolean): Architecture['window'] {
+  if (size === null) return null
+  const layers = requireInteger(config, 'num_hidden_layers'), types = config['layer_types'], known = ['full_attention', 'sliding_attention']
+  if (types == null) return { size, layers: Array.from({ length: layers }, (_, layer) => has(layer)) }
+  if (!Array.isArray(types) || types.length !== layers || !types.every((type) => known.includes(type as string))) {
+    throw new ModelError('model.config', `expected ${layers} of ${known.join(' or ')} for "layer_types" in config.json, got ${JSON.stringify(types)}`, { field: 'layer_types', value: types })
+  }
+  return { size, layers: types.map((type) => type === 'sliding_attention') }
+}
+
 export const column = (unit: number, pieces?: readonly number[]): Role => ({ kind: 'column', unit, ...(pieces ? { pieces } : {}) })
 export const row = (unit: number): Role => ({ kind: 'row', unit })
 

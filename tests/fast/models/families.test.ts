@@ -19,6 +19,11 @@ const adapted: Record<string, { readonly layer: string; readonly inLayer: readon
   'bloom-12-heads': { layer: 'transformer.h', inLayer: ['self_attention.query_key_value', 'self_attention.dense', 'mlp.dense_h_to_4h', 'mlp.dense_4h_to_h'] },
   'opt-125m-style': { layer: 'model.decoder.layers', inLayer: ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'self_attn.out_proj', 'fc1', 'fc2'] },
   'opt-350m-style': { layer: 'model.decoder.layers', inLayer: ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'self_attn.out_proj', 'fc1', 'fc2'], outside: ['model.decoder.project_in', 'model.decoder.project_out'] },
+  'qwen-7b': { layer: 'transformer.h', inLayer: ['attn.c_attn', 'attn.c_proj', 'mlp.w1', 'mlp.w2', 'mlp.c_proj'] },
+  'chatglm2-6b-8-heads': { layer: 'transformer.encoder.layers', inLayer: ['self_attention.query_key_value', 'self_attention.dense', 'mlp.dense_h_to_4h', 'mlp.dense_4h_to_h'] },
+  'chatglm-6b': { layer: 'transformer.layers', inLayer: ['attention.query_key_value', 'attention.dense', 'mlp.dense_h_to_4h', 'mlp.dense_4h_to_h'] },
+  'glm4-9b-style': { layer: 'model.layers', inLayer: ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'self_attn.o_proj', 'mlp.gate_up_proj', 'mlp.down_proj'] },
+  'qwen3': { layer: 'model.layers', inLayer: ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'self_attn.o_proj', 'mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj'] },
 }
 
 const load = (folder: string, train = false): Parameters => loadParameters(openWeights(folder), { dtype: 'float32', device: 'cpu', train })
