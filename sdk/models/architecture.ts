@@ -62,10 +62,10 @@ export interface NormShape {
 }
 
 /**
- * `norm` `before`: x + f(norm(x)), for attention and then for the MLP; `after`: norm(x + f(x)). `residual` `normed`: what
- * is added is norm(x) instead of x, times `scale`.
+ * `norm` `before`: x + f(norm(x)), for attention and then for the MLP; `after`: norm(x + f(x)); `both`:
+ * x + outerNorm(f(norm(x))). `residual` `normed`: what is added is norm(x) instead of x, times `scale`.
  */
-export interface LayerOrder { readonly norm: 'before' | 'after'; readonly residual: 'input' | 'normed'; readonly scale: number }
+export interface LayerOrder { readonly norm: 'before' | 'after' | 'both'; readonly residual: 'input' | 'normed'; readonly scale: number }
 
 export interface RotaryPositions {
   readonly kind: 'rotary'
@@ -113,6 +113,9 @@ export interface LinearSpec {
 export interface LayerSpec {
   /** The norm of the attention's half, before or after it. */
   readonly inputNorm: string
+  /** Norms of what the halves give: asked for where the record's order has `both`. */
+  readonly outNorm?: string
+  readonly downNorm?: string
   readonly qkv: LinearSpec
   /** Asked for where the record has `queryKeyNorm`. */
   readonly queryNorm?: string

@@ -21,10 +21,12 @@ export interface PassOptions {
 export interface LayerForward { readonly out: Tensor; readonly saved: LayerSaved | null }
 /** Records of a layer's two halves; plain data that serves one backward. */
 export interface LayerSaved { readonly attention: HalfSaved; readonly mlp: HalfSaved }
-/** Records of a half's norm and of the blocks that it feeds. */
-interface HalfSaved { readonly norm: Saved; readonly inner: readonly Saved[] }
+/** Records of a half's norms and of the blocks between them. */
+interface HalfSaved { readonly norm: Saved; readonly inner: readonly Saved[]; readonly outer: Saved }
+/** Norms of a half and where they stand; `outer` where the order has `both`. */
+interface HalfNorms { readonly norm: NormWeights; readonly place: Place; readonly outer: NormWeights | null; readonly outerPlace: Place }
 /** What a norm feeds: its blocks one after the other, with the residual added last. */
-type Inner = (input: Tensor, residual: Tensor) => { readonly out: Tensor; readonly saved: readonly Saved[] }
+type Inner = (input: Tensor, residual: Tensor | null) => { readonly out: Tensor; readonly saved: readonly Saved[] }
 
 export interface HeadResult {
   /** Sum of −log p over the supervised positions: fp32 scalar, not scaled. */
@@ -97,9 +99,9 @@ export class Decoder {
   /** x `[N, hidden]` → the layer's output. x stays as it is. */
   layerForward(index: number, x: Tensor, context: BlockContext): LayerForward {
     return scope(() => {
-      const w = this.layer(index), at = placesOf(index)
-      const attention = this.half(x, w.inputNorm, at('inputNorm'), context, (input, residual) => this.attend(index, input, residual, context))
-      const mlp = this.half(attention.out, w.postNorm, at('postNorm'), context, (input, residual) => this.transform(index, input, residual, context))
+      const norms = this.norms(index)
+      const attention = this.half(x, norms.attention, context, (input, residual) => this.attend(index, input, residual, context))
+      const mlp = this.half(attention.out, norms.mlp, context, (input, residual) => this.transform(index, input, residual, context))
       return { out: mlp.out, saved: context.mode === 'train' ? { attention: attention.saved, mlp: mlp.saved } : null }
     })
   }
@@ -110,9 +112,9 @@ export class Decoder {
    */
   layerBackward(index: number, grad: Tensor, saved: LayerSaved, context: BlockContext): Tensor {
     const gradX = scope(() => {
-      const w = this.layer(index), at = placesOf(index)
-      const middle = this.halfBackward(grad, saved.mlp, w.postNorm, at('postNorm'), (g) => this.transformBackward(index, g, saved.mlp.inner))
-      return this.halfBackward(middle, saved.attention, w.inputNorm, at('inputNorm'), (g) => this.attendBackward(index, g, saved.attention.inner, context))
+      const norms = this.norms(index)
+      const middle = this.halfBackward(grad, saved.mlp, norms.mlp, (g) => this.transformBackward(index, g, saved.mlp.inner))
+      return this.halfBackward(middle, saved.attention, norms.attention, (g) => this.attendBackward(index, g, saved.attention.inner, context))
     })
     freeAll(saved)
     return gradX
@@ -192,31 +194,42 @@ export class Decoder {
     return { out: projected.out, saved: { norm: normed.saved, projection: projected.saved } }
   }
 
-  /** Half of a layer: a norm and what it feeds, joined with the residual as the record says. */
-  private half(x: Tensor, norm: NormWeights, place: Place, context: BlockContext, inner: Inner): { out: Tensor; saved: HalfSaved } {
-    const { blocks, order } = this
-    if (order.norm === 'after') {
-      const inside = inner(x, order.scale === 1 ? x : ops.mul(x, order.scale)), normed = blocks.norm.forward(inside.out, norm, place, context)
-      return { out: normed.out, saved: { norm: normed.saved, inner: inside.saved } }
+  private norms(index: number): { readonly attention: HalfNorms; readonly mlp: HalfNorms } {
+    const w = this.layer(index), at = placesOf(index)
+    return {
+      attention: { norm: w.inputNorm, place: at('inputNorm'), outer: w.outNorm, outerPlace: at('outNorm') },
+      mlp: { norm: w.postNorm, place: at('postNorm'), outer: w.downNorm, outerPlace: at('downNorm') },
     }
-    const normed = blocks.norm.forward(x, norm, place, context), residual = order.residual === 'input' ? x : normed.out
-    const inside = inner(normed.out, order.scale === 1 ? residual : ops.mul(residual, order.scale))
-    return { out: inside.out, saved: { norm: normed.saved, inner: inside.saved } }
   }
 
-  private halfBackward(grad: Tensor, saved: HalfSaved, norm: NormWeights, place: Place, inner: (grad: Tensor) => Tensor): Tensor {
+  /** Half of a layer: norms and what stands between them, joined with the residual as the record says. */
+  private half(x: Tensor, { norm, place, outer, outerPlace }: HalfNorms, context: BlockContext, inner: Inner): { out: Tensor; saved: HalfSaved } {
+    const { blocks, order } = this
+    const scaled = (residual: Tensor): Tensor => (order.scale === 1 ? residual : ops.mul(residual, order.scale))
+    if (order.norm === 'after') {
+      const inside = inner(x, scaled(x)), normed = blocks.norm.forward(inside.out, norm, place, context)
+      return { out: normed.out, saved: { norm: normed.saved, inner: inside.saved, outer: null } }
+    }
+    const normed = blocks.norm.forward(x, norm, place, context), residual = scaled(order.residual === 'input' ? x : normed.out)
+    const inside = inner(normed.out, outer === null ? residual : null)
+    if (outer === null) return { out: inside.out, saved: { norm: normed.saved, inner: inside.saved, outer: null } }
+    const last = blocks.norm.forward(inside.out, outer, outerPlace, context)
+    return { out: ops.add(residual, last.out), saved: { norm: normed.saved, inner: inside.saved, outer: last.saved } }
+  }
+
+  private halfBackward(grad: Tensor, saved: HalfSaved, { norm, place, outer, outerPlace }: HalfNorms, inner: (grad: Tensor) => Tensor): Tensor {
     const { blocks, order } = this
     const joined = (gradInner: Tensor, gradOut: Tensor): Tensor => ops.add_(gradInner, gradOut, { alpha: order.scale })
     if (order.norm === 'after') {
       const gradSum = blocks.norm.backward(grad, null, saved.norm, norm, place)
       return joined(inner(gradSum), gradSum)
     }
-    const gradNormed = inner(grad)
+    const gradNormed = inner(outer === null ? grad : blocks.norm.backward(grad, null, saved.outer, outer, outerPlace))
     if (order.residual === 'normed') return blocks.norm.backward(joined(gradNormed, grad), null, saved.norm, norm, place)
     return blocks.norm.backward(gradNormed, order.scale === 1 ? grad : ops.mul(grad, order.scale), saved.norm, norm, place)
   }
 
-  private attend(index: number, input: Tensor, residual: Tensor, context: BlockContext): ReturnType<Inner> {
+  private attend(index: number, input: Tensor, residual: Tensor | null, context: BlockContext): ReturnType<Inner> {
     const { blocks } = this, w = this.layer(index), shape = this.shapes[index], at = placesOf(index)
     const qkv = blocks.linear.forward(input, null, used(w.qkv, context), at('qkv'), context)
     const normed: Forward = w.queryKeyNorm === null ? { out: qkv.out, saved: null } : blocks.headNorm.forward(qkv.out, w.queryKeyNorm, shape, at('queryKeyNorm'), context)
@@ -235,7 +248,7 @@ export class Decoder {
     return blocks.linear.backward(gradQkv, qkv, w.qkv, at('qkv'))
   }
 
-  private transform(index: number, input: Tensor, residual: Tensor, context: BlockContext): ReturnType<Inner> {
+  private transform(index: number, input: Tensor, residual: Tensor | null, context: BlockContext): ReturnType<Inner> {
     const { blocks } = this, w = this.layer(index), at = placesOf(index)
     const up = blocks.linear.forward(input, null, used(w.up, context), at('up'), context)
     const activation = blocks.activation.forward(up.out, this.activation, at('activation'), context)

@@ -51,9 +51,10 @@ export function storedWeights(architecture: Architecture, names: NameMap): Store
     const layer = names.layer(i)
     all.push(...normWeights(`${i}.inputNorm`, layer.inputNorm), ...linearWeights(`${i}.qkv`, layer.qkv))
     if (architecture.queryKeyNorm) all.push(...normWeights(`${i}.queryNorm`, layer.queryNorm as string, headDim), ...normWeights(`${i}.keyNorm`, layer.keyNorm as string, headDim))
+    const outer = (key: string, module: string | undefined): StoredWeight[] => (architecture.order.norm === 'both' ? normWeights(key, module as string) : [])
     all.push(
-      ...linearWeights(`${i}.out`, layer.out), ...normWeights(`${i}.postNorm`, layer.postNorm),
-      ...linearWeights(`${i}.up`, layer.up), ...linearWeights(`${i}.down`, layer.down),
+      ...linearWeights(`${i}.out`, layer.out), ...outer(`${i}.outNorm`, layer.outNorm), ...normWeights(`${i}.postNorm`, layer.postNorm),
+      ...linearWeights(`${i}.up`, layer.up), ...linearWeights(`${i}.down`, layer.down), ...outer(`${i}.downNorm`, layer.downNorm),
     )
   }
   if (architecture.finalNorm) all.push(...normWeights('finalNorm', names.finalNorm))

@@ -22,6 +22,9 @@ export interface LayerWeights extends Record<LinearPlace, AdaptableLinear> {
   readonly inputNorm: NormWeights
   readonly queryKeyNorm: HeadNormWeights | null
   readonly postNorm: NormWeights
+  /** Norms of what attention and MLP give, where the order has them. */
+  readonly outNorm: NormWeights | null
+  readonly downNorm: NormWeights | null
 }
 
 /** What an adapter shows of itself to those who save, step and trace. */
@@ -142,10 +145,11 @@ export class Parameters {
 
   private layer(index: number): LayerWeights {
     const linear = (place: LinearPlace): AdaptableLinear => this.linear(`${index}.${place}`)
+    const outer = (place: string): NormWeights | null => (this.architecture.order.norm === 'both' ? this.norm(`${index}.${place}`) : null)
     return {
       inputNorm: this.norm(`${index}.inputNorm`), qkv: linear('qkv'), out: linear('out'),
       queryKeyNorm: this.architecture.queryKeyNorm ? { query: this.norm(`${index}.queryNorm`), key: this.norm(`${index}.keyNorm`) } : null,
-      postNorm: this.norm(`${index}.postNorm`), up: linear('up'), down: linear('down'),
+      postNorm: this.norm(`${index}.postNorm`), outNorm: outer('outNorm'), downNorm: outer('downNorm'), up: linear('up'), down: linear('down'),
     }
   }
 }

@@ -79,7 +79,7 @@ export interface ScoreBiases { readonly full: ScoreBias; readonly windowed: Scor
 
 /** Which block of which layer is called: the key of planned buffers and packed weights. Outside layers `layer` is −1. */
 export interface Place { readonly layer: number; readonly id: BlockId }
-export type BlockId = 'embedding' | 'projectIn' | 'embeddingNorm' | 'queryKeyNorm' | 'projectOut' | 'inputNorm' | 'qkv' | 'rotary' | 'attention' | 'out' | 'postNorm' | 'up' | 'activation' | 'down' | 'finalNorm' | 'head'
+export type BlockId = 'embedding' | 'projectIn' | 'embeddingNorm' | 'queryKeyNorm' | 'outNorm' | 'downNorm' | 'projectOut' | 'inputNorm' | 'qkv' | 'rotary' | 'attention' | 'out' | 'postNorm' | 'up' | 'activation' | 'down' | 'finalNorm' | 'head'
 
 /** One stored weight. */
 export interface Weight {
