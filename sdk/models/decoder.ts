@@ -67,7 +67,7 @@ export class Decoder {
    * @throws ModelError `batch.length`, `batch.prompt`
    */
   context(batch: Batch, options: PassOptions): BlockContext {
-    this.refuseTooLong(batch)
+    this.refuseLength(Math.max(...batch.lengths))
     const { dtype, architecture } = this.parameters
     const { rope, scores } = scope(() => ({ rope: this.rope && this.rope.tables(batch, options.training ?? false), scores: scoreBiases(architecture, batch, dtype) }))
     return { mode: options.mode, dropout: options.dropout ?? false, adapter: options.adapter ?? true, dtype, tokens: batch.tokens, attention: batch.attention, rope, scores }
@@ -263,8 +263,12 @@ export class Decoder {
     return blocks.linear.backward(gradUp, up, w.up, at('up'))
   }
 
-  private refuseTooLong({ lengths }: Batch): void {
-    const { positions, maxPositions } = this.parameters.architecture, longest = Math.max(...lengths)
+  /**
+   * A model that learned its positions has none beyond them.
+   * @throws ModelError `batch.length`
+   */
+  refuseLength(longest: number): void {
+    const { positions, maxPositions } = this.parameters.architecture
     if (positions.kind !== 'learned' || longest <= maxPositions) return
     throw new ModelError('batch.length', `expected at most ${maxPositions} tokens in a sequence, the positions that this model has learned, got ${longest}; shorten prompts and answers (max_length)`, { longest, maxPositions })
   }

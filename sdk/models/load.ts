@@ -5,6 +5,7 @@ import type { Weight } from './blocks/types'
 import { onDevice } from './device'
 import { familyOf } from './families'
 import { tokenIds } from './families/config'
+import { fileNameOf } from './file-names'
 import { FlatParameters } from './flat'
 import { storedWeights, type StoredWeight } from './layout'
 import { Parameters } from './parameters'
@@ -28,7 +29,7 @@ export function loadParameters(weights: Weights, options: LoadOptions): Paramete
   const architecture = withEnds(family.architecture(weights.config), weights)
   const names = family.names(architecture)
   const stored = storedWeights(architecture, names)
-  const find = resolver(weights, names.body)
+  const find: Find = (name) => fileNameOf(weights, names.body, name)
   const copies = tiedCopies(weights, architecture, names, find)
   checkNames(weights, stored, find, [...copies.keys()], names.ignore)
   const flat = options.train ? new FlatParameters(stored, options.dtype, options.device) : null
@@ -62,11 +63,6 @@ function withEnds(architecture: Architecture, { generationConfig = {} }: Weights
 }
 
 type Find = (name: string) => string | undefined
-
-/** Files name weights with or without what the causal-LM class puts before its body. */
-function resolver(weights: Weights, body: string): Find {
-  return (name) => [name, name.startsWith(body) ? name.slice(body.length) : `${body}${name}`].find((candidate) => weights.has(candidate))
-}
 
 /** The head that a tied model's file holds all the same, by the name of its twin. It must be what config.json says it is. */
 function tiedCopies(weights: Weights, architecture: Architecture, names: NameMap, find: Find): Map<string, string> {

@@ -40,7 +40,9 @@ export class Trainer {
   private failures = 0
   private ownRate: number | undefined
 
+  /** @throws ModelError `batch.length` when a row is longer than the model can be trained on */
   constructor(readonly parts: TrainerParts) {
+    parts.decoder.refuseLength(parts.rows.split.longest)
     this.optimizer = new AdamW(parts.decoder.parameters.flat!, parts.plan.optimizer)
   }
 

@@ -8,7 +8,7 @@ export const mistral: Family = {
   name: 'mistral',
   matches: (config) => config['model_type'] === 'mistral',
   architecture: (config) => llamaArchitecture('mistral', config, {
-    window: windowOf(config['sliding_window'] == null ? null : optionalInteger(config, 'sliding_window', 1), config, () => true),
+    window: windowOf(config['sliding_window'] === null ? null : optionalInteger(config, 'sliding_window', 4096), config, () => true),
   }),
   names: (a) => llamaNames(a),
 }

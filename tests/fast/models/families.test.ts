@@ -3,6 +3,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { ops, scope, type Tensor } from 'fettle-native'
+import { model } from 'fettle'
 import { attachLora, linearModules } from 'fettle/dist/adapters/lora'
 import { loraConfig } from 'fettle/dist/adapters/lora-config'
 import { exportModel } from 'fettle/dist/export/folder'
@@ -56,6 +57,26 @@ for (const [name, { layer, inLayer, outside = [] }] of Object.entries(adapted)) 
         assert.deepEqual(value.shape, key.includes('lora_A') ? [4, columns] : [rows, 4], key)
       }
       parameters.free()
+    }))
+
+    test('is inspected as it is loaded', async () => {
+      const info = await model(fixture('golden', name), { lora: { rank: 4 } }), parameters = load(fixture('golden', name))
+      scope(() => {
+        const sizes = (list: Iterable<Tensor>): number => [...list].reduce((sum, value) => sum + value.numel, 0)
+        assert.equal(info.parameters, sizes(parameters.named().map(({ value }) => value)))
+        assert.equal(info.trainable!.parameters, sizes(attachLora(parameters, loraConfig({ rank: 4, alpha: 8 }), { seed: 1 }).state().values()))
+        assert.deepEqual(info.warnings, [])
+        parameters.free()
+      })
+    })
+
+    test('files that leave out what stands before the body are read, and written as they were', (t) => scope(() => {
+      const body = new RegExp(`^${layer.split('.')[0]}\\.`)
+      const folder = changedModel(temporaryFolder(t), name, { weights: (w) => new Map([...w].map(([key, value]) => [key.replace(body, ''), value])) })
+      const parameters = load(folder), out = temporaryFolder(t)
+      exportModel(parameters, folder, out)
+      parameters.free()
+      assert.deepEqual([...readSafetensors(path.join(out, 'model.safetensors')).keys()].sort(), [...readSafetensors(path.join(folder, 'model.safetensors')).keys()].sort())
     }))
 
     test('a missing weight and one too many are named', (t) => scope(() => {
