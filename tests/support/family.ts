@@ -2,7 +2,7 @@ import * as assert from 'node:assert/strict'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { describe, test } from 'node:test'
-import { scope, tensor, type Tensor } from 'fettle-native'
+import { memory, scope, tensor, type Tensor } from 'fettle-native'
 import { chooseBlocks } from 'fettle/dist/models/blocks/fused'
 import { plainBlocks } from 'fettle/dist/models/blocks/plain'
 import { packBatch, type Sequence } from 'fettle/dist/models/batch'
@@ -13,7 +13,9 @@ import { openWeights } from 'fettle/dist/models/weights'
 import { generate } from 'fettle/dist/train/generate'
 import { trace } from 'fettle/dist/train/trace'
 import { walk } from 'fettle/dist/train/walk'
+import type { Plan } from 'fettle/dist/plan/plan'
 import { goldenCase, gradientError, largestDifference, need } from './golden'
+import { freeTrainer, memoryRows, tinyTrainer, trainerPlan } from './trainer'
 
 type Blocks = 'plain' | 'auto'
 const inputNames = ['input_ids', 'attention_mask', 'position_ids', 'labels']
@@ -40,6 +42,8 @@ export function familyCase(name: string, reference: string): void {
       test(`a packed batch is its rows one by one (${blocks} blocks)`, () => scope(() => packedIsAlone(name, blocks)))
     }
     test('padding on the left gives what it gives on the right', () => scope(() => leftIsRight(name)))
+    for (const lora of [null, { rank: 4, alpha: 8, dropout: 0.1, targets: 'all-linear' }] as const)
+      test(`it learns its rows, ${lora === null ? 'all weights' : 'LoRA'}, and leaves no tensor behind`, () => learns(name, lora))
     test('a cache changes nothing', () => scope(() => cacheChangesNothing(name)))
   })
 }
@@ -171,4 +175,20 @@ function cacheChangesNothing(name: string): void {
     })
     assert.deepEqual(generate(decoder, prompts, { maxNewTokens: 30, stopIds: [], temperature: 0 }), expected)
   })
+}
+
+/** Trains on the same few rows: the loss falls, and what the trainer held is given back. */
+function learns(name: string, lora: Plan['lora']): void {
+  const rows = rowsOf(name).map(({ inputIds, labels }) => ({ inputIds: Int32Array.from(inputIds), labels: Int32Array.from(labels!) }))
+  const optimizer: Plan['optimizer'] = { learningRate: lora === null ? 3e-3 : 1e-2, weightDecay: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 }
+  const run = (): number[] => {
+    const trainer = tinyTrainer(trainerPlan({ lora, optimizer, batch: { size: 2, evalSize: 2, accumulate: 2 }, steps: 12 }), memoryRows(rows), { golden: name, recompute: lora !== null })
+    const losses = Array.from({ length: 12 }, () => trainer.next().loss)
+    freeTrainer(trainer)
+    return losses
+  }
+  run()
+  const before = memory().liveTensors, losses = run()
+  assert.equal(memory().liveTensors, before)
+  assert.ok(losses[11] < losses[0] - 0.1, `loss went from ${losses[0]} to ${losses[11]}`)
 }
