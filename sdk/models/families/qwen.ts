@@ -21,6 +21,7 @@ function architecture(config: Config): Architecture {
       theta: optionalNumber(config, 'rotary_emb_base', 10000),
       scaling: optionalBoolean(config, 'use_dynamic_ntk', true) ? { kind: 'steps', trainedLength } : { kind: 'none' },
     }),
+    attentionScale: optionalBoolean(config, 'scale_attn_weights', true) ? heads.headDim ** -0.5 : 1,
     logn: optionalBoolean(config, 'use_logn_attn', true) ? trainedLength : null,
     attentionBias: { qkv: true, out: bias },
     mlp: { kind: 'gated', activation: 'silu', bias },
