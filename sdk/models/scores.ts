@@ -72,7 +72,8 @@ class Scores {
   /** ALiBi as slope × (key − query): of the same softmax as slope × key, and exact near the query in bf16 too. */
   private added(seen: Tensor, queries: Tensor, keys: Tensor, hidden: number): Tensor {
     if (this.slopes === null) return seen
-    return inType(ops.where_scalar(seen, ops.mul(this.slopes, inType(ops.sub(keys, queries), 'float32')), hidden), this.dtype)
+    const bias = ops.mul(this.slopes, inType(ops.sub(keys, queries), 'float32'))
+    return inType(ops.masked_fill_(bias, ops.logical_not(seen), hidden), this.dtype)
   }
 
   private range(length: number): Tensor { return ops.arange(0, length, 1, { dtype: 'int64', device: this.device }) }
