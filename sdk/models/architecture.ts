@@ -39,7 +39,6 @@ export interface Architecture {
   readonly tiedHead: boolean
   readonly eosIds: readonly number[]
   readonly bosId: number | null
-  readonly padId: number | null
 }
 
 export interface EmbeddingShape {

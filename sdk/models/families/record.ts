@@ -8,13 +8,13 @@ const usual = {
   finalNorm: true, qkvLayout: 'separate', queryKeyNorm: false, window: null, logn: null, prompt: null,
 } as const satisfies Partial<Architecture>
 
-type Usual = keyof typeof usual | 'attentionScale' | 'embedding' | 'eosIds' | 'bosId' | 'padId'
+type Usual = keyof typeof usual | 'attentionScale' | 'embedding' | 'eosIds' | 'bosId'
 
 /** A record from what a family says of itself, the usual for the rest, and the token ids of config.json. */
 export function record(config: Config, own: Omit<Architecture, Usual | 'norm'> & Partial<Pick<Architecture, Usual>> & { readonly norm: Omit<Architecture['norm'], 'offset'> & { offset?: 0 | 1 } }): Architecture {
   return {
     ...usual, attentionScale: 1 / Math.sqrt(own.headDim), embedding: plainEmbedding(own.hiddenSize),
-    eosIds: tokenIds(config, 'eos_token_id'), bosId: tokenIds(config, 'bos_token_id')[0] ?? null, padId: tokenIds(config, 'pad_token_id')[0] ?? null,
+    eosIds: tokenIds(config, 'eos_token_id'), bosId: tokenIds(config, 'bos_token_id')[0] ?? null,
     ...own, norm: { offset: 0, ...own.norm },
   }
 }
