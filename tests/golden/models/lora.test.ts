@@ -12,7 +12,7 @@ import { baseOf, goldenCase, gradientError, largestDifference, need } from '../.
 import { fixture } from '../../support/paths'
 import { temporaryFolder } from '../../support/tiny'
 
-const cases = ['lora-llama', 'lora-llama-tied', 'rslora-llama', 'dora-llama', 'lora-patterns', 'lora-one-layer', 'dora-biases', 'lora-bloom', 'lora-opt']
+const cases = ['lora-llama', 'lora-llama-tied', 'rslora-llama', 'dora-llama', 'lora-patterns', 'lora-one-layer', 'dora-biases', 'lora-bloom', 'lora-opt', 'lora-fused-gate', 'dora-fused-heads', 'lora-norms-of-heads']
 
 /** PEFT's live models put the adapter's name, `default`, into parameter names; files leave it out. */
 const fileName = (name: string): string => name.replace('.default.weight', name.includes('magnitude') ? '' : '.weight')
