@@ -5,7 +5,7 @@ import { rowNorms } from '../models/blocks/lora-norms'
 import type { LoraPart, LoraWeights, Weight } from '../models/blocks/types'
 import { inType } from '../models/device'
 import { FlatParameters, type FlatSpec } from '../models/flat'
-import { linearPlaces, type LinearPlace } from '../models/layout'
+import { linearSpecs } from '../models/layout'
 import type { AttachedAdapter, NamedParameter, Parameters } from '../models/parameters'
 import { Random } from '../models/random'
 import { rankOf, scaleOf, type LoraConfig } from './lora-config'
@@ -14,8 +14,8 @@ import { rankOf, scaleOf, type LoraConfig } from './lora-config'
 interface Site {
   /** Name in the checkpoint, such as `model.layers.0.self_attn.q_proj`. */
   readonly module: string
-  readonly layer: number
-  readonly place: LinearPlace
+  /** Key of the joined linear layer that it is part of. */
+  readonly key: string
   readonly rowStart: number
   readonly rows: number
   readonly inFeatures: number
@@ -55,15 +55,14 @@ export function linearModules(parameters: Parameters): string[] { return allSite
 type Bare = Omit<Site, 'rank' | 'scale'>
 
 function allSites({ architecture, names }: Parameters): Bare[] {
-  return Array.from({ length: architecture.layers }, (_, layer) => linearPlaces.flatMap((place) => {
-    const spec = names.layer(layer)[place]
+  return linearSpecs(architecture, names).flatMap(({ key, spec: { parts, inFeatures } }) => {
     let rowStart = 0
-    return spec.parts.map(({ name, rows, role }): Bare => {
-      const site = { module: name, layer, place, rowStart, rows, inFeatures: spec.inFeatures, role }
+    return parts.map(({ name, rows, role }): Bare => {
+      const site = { module: name, key, rowStart, rows, inFeatures, role }
       rowStart += rows
       return site
     })
-  })).flat()
+  })
 }
 
 function sites(parameters: Parameters, config: LoraConfig): Site[] {
@@ -98,7 +97,7 @@ export class LoraAdapter implements AttachedAdapter {
         return part
       })
       const lora: LoraWeights = { a, parts, dropout: config.dropout }
-      parameters.layers[linear[0].layer][linear[0].place].lora = lora
+      parameters.linear(linear[0].key).lora = lora
       linear.forEach((site, i) => this.attached.push({ site, lora, part: parts[i] }))
     }
   }
@@ -131,11 +130,10 @@ export class LoraAdapter implements AttachedAdapter {
 
   /** Adds the adapter to the model's weights, in fp32 and rounded once, and takes it off. Make decoders after it, not before. */
   fuse(): void {
-    for (const { place, layer } of new Map(this.attached.map(({ site }) => [`${site.layer}.${site.place}`, site])).values()) {
-      const linear = this.parameters.layers[layer][place]
-      this.parameters.replaceLinear(layer, place, keep(scope(() => {
-        const merged = ops.clone(linear.weight.value)
-        for (const { site, lora, part } of this.attached) if (site.layer === layer && site.place === place) mergeRows(merged, lora, part)
+    for (const key of new Set(this.attached.map(({ site }) => site.key))) {
+      this.parameters.replaceLinear(key, keep(scope(() => {
+        const merged = ops.clone(this.parameters.linear(key).weight.value)
+        for (const { site, lora, part } of this.attached) if (site.key === key) mergeRows(merged, lora, part)
         return merged
       })))
     }
@@ -144,7 +142,7 @@ export class LoraAdapter implements AttachedAdapter {
 
   /** Takes the adapter off and frees it; the model answers as before. */
   detach(): void {
-    for (const { site } of this.attached) this.parameters.layers[site.layer][site.place].lora = null
+    for (const { site } of this.attached) this.parameters.linear(site.key).lora = null
     this.parameters.adapter = null
     this.parameters.flat = null
     this.flat.free()
@@ -172,7 +170,7 @@ export class LoraAdapter implements AttachedAdapter {
       const values = Float32Array.from({ length: part.rank * site.inFeatures }, () => (2 * random.uniform() - 1) * bound)
       ops.copy_(ops.narrow(lora.a.master as Tensor, 0, part.rankStart, part.rank), tensor(values, [part.rank, site.inFeatures]))
       if (part.magnitude === null) continue
-      const weight = ops.narrow(this.parameters.layers[site.layer][site.place].weight.value, 0, part.rowStart, part.rows)
+      const weight = ops.narrow(this.parameters.linear(site.key).weight.value, 0, part.rowStart, part.rows)
       ops.copy_(part.magnitude.master as Tensor, rowNorms(weight, lora.a.master as Tensor, part.b.master as Tensor, part))
     }
   }
@@ -181,10 +179,7 @@ export class LoraAdapter implements AttachedAdapter {
 /** Sites of one joined linear layer together, in the order of their rows. */
 function group(chosen: readonly Site[]): Site[][] {
   const linears = new Map<string, Site[]>()
-  for (const site of chosen) {
-    const key = `${site.layer}.${site.place}`
-    linears.set(key, [...(linears.get(key) ?? []), site])
-  }
+  for (const site of chosen) linears.set(site.key, [...(linears.get(site.key) ?? []), site])
   return [...linears.values()]
 }
 

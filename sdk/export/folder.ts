@@ -54,7 +54,7 @@ export function exportModel(parameters: Parameters, modelPath: string, folder: s
   try {
     return scope(() => writeModelFolder(folder, {
       config: base.config, generationConfig: base.generationConfig, tokenizerSource: sourceOf(base),
-      tensors: new Map(parameters.named().map(({ name, value }) => [parameters.fileName(name), value])),
+      tensors: parameters.fileWeights(),
     }))
   } finally {
     base.close()

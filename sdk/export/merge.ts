@@ -6,6 +6,8 @@ import { rankOf, scaleOf, type LoraConfig } from '../adapters/lora-config'
 import { modulesOf, readAdapterState } from '../adapters/peft'
 import { ModelError, PlanError } from '../errors'
 import { inType } from '../models/device'
+import { familyOf } from '../models/families'
+import { fileNameOf } from '../models/file-names'
 import { openWeights, type LazyTensor, type Weights } from '../models/weights'
 import { sourceOf, writeModelFolder } from './folder'
 
@@ -78,7 +80,8 @@ function readDeltas(folder: string, base: Weights): Map<string, Delta> {
 
 /** Adapters and checkpoints name a weight with or without the `model.` of the causal-LM class. */
 function baseName(base: Weights, module: string): string {
-  const name = [module, `model.${module}`, module.replace(/^model\./, '')].map((candidate) => `${candidate}.weight`).find((candidate) => base.has(candidate))
+  const family = familyOf(base.config), { body } = family.names(family.architecture(base.config))
+  const name = fileNameOf(base, body, `${module}.weight`)
   if (name !== undefined) return name
   throw new ModelError('lora.target', `the adapter changes ${module}, which ${base.path} does not have; merge it into the model that it was trained on`, { module, model: base.path })
 }

@@ -1,12 +1,13 @@
 import { loraConfig, rankOf, type LoraConfig } from '../adapters/lora-config'
 import { ModelError } from '../errors'
 import type { Architecture, NameMap } from '../models/architecture'
-import { linearPlaces, storedWeights } from '../models/layout'
+import { linearSpecs, storedWeights } from '../models/layout'
 import type { LoraPlan } from '../plan/plan'
 import type { ModelPart, TrainableShare } from './types'
 
 const partOf: Readonly<Record<string, ModelPart['name']>> = {
   embedding: 'embedding', head: 'head', qkv: 'attention', out: 'attention', up: 'MLP', down: 'MLP', inputNorm: 'norms', postNorm: 'norms', finalNorm: 'norms',
+  positions: 'embedding', projectIn: 'embedding', projectOut: 'head', embeddingNorm: 'norms', queryNorm: 'norms', keyNorm: 'norms', outNorm: 'norms', downNorm: 'norms',
 }
 
 /** Values of each part, from the record of the architecture alone. */
@@ -31,10 +32,7 @@ export function trainableShare(lora: LoraPlan | null, architecture: Architecture
 function countLora(config: LoraConfig, architecture: Architecture, names: NameMap): number {
   const { targets } = config
   const hits = (target: string, module: string): boolean => module === target || module.endsWith(`.${target}`)
-  const sites = Array.from({ length: architecture.layers }, (_, layer) => linearPlaces.flatMap((place) => {
-    const { parts, inFeatures } = names.layer(layer)[place]
-    return parts.map(({ name, rows }) => ({ module: name, rows, inFeatures }))
-  })).flat()
+  const sites = linearSpecs(architecture, names).flatMap(({ spec: { parts, inFeatures } }) => parts.map(({ name, rows }) => ({ module: name, rows, inFeatures })))
   if (targets !== 'all-linear') {
     const unknown = targets.filter((target) => !sites.some(({ module }) => hits(target, module)))
     if (unknown.length > 0) {

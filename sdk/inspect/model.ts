@@ -2,6 +2,7 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Architecture, NameMap } from '../models/architecture'
 import { familyOf } from '../models/families'
+import { fileNameOf } from '../models/file-names'
 import { storedWeights } from '../models/layout'
 import { openWeights, readGguf, resolveModel, type ResolveOptions, type Weights } from '../models/weights'
 import { readIndex } from '../models/weights/hugging-face'
@@ -95,7 +96,7 @@ function storedTypes(weights: Weights): StoredType[] {
 /** Weights that the configuration asks for and the files lack, or have in another shape. Loading would refuse them. */
 function faults(weights: Weights, architecture: Architecture, names: NameMap): string[] {
   const wanted = storedWeights(architecture, names).flatMap(({ shape, parts }) => parts.map(({ name, rows }) => ({ name, shape: [rows, ...shape.slice(1)] })))
-  const found = wanted.map((part) => ({ ...part, file: [part.name, part.name.replace(/^model\./, ''), `model.${part.name}`].find((name) => weights.has(name)) }))
+  const found = wanted.map((part) => ({ ...part, file: fileNameOf(weights, names.body, part.name) }))
   const missing = found.filter(({ file }) => file === undefined)
   const odd = found.filter(({ file, shape }) => file !== undefined && weights.info(file).shape.join() !== shape.join())
   return [

@@ -1,6 +1,8 @@
 import { tensor, type Tensor } from 'fettle-native'
-import { onDevice } from './device'
+import type { PromptRule } from './architecture'
 import type { KeyValueCache } from './cache'
+import { onDevice } from './device'
+import { placementOf, type Placement } from './positions'
 
 /** Rows beside each other without padding: sequence i holds tokens `offsets[i]` to `offsets[i + 1]`, and sees itself only. */
 export interface PackedAttention { readonly kind: 'packed'; readonly offsets: readonly number[] }
@@ -33,6 +35,10 @@ export interface Batch {
   readonly ids: Tensor
   /** int64 `[N]` */
   readonly positions: Tensor
+  /** Places in the answers, int64 `[N]`, for models with a prompt rule. */
+  readonly blocks?: Tensor
+  /** Leading tokens of each packed sequence that the whole sequence sees; left out: none. */
+  readonly prefixes?: readonly number[]
   readonly tokens: number
   /** Each sequence's last position + 1, in order (for `masked` one entry: the whole batch's). Dynamic rotary scaling reads it. */
   readonly lengths: readonly number[]
@@ -46,18 +52,22 @@ export interface Sequence { readonly inputIds: ArrayLike<number>; readonly label
 /**
  * Packs sequences into one batch without padding. Labels of a sequence are shifted here: position t is supervised by
  * label t + 1; a sequence's last position predicts nothing.
+ * @param rule the record's: `architecture.prompt`
+ * @throws ModelError `batch.prompt`
  */
-export function packBatch(sequences: readonly Sequence[], device = 'cpu'): Batch {
+export function packBatch(sequences: readonly Sequence[], device = 'cpu', rule: PromptRule | null = null): Batch {
   const offsets = [0]
   for (const s of sequences) offsets.push(offsets[offsets.length - 1] + s.inputIds.length)
   const tokens = offsets[offsets.length - 1]
-  const ids = new BigInt64Array(tokens), positions = new BigInt64Array(tokens)
+  const ids = new BigInt64Array(tokens), positions = new BigInt64Array(tokens), blocks = new BigInt64Array(tokens)
+  const placements = sequences.map(({ inputIds }) => placementOf(rule, inputIds))
   const rows: bigint[] = [], labels: bigint[] = []
   sequences.forEach((s, i) => {
     const start = offsets[i], length = s.inputIds.length
     for (let t = 0; t < length; t++) {
       ids[start + t] = BigInt(s.inputIds[t])
-      positions[start + t] = BigInt(t)
+      positions[start + t] = BigInt(placements[i].position(t))
+      blocks[start + t] = BigInt(placements[i].block(t))
       if (s.labels === undefined || t + 1 === length || s.labels[t + 1] === -100) continue
       rows.push(BigInt(start + t))
       labels.push(BigInt(s.labels[t + 1]))
@@ -65,8 +75,13 @@ export function packBatch(sequences: readonly Sequence[], device = 'cpu'): Batch
   })
   const place = (data: BigInt64Array): Tensor => onDevice(tensor(data), device)
   return {
-    ids: place(ids), positions: place(positions), tokens, lengths: sequences.map((s) => s.inputIds.length),
+    ids: place(ids), positions: place(positions), ...promptPlaces(rule, placements, () => place(blocks)), tokens, lengths: sequences.map((s) => s.inputIds.length),
     attention: { kind: 'packed', offsets },
     targets: { rows: place(BigInt64Array.from(rows)), labels: place(BigInt64Array.from(labels)), count: rows.length },
   }
+}
+
+/** What a batch tells of its sequences' prompts. */
+export function promptPlaces(rule: PromptRule | null, placements: readonly Placement[], blocks: () => Tensor): Pick<Batch, 'blocks' | 'prefixes'> {
+  return rule === null ? {} : { blocks: blocks(), prefixes: placements.map(({ prefix }) => prefix) }
 }

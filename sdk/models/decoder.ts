@@ -1,25 +1,32 @@
 import { ops, scope, type Tensor } from 'fettle-native'
+import { ModelError } from '../errors'
+import type { LayerOrder } from './architecture'
 import type { Batch, Targets } from './batch'
-import type { ActivationShape, BlockContext, Blocks, HeadShape, Place, Saved } from './blocks/types'
+import type { ActivationShape, BlockContext, Blocks, Forward, HeadShape, LinearWeights, NormWeights, Place, Saved } from './blocks/types'
 import { freeAll } from './free'
 import type { LayerWeights, Parameters } from './parameters'
 import { Rope } from './rope'
+import { scoreBiases } from './scores'
 
-/** How a pass runs; see `BlockContext`. */
+/** How a pass runs; see `BlockContext`. `training`: what a model does in inference alone stays off. */
 export interface PassOptions {
   readonly mode: BlockContext['mode']
   readonly dropout?: boolean
+  readonly training?: boolean
   /** `false`: the model as it came, an attached adapter left out. Only without a backward. Default true. */
   readonly adapter?: boolean
 }
 
 /** A layer's output and what its backward needs. */
 export interface LayerForward { readonly out: Tensor; readonly saved: LayerSaved | null }
-/** Records of a layer's blocks; plain data that serves one backward. */
-export interface LayerSaved {
-  readonly inputNorm: Saved; readonly qkv: Saved; readonly attention: Saved; readonly out: Saved
-  readonly postNorm: Saved; readonly up: Saved; readonly activation: Saved; readonly down: Saved
-}
+/** Records of a layer's two halves; plain data that serves one backward. */
+export interface LayerSaved { readonly attention: HalfSaved; readonly mlp: HalfSaved }
+/** Records of a half's norms and of the blocks between them. */
+interface HalfSaved { readonly norm: Saved; readonly inner: readonly Saved[]; readonly outer: Saved }
+/** Norms of a half and where they stand; `outer` where the order has `both`. */
+interface HalfNorms { readonly norm: NormWeights; readonly place: Place; readonly outer: NormWeights | null; readonly outerPlace: Place }
+/** What a norm feeds: its blocks one after the other, with the residual added last. */
+type Inner = (input: Tensor, residual: Tensor | null) => { readonly out: Tensor; readonly saved: readonly Saved[] }
 
 export interface HeadResult {
   /** Sum of −log p over the supervised positions: fp32 scalar, not scaled. */
@@ -39,64 +46,63 @@ export interface HeadResult {
  */
 export class Decoder {
   readonly layers: number
-  private readonly rope: Rope
-  private readonly shape: HeadShape
+  private readonly rope: Rope | null
+  private readonly shapes: readonly HeadShape[]
   private readonly activation: ActivationShape
+  private readonly order: LayerOrder
 
   constructor(readonly parameters: Parameters, readonly blocks: Blocks) {
-    const a = parameters.architecture
+    const a = parameters.architecture, rotary = a.positions.kind === 'rotary' ? a.positions : null
     this.layers = a.layers
-    this.rope = new Rope(a, parameters.device)
-    this.shape = { heads: a.heads, kvHeads: a.kvHeads, headDim: a.headDim, scale: a.attentionScale, rotary: { dim: a.positions.dim, layout: a.positions.layout } }
+    this.rope = rotary && new Rope(a, rotary, parameters.device)
+    this.shapes = Array.from({ length: a.layers }, (_, layer) => ({
+      heads: a.heads, kvHeads: a.kvHeads, headDim: a.headDim, scale: a.attentionScale, layout: a.qkvLayout, windowed: a.window?.layers[layer] ?? false, rotary,
+    }))
     this.activation = { kind: a.mlp.kind, activation: a.mlp.activation, width: a.intermediateSize }
-  }
-
-  /** What all layers of a pass over `batch` share. Make one for each batch and pass. */
-  context(batch: Batch, options: PassOptions): BlockContext {
-    const rope = scope(() => this.rope.tables(batch))
-    return { mode: options.mode, dropout: options.dropout ?? false, adapter: options.adapter ?? true, dtype: this.parameters.dtype, tokens: batch.tokens, attention: batch.attention, rope }
-  }
-
-  /** Token ids → `[N, hidden]`. */
-  embed(batch: Batch, context: BlockContext): Tensor {
-    return scope(() => this.blocks.embedding.forward(batch.ids, this.parameters.embedding, context))
+    this.order = a.order
   }
 
   /**
-   * As in the published implementations the padding token's row learns nothing from being an input; where it is the end
-   * token too, and the head is tied, it still learns as an output.
+   * What all layers of a pass over `batch` share. Make one for each batch and pass.
+   * @throws ModelError `batch.length`, `batch.prompt`
    */
-  embedBackward(grad: Tensor, batch: Batch): void {
-    const { embedding, architecture: { padId } } = this.parameters
-    if (embedding.grad === null) return
+  context(batch: Batch, options: PassOptions): BlockContext {
+    this.refuseLength(Math.max(...batch.lengths))
+    const { dtype, architecture } = this.parameters
+    const { rope, scores } = scope(() => ({ rope: this.rope && this.rope.tables(batch, options.training ?? false), scores: scoreBiases(architecture, batch, dtype) }))
+    return { mode: options.mode, dropout: options.dropout ?? false, adapter: options.adapter ?? true, dtype, tokens: batch.tokens, attention: batch.attention, rope, scores }
+  }
+
+  /** Token ids → `[N, hidden]`. */
+  embed(batch: Batch, context: BlockContext): Tensor { return scope(() => this.embedding(batch, { ...context, mode: 'infer' }).out) }
+
+  /**
+   * Adds the embedding's gradients; `grad` may be overwritten. What stands between the table and the first layer is
+   * cheap: it runs again for its records. As in the published implementations a frozen id's row learns nothing from being
+   * an input; where it is the end token too, and the head is tied, it still learns as an output.
+   */
+  embedBackward(grad: Tensor, batch: Batch, context: BlockContext): void {
+    const { blocks, parameters } = this, { embedding, positions, embeddingNorm, projectIn, architecture: { embedding: { scale, frozenId } } } = parameters
+    const learns = [embedding, positions, embeddingNorm?.weight, projectIn?.weight, projectIn?.lora?.a].some((weight) => (weight?.grad ?? null) !== null)
+    if (!learns) return
     scope(() => {
-      const learns = padId === null ? grad : ops.mul(grad, ops.unsqueeze(ops.ne(batch.ids, padId), 1))
-      this.blocks.embedding.backward(learns, batch.ids, embedding)
+      const { saved } = embeddingNorm === null && projectIn === null ? { saved: { projection: null, norm: null } } : this.embedding(batch, { ...context, mode: 'train' })
+      let g = embeddingNorm === null ? grad : blocks.norm.backward(grad, null, saved.norm, embeddingNorm, outside('embeddingNorm'))
+      if (positions !== null) blocks.embedding.backward(g, this.positionRows(batch), positions)
+      if (projectIn !== null) g = blocks.linear.backward(g, saved.projection, projectIn, outside('projectIn'))
+      if (embedding.grad === null) return
+      if (scale !== 1) g = ops.mul(g, scale)
+      blocks.embedding.backward(frozenId === null ? g : ops.mul(g, ops.unsqueeze(ops.ne(batch.ids, frozenId), 1)), batch.ids, embedding)
     })
   }
 
   /** x `[N, hidden]` → the layer's output. x stays as it is. */
   layerForward(index: number, x: Tensor, context: BlockContext): LayerForward {
     return scope(() => {
-      const { blocks, shape } = this, w = context.adapter ? this.layer(index) : withoutAdapter(this.layer(index))
-      const at = (id: Place['id']): Place => ({ layer: index, id })
-      const inputNorm = blocks.norm.forward(x, w.inputNorm, at('inputNorm'), context)
-      const qkv = blocks.linear.forward(inputNorm.out, null, w.qkv, at('qkv'), context)
-      const rotated = blocks.rotary.forward(qkv.out, shape, at('rotary'), context)
-      const attention = blocks.attention.forward(rotated, shape, at('attention'), context)
-      const out = blocks.linear.forward(attention.out, x, w.out, at('out'), context)
-      const postNorm = blocks.norm.forward(out.out, w.postNorm, at('postNorm'), context)
-      const up = blocks.linear.forward(postNorm.out, null, w.up, at('up'), context)
-      const activation = blocks.activation.forward(up.out, this.activation, at('activation'), context)
-      const down = blocks.linear.forward(activation.out, out.out, w.down, at('down'), context)
-      if (context.mode !== 'train') return { out: down.out, saved: null }
-      return {
-        out: down.out,
-        saved: {
-          inputNorm: inputNorm.saved, qkv: qkv.saved, attention: attention.saved, out: out.saved,
-          postNorm: postNorm.saved, up: up.saved, activation: activation.saved, down: down.saved,
-        },
-      }
+      const norms = this.norms(index)
+      const attention = this.half(x, norms.attention, context, (input, residual) => this.attend(index, input, residual, context))
+      const mlp = this.half(attention.out, norms.mlp, context, (input, residual) => this.transform(index, input, residual, context))
+      return { out: mlp.out, saved: context.mode === 'train' ? { attention: attention.saved, mlp: mlp.saved } : null }
     })
   }
 
@@ -106,17 +112,9 @@ export class Decoder {
    */
   layerBackward(index: number, grad: Tensor, saved: LayerSaved, context: BlockContext): Tensor {
     const gradX = scope(() => {
-      const { blocks, shape } = this, w = this.layer(index)
-      const at = (id: Place['id']): Place => ({ layer: index, id })
-      const gradActivation = blocks.linear.backward(grad, saved.down, w.down, at('down'))
-      const gradUp = blocks.activation.backward(gradActivation, saved.activation, this.activation, at('activation'))
-      const gradPostNorm = blocks.linear.backward(gradUp, saved.up, w.up, at('up'))
-      const gradMiddle = blocks.norm.backward(gradPostNorm, grad, saved.postNorm, w.postNorm, at('postNorm'))
-      const gradAttention = blocks.linear.backward(gradMiddle, saved.out, w.out, at('out'))
-      const gradRotated = blocks.attention.backward(gradAttention, saved.attention, shape, at('attention'), context)
-      const gradQkv = blocks.rotary.backward(gradRotated, shape, at('rotary'), context)
-      const gradInputNorm = blocks.linear.backward(gradQkv, saved.qkv, w.qkv, at('qkv'))
-      return blocks.norm.backward(gradInputNorm, gradMiddle, saved.inputNorm, w.inputNorm, at('inputNorm'))
+      const norms = this.norms(index)
+      const middle = this.halfBackward(grad, saved.mlp, norms.mlp, (g) => this.transformBackward(index, g, saved.mlp.inner))
+      return this.halfBackward(middle, saved.attention, norms.attention, (g) => this.attendBackward(index, g, saved.attention.inner, context))
     })
     freeAll(saved)
     return gradX
@@ -129,12 +127,13 @@ export class Decoder {
    */
   headLoss(x: Tensor, targets: Targets, options: { readonly scale: number; readonly gradient: boolean; readonly context: BlockContext }): HeadResult {
     return scope(() => {
-      const { blocks, parameters } = this, place: Place = { layer: -1, id: 'finalNorm' }
+      const { blocks, parameters: { finalNorm, projectOut, head } } = this
       const context: BlockContext = { ...options.context, mode: options.gradient ? 'train' : 'infer', tokens: targets.count }
-      const norm = blocks.norm.forward(ops.index_select(x, 0, targets.rows), parameters.finalNorm, place, context)
-      const { lossSum, correct, gradHidden } = blocks.head.loss(norm.out, targets.labels, parameters.head, options)
+      const { out, saved } = this.toHead(ops.index_select(x, 0, targets.rows), context)
+      const { lossSum, correct, gradHidden } = blocks.head.loss(out, targets.labels, head, options)
       if (gradHidden === null) return { lossSum, correct, gradX: null }
-      const gradRows = blocks.norm.backward(gradHidden, null, norm.saved, parameters.finalNorm, place)
+      const gradNormed = projectOut === null ? gradHidden : blocks.linear.backward(gradHidden, saved.projection, projectOut, outside('projectOut'))
+      const gradRows = finalNorm === null ? gradNormed : blocks.norm.backward(gradNormed, null, saved.norm, finalNorm, outside('finalNorm'))
       return { lossSum, correct, gradX: ops.index_copy_(ops.zeros_like(x), 0, targets.rows, gradRows) }
     })
   }
@@ -143,8 +142,7 @@ export class Decoder {
   headLogits(x: Tensor, context: BlockContext, rows: Tensor | null = null): Tensor {
     return scope(() => {
       const chosen = rows === null ? x : ops.index_select(x, 0, rows)
-      const infer: BlockContext = { ...context, mode: 'infer', tokens: chosen.shape[0] }
-      return this.blocks.head.logits(this.blocks.norm.forward(chosen, this.parameters.finalNorm, { layer: -1, id: 'finalNorm' }, infer).out, this.parameters.head)
+      return this.blocks.head.logits(this.toHead(chosen, { ...context, mode: 'infer', tokens: chosen.shape[0] }).out, this.parameters.head)
     })
   }
 
@@ -168,13 +166,116 @@ export class Decoder {
   }
 
   /** Frees what the decoder and its blocks hold; the parameters stay. */
-  free(): void { this.rope.free(); this.blocks.free() }
+  free(): void { this.rope?.free(); this.blocks.free() }
 
   private layer(index: number): LayerWeights { return this.parameters.layers[index] }
+
+  /** Table, projection, learned positions, norm: each where the record has it. */
+  private embedding(batch: Batch, context: BlockContext): { out: Tensor; saved: { projection: Saved; norm: Saved } } {
+    const { blocks, parameters } = this, { embedding, positions, embeddingNorm, projectIn, architecture: { embedding: { scale } } } = parameters
+    let x = blocks.embedding.forward(batch.ids, embedding, context), projection: Saved = null, norm: Saved = null
+    if (scale !== 1) x = ops.mul(x, scale)
+    if (projectIn !== null) ({ out: x, saved: projection } = blocks.linear.forward(x, null, used(projectIn, context), outside('projectIn'), context))
+    if (positions !== null) x = ops.add(x, ops.embedding(positions.value, this.positionRows(batch)))
+    if (embeddingNorm !== null) ({ out: x, saved: norm } = blocks.norm.forward(x, embeddingNorm, outside('embeddingNorm'), context))
+    return { out: x, saved: { projection, norm } }
+  }
+
+  private positionRows({ positions }: Batch): Tensor {
+    const learned = this.parameters.architecture.positions
+    return learned.kind === 'learned' ? ops.add(positions, learned.offset) : positions
+  }
+
+  /** Hidden states → what the head multiplies. */
+  private toHead(x: Tensor, context: BlockContext): { out: Tensor; saved: { norm: Saved; projection: Saved } } {
+    const { blocks, parameters: { finalNorm, projectOut } } = this
+    const normed: Forward = finalNorm === null ? { out: x, saved: null } : blocks.norm.forward(x, finalNorm, outside('finalNorm'), context)
+    const projected: Forward = projectOut === null ? { out: normed.out, saved: null } : blocks.linear.forward(normed.out, null, used(projectOut, context), outside('projectOut'), context)
+    return { out: projected.out, saved: { norm: normed.saved, projection: projected.saved } }
+  }
+
+  private norms(index: number): { readonly attention: HalfNorms; readonly mlp: HalfNorms } {
+    const w = this.layer(index), at = placesOf(index)
+    return {
+      attention: { norm: w.inputNorm, place: at('inputNorm'), outer: w.outNorm, outerPlace: at('outNorm') },
+      mlp: { norm: w.postNorm, place: at('postNorm'), outer: w.downNorm, outerPlace: at('downNorm') },
+    }
+  }
+
+  /** Half of a layer: norms and what stands between them, joined with the residual as the record says. */
+  private half(x: Tensor, { norm, place, outer, outerPlace }: HalfNorms, context: BlockContext, inner: Inner): { out: Tensor; saved: HalfSaved } {
+    const { blocks, order } = this
+    const scaled = (residual: Tensor): Tensor => (order.scale === 1 ? residual : ops.mul(residual, order.scale))
+    if (order.norm === 'after') {
+      const inside = inner(x, scaled(x)), normed = blocks.norm.forward(inside.out, norm, place, context)
+      return { out: normed.out, saved: { norm: normed.saved, inner: inside.saved, outer: null } }
+    }
+    const normed = blocks.norm.forward(x, norm, place, context), residual = scaled(order.residual === 'input' ? x : normed.out)
+    const inside = inner(normed.out, outer === null ? residual : null)
+    if (outer === null) return { out: inside.out, saved: { norm: normed.saved, inner: inside.saved, outer: null } }
+    const last = blocks.norm.forward(inside.out, outer, outerPlace, context)
+    return { out: ops.add(residual, last.out), saved: { norm: normed.saved, inner: inside.saved, outer: last.saved } }
+  }
+
+  private halfBackward(grad: Tensor, saved: HalfSaved, { norm, place, outer, outerPlace }: HalfNorms, inner: (grad: Tensor) => Tensor): Tensor {
+    const { blocks, order } = this
+    const joined = (gradInner: Tensor, gradOut: Tensor): Tensor => ops.add_(gradInner, gradOut, { alpha: order.scale })
+    if (order.norm === 'after') {
+      const gradSum = blocks.norm.backward(grad, null, saved.norm, norm, place)
+      return joined(inner(gradSum), gradSum)
+    }
+    const gradNormed = inner(outer === null ? grad : blocks.norm.backward(grad, null, saved.outer, outer, outerPlace))
+    if (order.residual === 'normed') return blocks.norm.backward(joined(gradNormed, grad), null, saved.norm, norm, place)
+    return blocks.norm.backward(gradNormed, order.scale === 1 ? grad : ops.mul(grad, order.scale), saved.norm, norm, place)
+  }
+
+  private attend(index: number, input: Tensor, residual: Tensor | null, context: BlockContext): ReturnType<Inner> {
+    const { blocks } = this, w = this.layer(index), shape = this.shapes[index], at = placesOf(index)
+    const qkv = blocks.linear.forward(input, null, used(w.qkv, context), at('qkv'), context)
+    const normed: Forward = w.queryKeyNorm === null ? { out: qkv.out, saved: null } : blocks.headNorm.forward(qkv.out, w.queryKeyNorm, shape, at('queryKeyNorm'), context)
+    const placed = shape.rotary === null ? normed.out : blocks.rotary.forward(normed.out, shape, at('rotary'), context)
+    const attention = blocks.attention.forward(placed, shape, at('attention'), context)
+    const out = blocks.linear.forward(attention.out, residual, used(w.out, context), at('out'), context)
+    return { out: out.out, saved: [qkv.saved, normed.saved, attention.saved, out.saved] }
+  }
+
+  private attendBackward(index: number, grad: Tensor, [qkv, normed, attention, out]: readonly Saved[], context: BlockContext): Tensor {
+    const { blocks } = this, w = this.layer(index), shape = this.shapes[index], at = placesOf(index)
+    const gradAttention = blocks.linear.backward(grad, out, w.out, at('out'))
+    const gradPlaced = blocks.attention.backward(gradAttention, attention, shape, at('attention'), context)
+    const gradNormed = shape.rotary === null ? gradPlaced : blocks.rotary.backward(gradPlaced, shape, at('rotary'), context)
+    const gradQkv = w.queryKeyNorm === null ? gradNormed : blocks.headNorm.backward(gradNormed, normed, w.queryKeyNorm, at('queryKeyNorm'))
+    return blocks.linear.backward(gradQkv, qkv, w.qkv, at('qkv'))
+  }
+
+  private transform(index: number, input: Tensor, residual: Tensor | null, context: BlockContext): ReturnType<Inner> {
+    const { blocks } = this, w = this.layer(index), at = placesOf(index)
+    const up = blocks.linear.forward(input, null, used(w.up, context), at('up'), context)
+    const activation = blocks.activation.forward(up.out, this.activation, at('activation'), context)
+    const down = blocks.linear.forward(activation.out, residual, used(w.down, context), at('down'), context)
+    return { out: down.out, saved: [up.saved, activation.saved, down.saved] }
+  }
+
+  private transformBackward(index: number, grad: Tensor, [up, activation, down]: readonly Saved[]): Tensor {
+    const { blocks } = this, w = this.layer(index), at = placesOf(index)
+    const gradActivation = blocks.linear.backward(grad, down, w.down, at('down'))
+    const gradUp = blocks.activation.backward(gradActivation, activation, this.activation, at('activation'))
+    return blocks.linear.backward(gradUp, up, w.up, at('up'))
+  }
+
+  /**
+   * A model that learned its positions has none beyond them.
+   * @throws ModelError `batch.length`
+   */
+  refuseLength(longest: number): void {
+    const { positions, maxPositions } = this.parameters.architecture
+    if (positions.kind !== 'learned' || longest <= maxPositions) return
+    throw new ModelError('batch.length', `expected at most ${maxPositions} tokens in a sequence, the positions that this model has learned, got ${longest}; shorten prompts and answers (max_length)`, { longest, maxPositions })
+  }
 }
 
+const outside = (id: Place['id']): Place => ({ layer: -1, id })
+const placesOf = (layer: number) => (id: Place['id']): Place => ({ layer, id })
+
 /** Made at each use: adapters come and go, and merged weights replace others. */
-function withoutAdapter(layer: LayerWeights): LayerWeights {
-  const bare = (linear: LayerWeights['qkv']): LayerWeights['qkv'] => (linear.lora === null ? linear : { ...linear, lora: null })
-  return { ...layer, qkv: bare(layer.qkv), out: bare(layer.out), up: bare(layer.up), down: bare(layer.down) }
-}
+function used(linear: LinearWeights, { adapter }: BlockContext): LinearWeights { return adapter || linear.lora === null ? linear : { ...linear, lora: null } }

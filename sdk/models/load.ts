@@ -1,10 +1,11 @@
 import { keep, ops, scope, type Device, type DType, type Tensor } from 'fettle-native'
 import { ModelError } from '../errors'
-import type { Architecture } from './architecture'
+import type { Architecture, NameMap } from './architecture'
 import type { Weight } from './blocks/types'
 import { onDevice } from './device'
 import { familyOf } from './families'
 import { tokenIds } from './families/config'
+import { fileNameOf } from './file-names'
 import { FlatParameters } from './flat'
 import { storedWeights, type StoredWeight } from './layout'
 import { Parameters } from './parameters'
@@ -21,15 +22,16 @@ export interface LoadOptions {
 /**
  * Reads a checkpoint into the decoder's joined weights. Frozen weights that lie in the file as they are computed with
  * stay mapped; nothing is copied for them.
- * @throws ModelError `model.family`, `model.config`, `model.missing`, `model.shape`, `model.unexpected`
+ * @throws ModelError `model.family`, `model.config`, `model.missing`, `model.shape`, `model.unexpected`, `model.tied`
  */
 export function loadParameters(weights: Weights, options: LoadOptions): Parameters {
   const family = familyOf(weights.config)
   const architecture = withEnds(family.architecture(weights.config), weights)
   const names = family.names(architecture)
   const stored = storedWeights(architecture, names)
-  const find = resolver(weights)
-  checkNames(weights, stored, find, names.ignore)
+  const find: Find = (name) => fileNameOf(weights, names.body, name)
+  const copies = tiedCopies(weights, architecture, names, find)
+  checkNames(weights, stored, find, [...copies.keys()], names.ignore)
   const flat = options.train ? new FlatParameters(stored, options.dtype, options.device) : null
   const entries = stored.map((spec, i): [string, Weight] => {
     const weight = flat === null ? { value: frozen(weights, spec, find, options), master: null, grad: null } : flat.weights[i]
@@ -38,12 +40,12 @@ export function loadParameters(weights: Weights, options: LoadOptions): Paramete
   })
   flat?.sync()
   const fileNames = new Map(stored.flatMap((spec) => spec.parts.map((part) => [part.name, find(part.name) as string] as const)))
-  return new Parameters(architecture, names, new Map(entries), flat, options.dtype, options.device, fileNames)
+  return new Parameters(architecture, names, new Map(entries), flat, options.dtype, options.device, fileNames, copies)
 }
 
 /** The same model with all weights trainable, after an adapter was merged into frozen ones. The argument is used up. */
 export function thaw(frozen: Parameters): Parameters {
-  const { architecture, names, dtype, device, fileNames } = frozen
+  const { architecture, names, dtype, device, fileNames, copies } = frozen
   const stored = storedWeights(architecture, names)
   const flat = new FlatParameters(stored, dtype, device)
   const entries = stored.map((spec, i): [string, Weight] => {
@@ -52,7 +54,7 @@ export function thaw(frozen: Parameters): Parameters {
   })
   frozen.free()
   flat.sync()
-  return new Parameters(architecture, names, new Map(entries), flat, dtype, device, fileNames)
+  return new Parameters(architecture, names, new Map(entries), flat, dtype, device, fileNames, copies)
 }
 
 /** generation_config.json may name ends of an answer, such as a chat model's end of turn, that config.json does not. */
@@ -62,18 +64,25 @@ function withEnds(architecture: Architecture, { generationConfig = {} }: Weights
 
 type Find = (name: string) => string | undefined
 
-/** Files name weights with or without the `model.` that the causal-LM class puts before its body. */
-function resolver(weights: Weights): Find {
-  return (name) => [name, name.replace(/^model\./, ''), `model.${name}`].find((candidate) => weights.has(candidate))
+/** The head that a tied model's file holds all the same, by the name of its twin. It must be what config.json says it is. */
+function tiedCopies(weights: Weights, architecture: Architecture, names: NameMap, find: Find): Map<string, string> {
+  const head = find(`${names.head}.weight`), twin = `${names.embedding}.weight`, embedding = find(twin)
+  if (!architecture.tiedHead || head === undefined || embedding === undefined) return new Map()
+  const same = scope(() => {
+    const [a, b] = [head, embedding].map((name) => weights.read(name))
+    return a.shape.join() === b.shape.join() && a.dtype === b.dtype && ops.equal(a, b)
+  })
+  if (same) return new Map([[head, twin]])
+  throw new ModelError('model.tied', `config.json says that head and embedding are one weight, but ${head} differs from ${embedding} in ${weights.path}; set "tie_word_embeddings" to false in config.json`, { file: weights.path, head, embedding })
 }
 
-function checkNames(weights: Weights, stored: readonly StoredWeight[], find: Find, ignore: readonly RegExp[]): void {
+function checkNames(weights: Weights, stored: readonly StoredWeight[], find: Find, copies: readonly string[], ignore: readonly RegExp[]): void {
   const wanted = stored.flatMap((spec) => spec.parts.map((part) => ({ ...part, shape: [part.rows, ...spec.shape.slice(1)] })))
   const missing = wanted.filter((part) => find(part.name) === undefined).map((part) => part.name)
   if (missing.length > 0) {
     throw new ModelError('model.missing', `${weights.path} lacks ${missing.length} of ${wanted.length} weights, first ${missing.slice(0, 3).join(', ')}; the download may be incomplete, or config.json is of another model`, { file: weights.path, missing })
   }
-  const found = new Set<string>()
+  const found = new Set<string>(copies)
   for (const part of wanted) {
     const name = find(part.name) as string
     found.add(name)
@@ -85,16 +94,13 @@ function checkNames(weights: Weights, stored: readonly StoredWeight[], find: Fin
   refuseUnread(weights, found, ignore)
 }
 
-/** A bias that the record does not know would be dropped in silence, and the model would answer wrongly. */
+/** A weight that the record does not know would be dropped in silence, and the model would answer wrongly. */
 function refuseUnread(weights: Weights, found: ReadonlySet<string>, ignore: readonly RegExp[]): void {
-  const modules = new Set([...found].map(moduleOf))
-  const unread = weights.names().filter((name) => !found.has(name) && modules.has(moduleOf(name)) && !ignore.some((pattern) => pattern.test(name)))
+  const unread = weights.names().filter((name) => !found.has(name) && !ignore.some((pattern) => pattern.test(name)))
   if (unread.length > 0) {
-    throw new ModelError('model.unexpected', `${weights.path} has weights that config.json does not speak of, first ${unread.slice(0, 3).join(', ')}; set attention_bias or mlp_bias, or use the model's own config.json`, { file: weights.path, unread })
+    throw new ModelError('model.unexpected', `${weights.path} has ${unread.length} weights that config.json does not speak of, first ${unread.slice(0, 3).join(', ')}; use the model's own config.json (number of layers, biases, tie_word_embeddings)`, { file: weights.path, unread })
   }
 }
-
-function moduleOf(name: string): string { return name.slice(0, name.lastIndexOf('.')) }
 
 function frozen(weights: Weights, spec: StoredWeight, find: Find, { dtype, device }: LoadOptions): Tensor {
   return keep(scope(() => {

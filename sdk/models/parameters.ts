@@ -1,8 +1,8 @@
 import { ops, type Device, type DType, type Tensor } from 'fettle-native'
 import type { Architecture, NameMap, Role } from './architecture'
-import type { HeadWeights, LinearWeights, LoraWeights, NormWeights, Weight } from './blocks/types'
+import type { HeadNormWeights, HeadWeights, LinearWeights, LoraWeights, NormWeights, Weight } from './blocks/types'
 import type { FlatParameters } from './flat'
-import { outFeatures, storedWeights, type LinearPlace, type StoredWeight } from './layout'
+import { linearSpecs, outFeatures, storedWeights, type KeyedLinear, type LinearPlace, type StoredWeight } from './layout'
 
 /** A weight under the name that files give it. Tensors are views of the stored weight: writing them writes the model. */
 export interface NamedParameter {
@@ -20,7 +20,11 @@ export type AdaptableLinear = Omit<LinearWeights, 'lora' | 'weight'> & { lora: L
 
 export interface LayerWeights extends Record<LinearPlace, AdaptableLinear> {
   readonly inputNorm: NormWeights
+  readonly queryKeyNorm: HeadNormWeights | null
   readonly postNorm: NormWeights
+  /** Norms of what attention and MLP give, where the order has them. */
+  readonly outNorm: NormWeights | null
+  readonly downNorm: NormWeights | null
 }
 
 /** What an adapter shows of itself to those who save, step and trace. */
@@ -33,27 +37,41 @@ export interface AttachedAdapter {
 /** All weights of a model, joined as the decoder reads them and named as the checkpoint names them. */
 export class Parameters {
   readonly embedding: Weight
+  /** A row for each position, where they are learned. */
+  readonly positions: Weight | null
+  readonly embeddingNorm: NormWeights | null
+  /** From the embedding's width to the hidden size, and back before the head, where they differ. */
+  readonly projectIn: AdaptableLinear | null
+  readonly projectOut: AdaptableLinear | null
   readonly layers: readonly LayerWeights[]
-  readonly finalNorm: NormWeights
+  readonly finalNorm: NormWeights | null
   readonly head: HeadWeights
   /** Set while an adapter is attached; then only the adapter trains. */
   adapter: AttachedAdapter | null = null
   private readonly layout: readonly StoredWeight[]
+  private readonly linears: ReadonlyMap<string, AdaptableLinear>
 
   /**
    * @param weights by the keys of `storedWeights`
    * @param flat buffers of what trains; `null`: nothing does
    * @param fileNames what the checkpoint calls a weight, where it differs or not
+   * @param copies weights that the checkpoint holds once more, under other names: a tied head, by the name of its twin
    */
   constructor(
     readonly architecture: Architecture, readonly names: NameMap, private readonly weights: Map<string, Weight>,
     public flat: FlatParameters | null, readonly dtype: DType, readonly device: Device,
-    readonly fileNames: ReadonlyMap<string, string> = new Map(),
+    readonly fileNames: ReadonlyMap<string, string> = new Map(), readonly copies: ReadonlyMap<string, string> = new Map(),
   ) {
-    this.layout = storedWeights(architecture, names)
+    const a = architecture
+    this.layout = storedWeights(a, names)
+    this.linears = new Map(linearSpecs(a, names).map((linear) => [linear.key, this.adaptable(linear)]))
     this.embedding = this.weight('embedding')
+    this.positions = a.positions.kind === 'learned' ? this.weight('positions') : null
+    this.embeddingNorm = a.embedding.norm ? this.norm('embeddingNorm') : null
+    this.projectIn = this.linears.get('projectIn') ?? null
+    this.projectOut = this.linears.get('projectOut') ?? null
     this.layers = Array.from({ length: architecture.layers }, (_, i) => this.layer(i))
-    this.finalNorm = this.norm('finalNorm')
+    this.finalNorm = a.finalNorm ? this.norm('finalNorm') : null
     this.head = { weight: architecture.tiedHead ? this.embedding : this.weight('head') }
   }
 
@@ -76,12 +94,22 @@ export class Parameters {
     return this.adapter !== null ? this.adapter.named() : this.named().filter((p) => p.master !== null)
   }
 
+  /** All weights as the checkpoint holds them: under its names, and twice what it holds twice. Views: call inside a scope. */
+  fileWeights(): Map<string, Tensor> {
+    const all = new Map(this.named().map(({ name, value }) => [this.fileName(name), value]))
+    for (const [copy, of] of this.copies) all.set(copy, all.get(this.fileName(of)) as Tensor)
+    return all
+  }
+
+  /** A linear layer by its key in `linearSpecs`. */
+  linear(key: string): AdaptableLinear { return this.linears.get(key) as AdaptableLinear }
+
   /** Puts another frozen value in place of a linear layer's: what was read may be a mapped file, which is never written. */
-  replaceLinear(layer: number, place: LinearPlace, value: Tensor): void {
-    const weight: Weight = { value, master: null, grad: null }
-    this.layers[layer][place].weight.value.free()
-    this.layers[layer][place].weight = weight
-    this.weights.set(`${layer}.${place}.weight`, weight)
+  replaceLinear(key: string, value: Tensor): void {
+    const weight: Weight = { value, master: null, grad: null }, linear = this.linear(key)
+    linear.weight.value.free()
+    linear.weight = weight
+    this.weights.set(`${key}.weight`, weight)
   }
 
   /** The name that the checkpoint gives a weight; adapters' names stay as they are. */
@@ -104,19 +132,24 @@ export class Parameters {
   private weight(key: string): Weight { return this.weights.get(key) as Weight }
 
   private norm(key: string): NormWeights {
-    const { kind, eps, bias } = this.architecture.norm
-    return { kind, eps, weight: this.weight(`${key}.weight`), bias: bias ? this.weight(`${key}.bias`) : null }
+    const { kind, eps, bias, offset } = this.architecture.norm
+    return { kind, eps, offset, weight: this.weight(`${key}.weight`), bias: bias ? this.weight(`${key}.bias`) : null }
+  }
+
+  private adaptable({ key, spec }: KeyedLinear): AdaptableLinear {
+    return {
+      inFeatures: spec.inFeatures, outFeatures: outFeatures(spec), weight: this.weight(`${key}.weight`),
+      bias: spec.bias ? this.weight(`${key}.bias`) : null, lora: null,
+    }
   }
 
   private layer(index: number): LayerWeights {
-    const spec = this.names.layer(index)
-    const linear = (place: LinearPlace): AdaptableLinear => ({
-      inFeatures: spec[place].inFeatures, outFeatures: outFeatures(spec[place]), weight: this.weight(`${index}.${place}.weight`),
-      bias: spec[place].bias ? this.weight(`${index}.${place}.bias`) : null, lora: null,
-    })
+    const linear = (place: LinearPlace): AdaptableLinear => this.linear(`${index}.${place}`)
+    const outer = (place: string): NormWeights | null => (this.architecture.order.norm === 'both' ? this.norm(`${index}.${place}`) : null)
     return {
       inputNorm: this.norm(`${index}.inputNorm`), qkv: linear('qkv'), out: linear('out'),
-      postNorm: this.norm(`${index}.postNorm`), up: linear('up'), down: linear('down'),
+      queryKeyNorm: this.architecture.queryKeyNorm ? { query: this.norm(`${index}.queryNorm`), key: this.norm(`${index}.keyNorm`) } : null,
+      postNorm: this.norm(`${index}.postNorm`), outNorm: outer('outNorm'), downNorm: outer('downNorm'), up: linear('up'), down: linear('down'),
     }
   }
 }

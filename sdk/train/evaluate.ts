@@ -34,7 +34,7 @@ export function* evaluateSteps(decoder: Decoder, rows: RowReader, limit: BatchLi
   let lossSum = 0, correct = 0, supervised = 0
   for (const numbers of batches(rows, limit.rows, limit.tokens ?? Infinity)) {
     noGrad(() => scope(() => {
-      const batch = packBatch(numbers.map((row) => rows.row(row)), decoder.parameters.device), { targets } = batch
+      const batch = packBatch(numbers.map((row) => rows.row(row)), decoder.parameters.device, decoder.parameters.architecture.prompt), { targets } = batch
       if (targets === undefined || targets.count === 0) return
       const context = decoder.context(batch, { mode: 'infer' })
       const head = decoder.headLoss(decoder.hidden(batch, context), targets, { scale: 0, gradient: false, context })

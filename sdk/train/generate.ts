@@ -1,9 +1,12 @@
 import { noGrad, ops, scope, tensor } from 'fettle-native'
 import { PlanError } from '../errors'
-import type { Batch } from '../models/batch'
+import type { Architecture, PromptRule } from '../models/architecture'
+import { promptPlaces, type Batch } from '../models/batch'
 import { decodeMask, KeyValueCache } from '../models/cache'
 import type { Decoder } from '../models/decoder'
 import { onDevice } from '../models/device'
+import { placementOf, type Placement } from '../models/positions'
+import { baseFactor } from '../models/rope'
 import { Sampler, type SamplingOptions } from './sampling'
 
 /** How prompts are continued. */
@@ -33,27 +36,30 @@ export function* generateSteps(decoder: Decoder, prompts: readonly (readonly num
   const { architecture, dtype, device } = decoder.parameters
   checkPrompts(prompts, options, architecture.vocabSize)
   if (prompts.length === 0 || maxNewTokens === 0) return
-  const stops = options.stopIds ?? architecture.eosIds
-  const sampler = new Sampler(options, prompts.length)
+  const stops = options.stopIds ?? architecture.eosIds, room = roomOf(architecture)
+  const sampler = new Sampler(options, prompts.length), placements = prompts.map((prompt) => placementOf(architecture.prompt, prompt))
   const longest = Math.max(...prompts.map((p) => p.length))
   const cache = new KeyValueCache(architecture, prompts.length, longest + Math.min(maxNewTokens, growth), dtype, device)
   try {
     let rows = prompts.map((_, row) => row)
+    let past: number[][] = prompts.map((prompt) => [...prompt])
     let lengths = prompts.map(() => 0)
-    let tokens: (readonly number[])[] = [...prompts]
     for (let step = 1; step <= maxNewTokens; step++) {
       const banned = step <= minNewTokens ? stops : []
-      const ids = nextTokens(decoder, cache, tokens, lengths, sampler, rows, banned, options.adapter)
-      lengths = lengths.map((length, i) => length + tokens[i].length)
-      const found = rows.map((row, i): NewToken => ({ row, id: ids[i], end: stops.includes(ids[i]) ? 'stop' : step === maxNewTokens ? 'length' : null }))
+      const next = rows.map((row, i): NextTokens => ({ tokens: past[i].slice(lengths[i]), start: lengths[i], placement: placements[row] }))
+      const ids = nextTokens(decoder, cache, next, sampler, rows, banned, options.adapter)
+      lengths = past.map((list) => list.length)
+      const found = rows.map((row, i): NewToken => ({ row, id: ids[i], end: stops.includes(ids[i]) ? 'stop' : step === maxNewTokens || lengths[i] >= room ? 'length' : null }))
       yield found
       const running = found.flatMap(({ end }, i) => (end === null ? [i] : []))
       if (running.length === 0) return
       if (running.length < rows.length) cache.select(running, Math.max(...running.map((i) => lengths[i])))
       rows = running.map((i) => rows[i])
+      past = running.map((i) => { past[i].push(ids[i]); return past[i] })
       lengths = running.map((i) => lengths[i])
-      tokens = running.map((i) => [ids[i]])
       cache.reserve(Math.max(...lengths) + 1, Math.max(...lengths), growth)
+      // Keys that were turned by another base are of no use: such a step reads all rows anew.
+      if (lengths.some((length) => turnsAnew(architecture, length))) lengths = lengths.map(() => 0)
     }
   } finally {
     cache.free()
@@ -80,10 +86,23 @@ export function generate(decoder: Decoder, prompts: readonly (readonly number[])
   return results
 }
 
-function nextTokens(decoder: Decoder, cache: KeyValueCache, tokens: readonly (readonly number[])[], lengths: readonly number[], sampler: Sampler, rows: readonly number[], banned: readonly number[], adapter: boolean | undefined): number[] {
-  const { device } = decoder.parameters
+/** Tokens of a row that its cache lacks, and where they stand. */
+interface NextTokens { readonly tokens: readonly number[]; readonly start: number; readonly placement: Placement }
+
+/** Tokens that a row may have, where positions are learned. */
+function roomOf({ positions, maxPositions }: Architecture): number { return positions.kind === 'learned' ? maxPositions : Infinity }
+
+/** Does one more token than `length` change the rotation of all? */
+function turnsAnew({ positions }: Architecture, length: number): boolean {
+  if (positions.kind !== 'rotary' || positions.scaling.kind !== 'steps') return false
+  const { trainedLength } = positions.scaling
+  return baseFactor(trainedLength, length + 1) !== baseFactor(trainedLength, length)
+}
+
+function nextTokens(decoder: Decoder, cache: KeyValueCache, next: readonly NextTokens[], sampler: Sampler, rows: readonly number[], banned: readonly number[], adapter: boolean | undefined): number[] {
+  const { device, architecture } = decoder.parameters
   return noGrad(() => scope(() => {
-    const { batch, last } = continuation(cache, tokens, lengths, device)
+    const { batch, last } = continuation(cache, next, architecture.prompt, device)
     const context = decoder.context(batch, { mode: 'infer', adapter })
     const logits = decoder.headLogits(decoder.hidden(batch, context), context, onDevice(tensor(last), device))
     if (banned.length > 0) ops.index_fill_(logits, 1, onDevice(tensor(banned.map(BigInt)), device), -Infinity)
@@ -92,23 +111,26 @@ function nextTokens(decoder: Decoder, cache: KeyValueCache, tokens: readonly (re
 }
 
 /** The batch of new tokens of each cache row, and where each row's last one stands in it. */
-function continuation(cache: KeyValueCache, tokens: readonly (readonly number[])[], starts: readonly number[], device: string): { batch: Batch; last: BigInt64Array } {
+function continuation(cache: KeyValueCache, next: readonly NextTokens[], rule: PromptRule | null, device: string): { batch: Batch; last: BigInt64Array } {
   const offsets = [0]
-  for (const list of tokens) offsets.push(offsets[offsets.length - 1] + list.length)
+  for (const { tokens } of next) offsets.push(offsets[offsets.length - 1] + tokens.length)
   const total = offsets[offsets.length - 1]
-  const ids = new BigInt64Array(total), positions = new BigInt64Array(total), rows = new BigInt64Array(total)
-  tokens.forEach((list, i) => list.forEach((id, t) => {
-    ids[offsets[i] + t] = BigInt(id)
-    positions[offsets[i] + t] = BigInt(starts[i] + t)
-    rows[offsets[i] + t] = BigInt(i)
+  const [ids, positions, blocks, rows, columns] = Array.from({ length: 5 }, () => new BigInt64Array(total))
+  next.forEach(({ tokens, start, placement }, i) => tokens.forEach((id, t) => {
+    const at = offsets[i] + t
+    ids[at] = BigInt(id)
+    positions[at] = BigInt(placement.position(start + t))
+    blocks[at] = BigInt(placement.block(start + t))
+    rows[at] = BigInt(i)
+    columns[at] = BigInt(start + t)
   }))
   const place = (data: BigInt64Array): ReturnType<typeof tensor> => onDevice(tensor(data), device)
-  const columns = place(positions)
-  const first = starts.every((start) => start === 0)
+  const starts = next.map(({ start }) => start), first = starts.every((start) => start === 0)
   return {
     batch: {
-      ids: place(ids), positions: columns, tokens: total, lengths: tokens.map((list, i) => starts[i] + list.length),
-      attention: { kind: 'cached', cache, offsets, slots: { rows: place(rows), columns }, mask: first ? null : decodeMask(starts, device) },
+      ids: place(ids), positions: place(positions), ...promptPlaces(rule, next.map(({ placement }) => placement), () => place(blocks)),
+      tokens: total, lengths: next.map(({ tokens, start }) => start + tokens.length),
+      attention: { kind: 'cached', cache, offsets, slots: { rows: place(rows), columns: place(columns) }, mask: first ? null : decodeMask(starts, device) },
     },
     last: BigInt64Array.from(offsets.slice(1), (end) => BigInt(end - 1)),
   }

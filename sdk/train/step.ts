@@ -42,7 +42,7 @@ export function trainStep(decoder: Decoder, optimizer: AdamW, window: readonly B
     for (const batch of window) {
       // A micro-batch without labels has no gradient, and no mean to divide by zero for.
       if ((batch.targets?.count ?? 0) === 0) continue
-      const sums = walk(decoder, batch, { scale: 1 / supervised, recompute: options.recompute, dropout: options.dropout, onPoint: options.onPoint })
+      const sums = walk(decoder, batch, { scale: 1 / supervised, recompute: options.recompute, dropout: options.dropout, training: true, onPoint: options.onPoint })
       lossSum += sums.lossSum.item()
       correct += sums.correct.item()
       sums.lossSum.free()

@@ -50,7 +50,7 @@ export function trace(options: TraceOptions): Map<string, Tensor> {
       const parameters = prepare(weights, options)
       const decoder = new Decoder(parameters, (options.blocks ?? plainBlocks)(parameters))
       try {
-        return run(decoder, options, traceBatch(options.inputs, parameters.architecture.vocabSize, parameters.device))
+        return run(decoder, options, traceBatch(options.inputs, parameters.architecture, parameters.device))
       } finally {
         decoder.free()
         parameters.free()

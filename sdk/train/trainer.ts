@@ -40,7 +40,9 @@ export class Trainer {
   private failures = 0
   private ownRate: number | undefined
 
+  /** @throws ModelError `batch.length` when a row is longer than the model can be trained on */
   constructor(readonly parts: TrainerParts) {
+    parts.decoder.refuseLength(parts.rows.split.longest)
     this.optimizer = new AdamW(parts.decoder.parameters.flat!, parts.plan.optimizer)
   }
 
@@ -62,7 +64,7 @@ export class Trainer {
     const { plan, decoder, windows, recompute, onPoint } = this.parts
     const micro = windows.at(this.done), rows = micro.flat()
     const learningRate = learningRateAt(plan.schedule, this.learningRate, this.done, windows.totalSteps)
-    const result = scope(() => trainStep(decoder, this.optimizer, micro.map((numbers) => packBatch(numbers.map((row) => this.parts.rows.row(row)), this.parameters.device)), {
+    const result = scope(() => trainStep(decoder, this.optimizer, micro.map((numbers) => packBatch(numbers.map((row) => this.parts.rows.row(row)), this.parameters.device, this.parameters.architecture.prompt)), {
       learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, onPoint,
     }))
     this.done++

@@ -14,6 +14,8 @@ export interface WalkOptions {
   readonly recompute?: boolean
   /** Adapter dropout is on. */
   readonly dropout?: boolean
+  /** What a model does in inference alone (see `PassOptions`) stays off. */
+  readonly training?: boolean
   /** Called at every boundary, where memory is measured. */
   readonly onPoint?: (point: WalkPoint) => void
 }
@@ -36,12 +38,12 @@ interface Step { readonly input: Tensor; readonly saved: LayerSaved | null; read
  */
 export function walk(decoder: Decoder, batch: Batch, options: WalkOptions): WalkResult {
   return noGrad(() => scope(() => {
-    const context = decoder.context(batch, { mode: options.recompute ? 'boundary' : 'train', dropout: options.dropout })
+    const context = decoder.context(batch, { mode: options.recompute ? 'boundary' : 'train', dropout: options.dropout, training: options.training })
     const { steps, x } = forward(decoder, batch, context, options)
     const head = decoder.headLoss(x, batch.targets!, { scale: options.scale, gradient: true, context })
     options.onPoint?.({ phase: 'head', layer: decoder.layers })
     const grad = backward(decoder, batch, head.gradX!, steps, context, options)
-    decoder.embedBackward(grad, batch)
+    decoder.embedBackward(grad, batch, context)
     return { lossSum: head.lossSum, correct: head.correct }
   }))
 }
@@ -62,8 +64,8 @@ function forward(decoder: Decoder, batch: Batch, context: BlockContext, { onPoin
 }
 
 /** Layers in reverse. A layer's records and input are freed as soon as its gradient is out. */
-function backward(decoder: Decoder, batch: Batch, gradX: Tensor, steps: Step[], context: BlockContext, { onPoint, recompute }: WalkOptions): Tensor {
-  const again = recompute ? decoder.context(batch, { mode: 'train', dropout: context.dropout }) : context
+function backward(decoder: Decoder, batch: Batch, gradX: Tensor, steps: Step[], context: BlockContext, { onPoint, recompute, training }: WalkOptions): Tensor {
+  const again = recompute ? decoder.context(batch, { mode: 'train', dropout: context.dropout, training }) : context
   let grad = gradX
   for (let layer = decoder.layers - 1; layer >= 0; layer--) {
     const { input, rng } = steps[layer]

@@ -1,17 +1,18 @@
 import { call, ops, type Tensor } from 'fettle-native'
 import { plainActivation } from './plain-activation'
 import { plainNorm } from './plain-norm'
+import { plainRotary, scaleQueries } from './plain-rotary'
 import type { ActivationBlock, ActivationShape, HeadShape, NormBlock, RotaryBlock, RopeTables, Saved } from './types'
 import type { Recipes } from './fused-recipes'
 import type { Workspace } from './fused-workspace'
 
 type NormSaved = { readonly x: Tensor; readonly rstd: Tensor } | { readonly plain: Saved }
 
-/** RMS norm; the backward adds the residual's gradient in its own memory. Layer norm runs in the plain form. */
+/** RMS norm; the backward adds the residual's gradient in its own memory. Layer norm, and weights with an offset, run in the plain form. */
 export function fusedNorm(workspace: Workspace, recipes: Recipes): NormBlock {
   return {
     forward(x, weights, place, context) {
-      if (weights.kind !== 'rms') {
+      if (weights.kind !== 'rms' || weights.offset !== 0) {
         const { out, saved } = plainNorm.forward(x, weights, place, context)
         return { out, saved: saved && { plain: saved } }
       }
@@ -36,15 +37,18 @@ export function fusedNorm(workspace: Workspace, recipes: Recipes): NormBlock {
   }
 }
 
-/** Rotary positions in place, in both layouts and any rotated part of a head. */
+/** Rotary positions in place, in both layouts and any rotated part of a head. Grouped heads and a second axis run in the plain form. */
 export const fusedRotary: RotaryBlock = {
-  forward: (qkv, shape, _place, context) => rotate(qkv, shape, context.rope, false),
-  backward: (grad, shape, _place, context) => rotate(grad, shape, context.rope, true),
+  forward: (qkv, shape, place, context) => (fits(shape) ? rotate(qkv, shape, context.rope!, false) : plainRotary.forward(qkv, shape, place, context)),
+  backward: (grad, shape, place, context) => (fits(shape) ? rotate(grad, shape, context.rope!, true) : plainRotary.backward(grad, shape, place, context)),
 }
 
-function rotate(qkv: Tensor, { heads, kvHeads, headDim, rotary }: HeadShape, { cos, sin }: RopeTables, back: boolean): Tensor {
-  call('fettle::rotary_', '', qkv, cos, sin, heads + kvHeads, headDim, rotary.dim, rotary.layout === 'interleaved', back)
-  return qkv
+function fits({ layout, rotary }: HeadShape): boolean { return layout === 'separate' && rotary!.axes === 1 }
+
+function rotate(qkv: Tensor, shape: HeadShape, rope: RopeTables, back: boolean): Tensor {
+  const { heads, kvHeads, headDim } = shape, { dim, layout } = shape.rotary!
+  call('fettle::rotary_', '', qkv, rope.cos, rope.sin, heads + kvHeads, headDim, dim, layout === 'interleaved', back)
+  return scaleQueries(qkv, shape, rope)
 }
 
 type ActivationSaved = { readonly x: Tensor } | { readonly plain: Saved }

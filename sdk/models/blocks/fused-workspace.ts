@@ -85,7 +85,9 @@ export class Workspace {
     const name = nameOf(key, width, dtype)
     let buffer = this.buffers.get(name)
     if (buffer === undefined) this.buffers.set(name, (buffer = this.place(width, dtype)))
-    return ops.narrow(buffer, 0, 0, rows)
+    // All buffers are views of one slab and would share its version counter: writing any of them in place would void the
+    // graphs that blocks in the plain form have recorded over others.
+    return call('aten::data', '', ops.narrow(buffer, 0, 0, rows)) as Tensor
   }
 
   /** Every layer has its own buffers when all layers' backwards follow; layers that run one by one share two sets. */

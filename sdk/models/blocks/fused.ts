@@ -11,7 +11,8 @@ import type { Blocks, EmbeddingBlock } from './types'
 /**
  * The blocks as kernels of our own (native/kernels) with a backward of their own, writing into memory that is laid out
  * once. For CPUs, in fp32 and bf16. What a kernel does not know runs in the plain form, block by block: adapter dropout,
- * DoRA, layer norm, activations other than SwiGLU, masked and cached attention.
+ * DoRA, layer norm and norms of heads, activations other than SwiGLU, grouped heads and rotary positions of two axes, masked,
+ * cached and biased attention.
  */
 export function fusedBlocks(): Blocks {
   const workspace = new Workspace(), recipes = new Recipes(workspace), head = new FusedHead(workspace), plain = plainBlocks()
@@ -24,7 +25,7 @@ export function fusedBlocks(): Blocks {
     backward: (grad, ids, weight) => plain.embedding.backward(grad, ids, weight),
   }
   return {
-    form: 'fused', embedding, norm: fusedNorm(workspace, recipes), linear: fusedLinear(workspace, recipes), rotary: fusedRotary,
+    form: 'fused', embedding, norm: fusedNorm(workspace, recipes), linear: fusedLinear(workspace, recipes), headNorm: plain.headNorm, rotary: fusedRotary,
     attention: fusedAttention(workspace), activation: fusedActivation(workspace, recipes), head,
     weightsChanged: () => undefined,
     reserve: (tokens) => workspace.reserve(tokens),

@@ -3,6 +3,7 @@ import { inType } from '../device'
 import { plainActivation } from './plain-activation'
 import { plainAttention } from './plain-attention'
 import { plainHead } from './plain-head'
+import { plainHeadNorm } from './plain-head-norm'
 import { plainLinear } from './plain-linear'
 import { plainNorm } from './plain-norm'
 import { plainRotary } from './plain-rotary'
@@ -18,7 +19,7 @@ const plainEmbedding: EmbeddingBlock = {
 /** The blocks as ATen operators with autograd inside each: runs on every device and is what fused forms are tested against. */
 export function plainBlocks(): Blocks {
   return {
-    form: 'plain', embedding: plainEmbedding, norm: plainNorm, linear: plainLinear, rotary: plainRotary,
+    form: 'plain', embedding: plainEmbedding, norm: plainNorm, linear: plainLinear, headNorm: plainHeadNorm, rotary: plainRotary,
     attention: plainAttention, activation: plainActivation, head: plainHead,
     weightsChanged: () => undefined, reserve: () => undefined, free: () => undefined,
   }

@@ -1,4 +1,5 @@
 import type { DType, Tensor } from 'fettle-native'
+import type { RotaryPositions } from '../architecture'
 import type { Attention } from '../batch'
 
 /**
@@ -21,6 +22,7 @@ export interface Blocks {
   readonly embedding: EmbeddingBlock
   readonly norm: NormBlock
   readonly linear: LinearBlock
+  readonly headNorm: HeadNormBlock
   readonly rotary: RotaryBlock
   readonly attention: AttentionBlock
   readonly activation: ActivationBlock
@@ -53,15 +55,31 @@ export interface BlockContext {
   /** Number of rows N of the flat batch. */
   readonly tokens: number
   readonly attention: Attention
-  readonly rope: RopeTables
+  /** `null`: positions are not rotary. */
+  readonly rope: RopeTables | null
+  readonly scores: ScoreBiases
 }
 
-/** Cosines and sines for each token of the batch: fp32 `[N, dim / 2]`, where `dim` is the rotated part of a head. */
-export interface RopeTables { readonly cos: Tensor; readonly sin: Tensor }
+/**
+ * Cosines and sines for each token of the batch: fp32 `[N, dim / 2]`, where `dim` is the rotated part of a head; those of
+ * a second axis beside those of the first. `queryScale` fp32 `[N]` multiplies each token's queries.
+ */
+export interface RopeTables { readonly cos: Tensor; readonly sin: Tensor; readonly queryScale: Tensor | null }
+
+/**
+ * What is added to scores, or which are seen, beyond causality; `null`: causal and nothing else.
+ * `packed`: `[1, heads or 1, L, L]` for the longest sequence, shorter ones take the upper left of it; or one for each
+ * sequence. `masked` and one more token to a `cached` row: the whole mask, `[rows, heads or 1, queries, keys]`.
+ * bool: true = seen; else in the compute dtype.
+ */
+export type ScoreBias = Tensor | readonly Tensor[] | null
+
+/** For layers that see all of the past, and for those with a window. */
+export interface ScoreBiases { readonly full: ScoreBias; readonly windowed: ScoreBias }
 
 /** Which block of which layer is called: the key of planned buffers and packed weights. Outside layers `layer` is −1. */
 export interface Place { readonly layer: number; readonly id: BlockId }
-export type BlockId = 'embedding' | 'inputNorm' | 'qkv' | 'rotary' | 'attention' | 'out' | 'postNorm' | 'up' | 'activation' | 'down' | 'finalNorm' | 'head'
+export type BlockId = 'embedding' | 'projectIn' | 'embeddingNorm' | 'queryKeyNorm' | 'outNorm' | 'downNorm' | 'projectOut' | 'inputNorm' | 'qkv' | 'rotary' | 'attention' | 'out' | 'postNorm' | 'up' | 'activation' | 'down' | 'finalNorm' | 'head'
 
 /** One stored weight. */
 export interface Weight {
@@ -76,6 +94,8 @@ export interface Weight {
 export interface NormWeights {
   readonly kind: 'rms' | 'layer'
   readonly eps: number
+  /** Added to the weight. */
+  readonly offset: 0 | 1
   /** `[hidden]` */
   readonly weight: Weight
   readonly bias: Weight | null
@@ -142,14 +162,29 @@ export interface LinearBlock {
   backward(grad: Tensor, saved: Saved, weights: LinearWeights, place: Place): Tensor
 }
 
-/** How heads lie in a joined `[N, (heads + 2·kvHeads)·headDim]`: all query heads, then keys, then values. */
+/** Norms of each query head and each key head, over `headDim`. */
+export interface HeadNormWeights { readonly query: NormWeights; readonly key: NormWeights }
+
+export interface HeadNormBlock {
+  /** Joined qkv → another with normed queries and keys. */
+  forward(qkv: Tensor, weights: HeadNormWeights, shape: HeadShape, place: Place, context: BlockContext): Forward
+  /** Gradient of the joined qkv. */
+  backward(grad: Tensor, saved: Saved, weights: HeadNormWeights, place: Place): Tensor
+}
+
+/** How heads lie in a joined `[N, (heads + 2·kvHeads)·headDim]`. */
 export interface HeadShape {
   readonly heads: number
   readonly kvHeads: number
   readonly headDim: number
   /** Scale of q·k before softmax. */
   readonly scale: number
-  readonly rotary: { readonly dim: number; readonly layout: 'half' | 'interleaved' }
+  /** As `Architecture.qkvLayout` says. */
+  readonly layout: 'separate' | 'grouped'
+  /** The layer sees a window: `ScoreBiases.windowed` is its bias. */
+  readonly windowed: boolean
+  /** `null`: positions are not rotary. */
+  readonly rotary: Pick<RotaryPositions, 'dim' | 'layout' | 'axes'> | null
 }
 
 export interface RotaryBlock {
@@ -161,7 +196,7 @@ export interface RotaryBlock {
 
 export interface AttentionBlock {
   /**
-   * Joined, rotated qkv → `[N, heads·headDim]`, causal in each sequence of `context.attention`. Softmax in fp32.
+   * Joined, rotated qkv → `[N, heads·headDim]`, in each sequence of `context.attention` causal or as `context.scores` says. Softmax in fp32.
    * For `cached` attention keys and values are first appended to the cache of `place.layer`.
    */
   forward(qkv: Tensor, shape: HeadShape, place: Place, context: BlockContext): Forward

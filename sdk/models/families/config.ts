@@ -1,7 +1,8 @@
 import { ModelError } from '../../errors'
 import type { RotaryPositions } from '../architecture'
 
-type Config = Record<string, unknown>
+/** Content of a config.json. */
+export type Config = Record<string, unknown>
 
 /** Typed access to a config.json: each reader names the field, what was seen and what it expected. */
 export function requireInteger(config: Config, field: string): number {
@@ -56,7 +57,9 @@ export function rotary(config: Config, headDim: number, maxPositions: number): R
   // As transformers reads it: a non-empty `rope_scaling` wins over `rope_parameters`.
   const scaling = nonEmpty(config['rope_scaling']) ?? nonEmpty(config['rope_parameters']) ?? {}
   const theta = optionalNumber(scaling, 'rope_theta', optionalNumber(config, 'rope_theta', 10000))
-  return { kind: 'rotary', theta, dim: headDim, layout: 'half', scaling: rotaryScaling(scaling, config, maxPositions) }
+  const part = optionalNumber(scaling, 'partial_rotary_factor', optionalNumber(config, 'partial_rotary_factor', 1)), dim = Math.floor(headDim * part)
+  if (dim % 2 !== 0) throw new ModelError('model.config', `expected an even head size for rotary positions, got ${dim}`, { headDim, dim })
+  return { kind: 'rotary', theta, dim, layout: 'half', axes: 1, scaling: rotaryScaling(scaling, config, maxPositions) }
 }
 
 function rotaryScaling(scaling: Config, config: Config, maxPositions: number): RotaryPositions['scaling'] {

@@ -1,6 +1,6 @@
-import { ModelError } from '../../errors'
-import type { Architecture, Family, LayerSpec, NameMap, Role } from '../architecture'
-import { activation, optionalBoolean, optionalInteger, optionalNumber, requireInteger, rotary, tokenIds } from './config'
+import type { Architecture, Family, LayerSpec, LinearSpec, NameMap } from '../architecture'
+import { activation, optionalBoolean, optionalInteger, optionalNumber, requireInteger, rotary, tokenIds, type Config } from './config'
+import { column, headsOf, plainEmbedding, record, row, whole } from './record'
 
 /**
  * LLaMA 1, 2 and 3, and what has their structure (SmolLM2, TinyLlama, …): RMS norm before each half, rotary positions,
@@ -9,55 +9,49 @@ import { activation, optionalBoolean, optionalInteger, optionalNumber, requireIn
 export const llama: Family = {
   name: 'llama',
   matches: (config) => config['model_type'] === 'llama' || (config['model_type'] === undefined && Array.isArray(config['architectures']) && config['architectures'].includes('LlamaForCausalLM')),
-  architecture,
-  names,
+  architecture: (config) => llamaArchitecture('llama', config),
+  names: (a) => llamaNames(a),
 }
 
-function architecture(config: Record<string, unknown>): Architecture {
+/** What families of LLaMA's structure share; `own` says where one differs. */
+export function llamaArchitecture(family: string, config: Config, own: Partial<Architecture> = {}): Architecture {
   const hiddenSize = requireInteger(config, 'hidden_size')
-  const heads = requireInteger(config, 'num_attention_heads')
-  const kvHeads = optionalInteger(config, 'num_key_value_heads', heads)
-  if (heads % kvHeads !== 0) {
-    throw new ModelError('model.config', `expected num_attention_heads to be a multiple of num_key_value_heads, got ${heads} and ${kvHeads}`, { heads, kvHeads })
-  }
-  if (config['head_dim'] == null && hiddenSize % heads !== 0) {
-    throw new ModelError('model.config', `expected hidden_size to be a multiple of num_attention_heads, got ${hiddenSize} and ${heads}; or give "head_dim"`, { hiddenSize, heads })
-  }
-  const headDim = optionalInteger(config, 'head_dim', hiddenSize / heads)
-  if (headDim % 2 !== 0) throw new ModelError('model.config', `expected an even head size for rotary positions, got ${headDim}`, { headDim })
+  const heads = headsOf(config, hiddenSize, { heads: 'num_attention_heads', kvHeads: 'num_key_value_heads', headDim: 'head_dim' })
   const maxPositions = optionalInteger(config, 'max_position_embeddings', 2048)
   const attentionBias = optionalBoolean(config, 'attention_bias', false)
-  return {
-    family: 'llama', vocabSize: requireInteger(config, 'vocab_size'), hiddenSize, layers: requireInteger(config, 'num_hidden_layers'),
-    heads, kvHeads, headDim, intermediateSize: requireInteger(config, 'intermediate_size'), maxPositions,
+  return record(config, {
+    family, vocabSize: requireInteger(config, 'vocab_size'), hiddenSize, layers: requireInteger(config, 'num_hidden_layers'), ...heads,
+    intermediateSize: requireInteger(config, 'intermediate_size'), maxPositions,
+    embedding: { ...plainEmbedding(hiddenSize), frozenId: tokenIds(config, 'pad_token_id')[0] ?? null },
     norm: { kind: 'rms', eps: optionalNumber(config, 'rms_norm_eps', 1e-6), bias: false },
-    positions: rotary(config, headDim, maxPositions),
-    attentionScale: 1 / Math.sqrt(headDim),
+    positions: rotary(config, heads.headDim, maxPositions),
     attentionBias: { qkv: attentionBias, out: attentionBias },
     mlp: { kind: 'gated', activation: activation(config, 'hidden_act', 'silu'), bias: optionalBoolean(config, 'mlp_bias', false) },
     tiedHead: optionalBoolean(config, 'tie_word_embeddings', false),
-    eosIds: tokenIds(config, 'eos_token_id'), bosId: tokenIds(config, 'bos_token_id')[0] ?? null, padId: tokenIds(config, 'pad_token_id')[0] ?? null,
-  }
+    ...own,
+  })
 }
 
-function names(a: Architecture): NameMap {
-  const column = (unit: number): Role => ({ kind: 'column', unit })
-  const row = (unit: number): Role => ({ kind: 'row', unit })
+/** LLaMA's names, with norms of heads where the record has them; `fused` names matrices that others keep apart. */
+export function llamaNames(a: Architecture, fused: { readonly qkv?: string; readonly up?: string } = {}): NameMap {
+  const keys = a.kvHeads * a.headDim, queries = a.heads * a.headDim
+  const joined = (base: string, parts: readonly (readonly [string, number])[], unit: number, bias: boolean, one?: string): LinearSpec => ({
+    parts: one === undefined
+      ? parts.map(([name, rows]) => ({ name: `${base}.${name}`, rows, role: column(unit) }))
+      : [{ name: `${base}.${one}`, rows: parts.reduce((sum, [, rows]) => sum + rows, 0), role: column(unit, parts.map(([, rows]) => rows)) }],
+    inFeatures: a.hiddenSize, bias,
+  })
   const layer = (index: number): LayerSpec => {
     const base = `model.layers.${index}`
-    const attention = (name: string, rows: number): { name: string; rows: number; role: Role } => ({ name: `${base}.self_attn.${name}`, rows, role: column(a.headDim) })
-    const mlp = (name: string): { name: string; rows: number; role: Role } => ({ name: `${base}.mlp.${name}`, rows: a.intermediateSize, role: column(1) })
     return {
       inputNorm: `${base}.input_layernorm`,
-      qkv: {
-        parts: [attention('q_proj', a.heads * a.headDim), attention('k_proj', a.kvHeads * a.headDim), attention('v_proj', a.kvHeads * a.headDim)],
-        inFeatures: a.hiddenSize, bias: a.attentionBias.qkv,
-      },
-      out: { parts: [{ name: `${base}.self_attn.o_proj`, rows: a.hiddenSize, role: row(a.headDim) }], inFeatures: a.heads * a.headDim, bias: a.attentionBias.out },
+      qkv: joined(base, [['self_attn.q_proj', queries], ['self_attn.k_proj', keys], ['self_attn.v_proj', keys]], a.headDim, a.attentionBias.qkv, fused.qkv),
+      queryNorm: `${base}.self_attn.q_norm`, keyNorm: `${base}.self_attn.k_norm`,
+      out: whole(`${base}.self_attn.o_proj`, a.hiddenSize, queries, row(a.headDim), a.attentionBias.out),
       postNorm: `${base}.post_attention_layernorm`,
-      up: { parts: [mlp('gate_proj'), mlp('up_proj')], inFeatures: a.hiddenSize, bias: a.mlp.bias },
-      down: { parts: [{ name: `${base}.mlp.down_proj`, rows: a.hiddenSize, role: row(1) }], inFeatures: a.intermediateSize, bias: a.mlp.bias },
+      up: joined(base, [['mlp.gate_proj', a.intermediateSize], ['mlp.up_proj', a.intermediateSize]], 1, a.mlp.bias, fused.up),
+      down: whole(`${base}.mlp.down_proj`, a.hiddenSize, a.intermediateSize, row(1), a.mlp.bias),
     }
   }
-  return { embedding: 'model.embed_tokens', layer, finalNorm: 'model.norm', head: 'lm_head', ignore: [/rotary_emb\.inv_freq$/, /\.attn\.(masked_)?bias$/] }
+  return { body: 'model.', embedding: 'model.embed_tokens', layer, finalNorm: 'model.norm', head: 'lm_head', ignore: [/rotary_emb\.inv_freq$/, /\.attn\.(masked_)?bias$/] }
 }

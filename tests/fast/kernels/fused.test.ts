@@ -3,7 +3,7 @@ import { after, describe, test } from 'node:test'
 import { call, noGrad, ops, scope, tensor, type DType, type Tensor } from 'fettle-native'
 import { fusedBlocks } from 'fettle/dist/models/blocks/fused'
 import { plainBlocks } from 'fettle/dist/models/blocks/plain'
-import type { Blocks, HeadShape } from 'fettle/dist/models/blocks/types'
+import type { Blocks, HeadShape, RopeTables } from 'fettle/dist/models/blocks/types'
 import { as, context, difference, levels, linearGradients, linearWeights, matrix, place, spread, weight, type LinearCase } from './support'
 
 /** Runs one block in some form and type; returns everything that it computes. */
@@ -33,11 +33,11 @@ function agrees(name: string, run: Run): void {
 
 after(() => call('fettle::use_kernels', '', 'auto', 'auto'))
 
-function rope(tokens: number, half: number): { cos: Tensor; sin: Tensor } {
+function rope(tokens: number, half: number): RopeTables {
   const angles = matrix([tokens, half], 5, 3)
-  return { cos: ops.cos(angles), sin: ops.sin(angles) }
+  return { cos: ops.cos(angles), sin: ops.sin(angles), queryScale: null }
 }
-const noRope = (): { cos: Tensor; sin: Tensor } => rope(1, 1)
+const noRope = (): RopeTables => rope(1, 1)
 
 function linearRun(c: LinearCase, tokens: number, withResidual: boolean): Run {
   return (blocks, dtype) => {
@@ -73,7 +73,7 @@ describe('norm: fused against plain', () => {
   for (const [tokens, hidden] of [[37, 64], [5, 45], [1, 576], [700, 40]])
     for (const trained of [false, true])
       agrees(`${tokens} tokens of ${hidden}, weight ${trained ? 'trained' : 'frozen'}`, (blocks, dtype) => {
-        const weights = { kind: 'rms' as const, eps: 1e-5, weight: weight(matrix([hidden], 2), dtype, trained), bias: null }
+        const weights = { kind: 'rms' as const, eps: 1e-5, offset: 0 as const, weight: weight(matrix([hidden], 2), dtype, trained), bias: null }
         const at = context(dtype, [0, tokens], noRope())
         const { out, saved } = blocks.norm.forward(as(matrix([tokens, hidden], 1, 3), dtype), weights, place('inputNorm'), at)
         const copy = ops.clone(out), residual = as(matrix([tokens, hidden], 4), dtype)
@@ -86,7 +86,7 @@ describe('rotary: fused against plain', () => {
   for (const layout of ['half', 'interleaved'] as const)
     for (const [headDim, dim] of [[16, 16], [20, 12], [64, 64]])
       agrees(`${layout}, ${dim} of ${headDim}`, (blocks, dtype) => {
-        const shape: HeadShape = { heads: 3, kvHeads: 1, headDim, scale: 1, rotary: { dim, layout } }, tokens = 11
+        const shape: HeadShape = { heads: 3, kvHeads: 1, headDim, scale: 1, layout: 'separate', windowed: false, rotary: { dim, layout, axes: 1 } }, tokens = 11
         const at = context(dtype, [0, tokens], rope(tokens, dim / 2))
         const turned = blocks.rotary.forward(as(matrix([tokens, 5 * headDim], 1), dtype), shape, place('rotary'), at)
         const back = blocks.rotary.backward(as(matrix([tokens, 5 * headDim], 2), dtype), shape, place('rotary'), at)
@@ -107,7 +107,7 @@ describe('SwiGLU: fused against plain', () => {
 function attentionRun(offsets: number[], heads: number, kvHeads: number, headDim: number): Run {
   return (blocks, dtype) => {
     const tokens = offsets[offsets.length - 1], width = (heads + 2 * kvHeads) * headDim
-    const shape: HeadShape = { heads, kvHeads, headDim, scale: headDim ** -0.5, rotary: { dim: headDim, layout: 'half' } }
+    const shape: HeadShape = { heads, kvHeads, headDim, scale: headDim ** -0.5, layout: 'separate', windowed: false, rotary: null }
     const at = context(dtype, offsets, noRope())
     const { out, saved } = blocks.attention.forward(as(matrix([tokens, width], 1, 2), dtype), shape, place('attention'), at)
     const copy = ops.clone(out)

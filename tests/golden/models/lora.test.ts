@@ -4,6 +4,7 @@ import * as path from 'node:path'
 import { describe, test } from 'node:test'
 import { scope, type Tensor } from 'fettle-native'
 import { loadLora, readLoraConfig, saveLora } from 'fettle/dist/adapters/peft'
+import { chooseBlocks } from 'fettle/dist/models/blocks/fused'
 import { loadParameters } from 'fettle/dist/models/load'
 import { openWeights, readSafetensors } from 'fettle/dist/models/weights'
 import { trace } from 'fettle/dist/train/trace'
@@ -11,7 +12,7 @@ import { baseOf, goldenCase, gradientError, largestDifference, need } from '../.
 import { fixture } from '../../support/paths'
 import { temporaryFolder } from '../../support/tiny'
 
-const cases = ['lora-llama', 'lora-llama-tied', 'rslora-llama', 'dora-llama', 'lora-patterns', 'lora-one-layer', 'dora-biases']
+const cases = ['lora-llama', 'lora-llama-tied', 'rslora-llama', 'dora-llama', 'lora-patterns', 'lora-one-layer', 'dora-biases', 'lora-bloom', 'lora-opt', 'lora-fused-gate', 'dora-fused-heads', 'lora-norms-of-heads']
 
 /** PEFT's live models put the adapter's name, `default`, into parameter names; files leave it out. */
 const fileName = (name: string): string => name.replace('.default.weight', name.includes('magnitude') ? '' : '.weight')
@@ -22,10 +23,10 @@ function inputsOf(io: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
 
 for (const name of cases) {
   describe(`${name} is what PEFT computes`, () => {
-    test('logits, loss, gradients, weights after three steps', () => scope(() => {
+    for (const blocks of ['plain', 'auto'] as const) test(`logits, loss, gradients, weights after three steps (${blocks} blocks)`, () => scope(() => {
       const { folder, io } = goldenCase(name)
       const { case: made } = JSON.parse(fs.readFileSync(path.join(folder, 'reference.json'), 'utf8')) as { case: { lr?: number; wd?: number } }
-      const result = trace({ model: baseOf(name), adapter: folder, inputs: inputsOf(io), grads: 'all', steps: 3, learningRate: made.lr ?? 1e-3, weightDecay: made.wd ?? 0.01 })
+      const result = trace({ model: baseOf(name), adapter: folder, inputs: inputsOf(io), grads: 'all', steps: 3, learningRate: made.lr ?? 1e-3, weightDecay: made.wd ?? 0.01, blocks: () => chooseBlocks({ device: 'cpu', dtype: 'float32', blocks }) })
       assert.ok(largestDifference(need(result, 'logits'), need(io, 'logits')) <= 1e-4)
       assert.ok(largestDifference(need(result, 'loss'), need(io, 'loss')) <= 1e-5)
       assert.ok(largestDifference(need(result, 'losses'), need(io, 'losses')) <= 1e-5)

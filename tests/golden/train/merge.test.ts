@@ -18,7 +18,7 @@ import { temporaryFolder } from '../../support/tiny'
 const logitsOf = (model: string, inputs: ReadonlyMap<string, Tensor>, adapter?: string): Tensor =>
   need(trace({ model, adapter, inputs: new Map([...inputs].filter(([name]) => name === 'input_ids' || name === 'attention_mask')) }), 'logits')
 
-for (const name of ['lora-llama', 'lora-llama-tied', 'rslora-llama', 'dora-llama', 'lora-patterns', 'lora-one-layer']) {
+for (const name of ['lora-llama', 'lora-llama-tied', 'rslora-llama', 'dora-llama', 'lora-patterns', 'lora-one-layer', 'lora-bloom', 'lora-opt', 'lora-fused-gate', 'dora-fused-heads', 'lora-norms-of-heads']) {
   test(`${name}: the merged folder answers as PEFT's merge and as base and adapter together`, (t) => scope(() => {
     const output = path.join(temporaryFolder(t), 'merged'), { folder, io } = goldenCase(name)
     const seen: string[] = []

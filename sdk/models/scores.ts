@@ -1,0 +1,90 @@
+import { ops, tensor, type DType, type Tensor } from 'fettle-native'
+import type { Architecture } from './architecture'
+import type { Batch, CachedAttention, MaskedAttention } from './batch'
+import type { ScoreBias, ScoreBiases } from './blocks/types'
+import { inType, onDevice } from './device'
+
+/**
+ * Makes a batch's additions to attention scores, once for all layers: the slopes of ALiBi, windows, prompts that are
+ * seen whole, and the masks of padded and cached batches. `null` where a sequence is causal and nothing else, so that
+ * kernels which know only that can run.
+ */
+export function scoreBiases(architecture: Architecture, batch: Batch, dtype: DType): ScoreBiases {
+  const { window } = architecture, of = (size: number | null): ScoreBias => new Scores(architecture, batch, dtype, size).bias()
+  const windowed = window !== null && window.layers.some((has) => has)
+  return { full: windowed && window.layers.every((has) => has) ? null : of(null), windowed: windowed ? of(window.size) : null }
+}
+
+class Scores {
+  private readonly device: string
+  /** fp32 `[1, heads, 1, 1]` */
+  private readonly slopes: Tensor | null
+
+  constructor(architecture: Architecture, private readonly batch: Batch, private readonly dtype: DType, private readonly window: number | null) {
+    this.device = batch.ids.device
+    this.slopes = architecture.positions.kind === 'alibi'
+      ? onDevice(tensor(Float32Array.from(alibiSlopes(architecture.heads)), [1, architecture.heads, 1, 1]), this.device)
+      : null
+  }
+
+  bias(): ScoreBias {
+    const { attention } = this.batch
+    if (attention.kind === 'masked') return this.masked(attention)
+    return attention.kind === 'cached' && attention.mask !== null ? this.nextToken(attention, attention.mask) : this.packed(attention.offsets)
+  }
+
+  private packed(offsets: readonly number[]): ScoreBias {
+    const lengths = offsets.slice(1).map((end, i) => end - offsets[i]), longest = Math.max(...lengths), { prefixes } = this.batch
+    if (prefixes !== undefined) return lengths.map((length, i) => this.sequence(length, prefixes[i]))
+    const plain = this.slopes === null && (this.window === null || longest <= this.window)
+    return plain ? null : this.sequence(longest, 0)
+  }
+
+  /** One sequence: `[1, heads or 1, length, length]`. */
+  private sequence(length: number, prefix: number): Tensor {
+    const places = this.range(length), queries = ops.view(places, [1, 1, length, 1]), keys = ops.view(places, [1, 1, 1, length])
+    const causal = this.seen(queries, keys)
+    return this.added(prefix > 0 ? ops.logical_or(causal, ops.lt(keys, prefix)) : causal, queries, keys, -Infinity)
+  }
+
+  /** One more token for each row of a cache. */
+  private nextToken({ slots }: CachedAttention, mask: Tensor): Tensor {
+    const [rows, , , longest] = mask.shape
+    const queries = ops.view(slots.columns, [rows, 1, 1, 1]), keys = ops.view(this.range(longest), [1, 1, 1, longest])
+    return this.added(ops.logical_and(mask, this.seen(queries, keys)), queries, keys, -Infinity)
+  }
+
+  /** The mask says what is seen, padding too; positions count real tokens only, as distances should. */
+  private masked({ rows, length, mask }: MaskedAttention): Tensor {
+    const places = this.range(length), seen = this.window === null ? mask : ops.logical_and(mask, this.seen(ops.view(places, [1, 1, length, 1]), ops.view(places, [1, 1, 1, length])))
+    const positions = this.batch.positions
+    // A finite lowest value instead of −∞: a padding row that sees nothing gives a mean, not NaN, as the references do.
+    const lowest = this.dtype === 'float16' ? -65504 : -3.3e38
+    const bias = this.added(seen, ops.view(positions, [rows, 1, length, 1]), ops.view(positions, [rows, 1, 1, length]), lowest)
+    return bias.dtype === 'bool' ? ops.where_scalar(bias, ops.zeros(bias.shape, { dtype: this.dtype, device: this.device }), lowest) : bias
+  }
+
+  private seen(queries: Tensor, keys: Tensor): Tensor {
+    const past = ops.le(keys, queries)
+    return this.window === null ? past : ops.logical_and(past, ops.gt(keys, ops.sub(queries, this.window)))
+  }
+
+  /** ALiBi as slope × (key − query): of the same softmax as slope × key, and exact near the query in bf16 too. */
+  private added(seen: Tensor, queries: Tensor, keys: Tensor, hidden: number): Tensor {
+    if (this.slopes === null) return seen
+    const bias = ops.mul(this.slopes, inType(ops.sub(keys, queries), 'float32'))
+    return inType(ops.masked_fill_(bias, ops.logical_not(seen), hidden), this.dtype)
+  }
+
+  private range(length: number): Tensor { return ops.arange(0, length, 1, { dtype: 'int64', device: this.device }) }
+}
+
+/**
+ * Slopes of ALiBi (arXiv 2108.12409): 2^(−8i/p) for i = 1..p, where p is the power of two up to the number of heads; the
+ * heads beyond take every other slope of 2p heads.
+ */
+export function alibiSlopes(heads: number): number[] {
+  const power = 2 ** Math.floor(Math.log2(heads))
+  const first = Array.from({ length: power }, (_, i) => 2 ** ((-8 * (i + 1)) / power))
+  return [...first, ...Array.from({ length: heads - power }, (_, j) => 2 ** ((-4 * (2 * j + 1)) / power))]
+}
