@@ -11,6 +11,7 @@ const usage = `fettle-kernel: the Fettle TypeScript kernel for Jupyter
   fettle-kernel remove  [--user | --sys-prefix | --prefix DIR]   take both out again
   fettle-kernel list                                             where they are installed
   fettle-kernel run NOTEBOOK [--output FILE] [--timeout SECONDS] [--param name=json …] [--server URL --token TOKEN]
+                    [--folder DIR] [--kernel NAME] [--allow-errors]
                                                                  run a notebook without a browser, save it with its outputs
 
 Exit codes: 0 done, 1 failed (a cell's error, no Jupyter), 2 wrong arguments.`
@@ -18,7 +19,7 @@ Exit codes: 0 done, 1 failed (a cell's error, no Jupyter), 2 wrong arguments.`
 const options = {
   user: { type: 'boolean' }, 'sys-prefix': { type: 'boolean' }, prefix: { type: 'string' },
   output: { type: 'string' }, timeout: { type: 'string' }, param: { type: 'string', multiple: true },
-  server: { type: 'string' }, token: { type: 'string' }, help: { type: 'boolean', short: 'h' },
+  server: { type: 'string' }, folder: { type: 'string' }, kernel: { type: 'string' }, 'allow-errors': { type: 'boolean' }, token: { type: 'string' }, help: { type: 'boolean', short: 'h' },
 } as const
 
 type Values = ReturnType<typeof parseArgs<{ options: typeof options }>>['values']
@@ -58,14 +59,14 @@ async function runCommand(notebook: string | undefined, values: Values): Promise
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())
   await runNotebook(notebook, {
-    output: values.output, server: values.server, token: values.token, parameters: parametersOf(values), onOutput: printOutput, signal: stop.signal,
+    output: values.output, server: values.server, token: values.token, folder: values.folder, kernel: values.kernel, allowErrors: values['allow-errors'], parameters: parametersOf(values), onOutput: printOutput, signal: stop.signal,
     ...(seconds === undefined ? {} : { timeout: seconds * 1000 }),
   })
   console.log(`saved ${path.resolve(values.output ?? notebook)}`)
 }
 
-function list(): void {
-  const places: [string, Place][] = [['user', { user: true }], ['sys-prefix', { sysPrefix: true }]]
+function list(values: Values): void {
+  const places: [string, Place][] = values.prefix !== undefined ? [[values.prefix, { prefix: values.prefix }]] : [['user', { user: true }], ['sys-prefix', { sysPrefix: true }]]
   let found = 0
   for (const [name, place] of places) {
     let folders
@@ -93,9 +94,9 @@ async function dispatch(args: readonly string[]): Promise<void> {
   let parsed
   try { parsed = parseArgs({ args: [...args], options, allowPositionals: true }) } catch (error) { throw usageError((error as Error).message) }
   const { values, positionals: [command, ...rest] } = parsed
-  if (values.help || command === undefined) return console.log(usage)
+  if (values.help || command === undefined || command === 'help') return console.log(usage)
   if (command === 'run') return runCommand(rest[0], values)
-  if (command === 'list') return list()
+  if (command === 'list') return list(values)
   if (command === 'install') return installCommand(placeOf(values))
   if (command === 'remove') return removeCommand(placeOf(values))
   throw usageError(`expected install, remove, list or run, got ${command}`)

@@ -30,7 +30,7 @@ export function installSpec(folder: string): void {
     display_name: 'Fettle (TypeScript)', language: 'typescript', interrupt_mode: 'signal',
     metadata: { debugger: false },
   }
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder)
   writeFileSync(path.join(folder, 'kernel.json'), `${JSON.stringify(spec, null, 2)}\n`)
   for (const name of readdirSync(logos)) copyFileSync(path.join(logos, name), path.join(folder, name))
 }
@@ -38,7 +38,18 @@ export function installSpec(folder: string): void {
 /** Copies the lab extension into `folder` (whose name is the extension's), over an older one. */
 export function installExtension(folder: string): void {
   rmSync(folder, { recursive: true, force: true })
+  makeFolder(folder)
   cpSync(extension, folder, { recursive: true })
+}
+
+/** Makes a folder and those above it, one by one: Node's own way never ends where the file system takes none (/proc). */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return
+  makeFolder(path.dirname(folder))
+  try { mkdirSync(folder) } catch (cause) {
+    if (existsSync(folder)) return
+    throw new EnvironmentError('kernel.folder', `cannot make the folder ${folder}: ${(cause as Error).message}; choose a place that you may write to with --prefix DIR, or --user`, { folder }, { cause })
+  }
 }
 
 /** Jupyter's data folder at a place (jupyter_core.paths). */

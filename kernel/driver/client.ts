@@ -18,15 +18,23 @@ function quietClient(): void {
 export class KernelClient {
   private constructor(private readonly manager: KernelManager, readonly kernel: Kernel.IKernelConnection) {}
 
-  /** Starts a kernel; `folder` is relative to the server's root. */
+  /**
+   * Starts a kernel; `folder` is relative to the server's root.
+   * @throws NotebookError `notebook.server` (nobody answers), `notebook.token` (the server refuses it), `notebook.kernel`
+   */
   static async start(address: ServerAddress, name: string, folder: string): Promise<KernelClient> {
+    const baseUrl = address.url.endsWith('/') ? address.url : `${address.url}/`
+    const { token } = address
+    await checkKernel(baseUrl, token, name)
     quietClient()
     // Loaded here, because it takes most of a second and half of our users never run a notebook from Node.
     const services = require('@jupyterlab/services') as typeof import('@jupyterlab/services')
     const serverSettings = services.ServerConnection.makeSettings({
-      baseUrl: address.url, wsUrl: address.url.replace(/^http/, 'ws'), token: address.token, appendToken: true, WebSocket: require('ws'),
+      baseUrl, wsUrl: baseUrl.replace(/^http/, 'ws'), token, appendToken: false, WebSocket: socketWith(token),
     })
     const manager = new services.KernelManager({ serverSettings, standby: 'never' })
+    // It asks for the running kernels by itself; a failure there is not ours to tell, and must not end the process.
+    manager.ready.catch(() => {})
     try {
       // The server takes `path` (the kernel's folder) too; the client's type leaves it out.
       const kernel = await manager.startNew({ name, path: folder } as { name: string })
@@ -34,7 +42,7 @@ export class KernelClient {
       return new KernelClient(manager, kernel)
     } catch (cause) {
       manager.dispose()
-      throw new NotebookError('notebook.kernel', `cannot start the kernel "${name}" on ${address.url}: ${(cause as Error).message}; install it with: npx fettle-kernel install`, { kernel: name }, { cause })
+      throw new NotebookError('notebook.kernel', `cannot start the kernel "${name}" on ${baseUrl}: ${(cause as Error).message}; the server's own log says more`, { kernel: name }, { cause })
     }
   }
 
@@ -45,9 +53,9 @@ export class KernelClient {
     })
   }
 
-  /** Sends a cell; the id is known before any of its outputs comes. */
-  execute(code: string, cellId: string): { id: string; reply: Promise<KernelMessage.IExecuteReplyMsg> } {
-    const future = this.kernel.requestExecute({ code, stop_on_error: true, allow_stdin: false }, false, { cellId })
+  /** Sends a cell; the id is known before any of its outputs comes. The kernel shows no value of a cell tagged `injected-parameters`. */
+  execute(code: string, cellId: string, tags: readonly string[] = []): { id: string; reply: Promise<KernelMessage.IExecuteReplyMsg> } {
+    const future = this.kernel.requestExecute({ code, stop_on_error: true, allow_stdin: false }, false, { cellId, tags: [...tags] })
     const died = new Promise<never>((_, reject) => {
       this.kernel.statusChanged.connect((_, status) => {
         if (status === 'dead' || status === 'autorestarting')
@@ -68,7 +76,42 @@ export class KernelClient {
   }
 
   async shutdown(): Promise<void> {
+    await this.settled()
     await this.kernel.shutdown().catch(() => { /* A kernel that is gone already is what we want. */ })
     this.abandon()
   }
+
+  /** Waits for a connection that is being made anew: the client library leaves a rejection that nobody catches when it is
+   * let go meanwhile. */
+  private async settled(): Promise<void> {
+    const until = Date.now() + 5_000
+    while (this.kernel.connectionStatus === 'connecting' && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+/** A WebSocket that shows the token in a header: an address stands in the logs of every server on the way. */
+function socketWith(token: string): typeof WebSocket {
+  const { WebSocket: Socket } = require('ws') as { WebSocket: new (url: string, protocols: string | string[], options: object) => object }
+  class TokenSocket extends Socket {
+    constructor(url: string, protocols: string | string[]) { super(url, protocols, { headers: { Authorization: `token ${token}` } }) }
+  }
+  return TokenSocket as unknown as typeof WebSocket
+}
+
+/** Asks the server for its kernels: whether it is there, lets us in, and knows this one. */
+async function checkKernel(baseUrl: string, token: string, name: string): Promise<void> {
+  let answer: Response
+  try {
+    answer = await fetch(new URL('api/kernelspecs', baseUrl), { headers: { Authorization: `token ${token}` }, signal: AbortSignal.timeout(20_000) })
+  } catch (cause) {
+    const { message, cause: why } = cause as Error & { cause?: { message?: string } }
+    throw new NotebookError('notebook.server', `no Jupyter server answers at ${baseUrl} (${why?.message ?? message}); start it, or check the address`, { url: baseUrl }, { cause })
+  }
+  if (answer.status === 401 || answer.status === 403)
+    throw new NotebookError('notebook.token', `the Jupyter server at ${baseUrl} refuses the token (${answer.status}); give the one that it printed at its start, or that \`jupyter server list\` shows`, { url: baseUrl, status: answer.status })
+  if (!answer.ok)
+    throw new NotebookError('notebook.server', `${baseUrl} answers ${answer.status} ${answer.statusText} to api/kernelspecs; check that it is the base address of a Jupyter server, its prefix included`, { url: baseUrl, status: answer.status })
+  const { kernelspecs = {} } = await answer.json() as { kernelspecs?: Record<string, unknown> }
+  if (!(name in kernelspecs))
+    throw new NotebookError('notebook.kernel', `the Jupyter server at ${baseUrl} has no kernel "${name}" (it has ${Object.keys(kernelspecs).join(', ') || 'none'}); there, run: npx fettle-kernel install`, { kernel: name, found: Object.keys(kernelspecs) })
 }

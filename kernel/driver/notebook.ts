@@ -118,7 +118,6 @@ export function injectParameters(notebook: Notebook, parameters: Readonly<Record
   const at = notebook.cells.findIndex((cell) => cell.metadata.tags?.includes('parameters'))
   if (at < 0)
     throw new NotebookError('notebook.parameters', `expected a cell tagged "parameters" for ${names.join(', ')}, got none; tag the cell that declares them`, { names })
-  // `void 0` keeps the last assignment from showing as the cell's value.
-  const source = [...names.map((name) => `${name} = ${JSON.stringify(parameters[name])}`), 'void 0'].join('\n')
+  const source = names.map((name) => `${name} = ${JSON.stringify(parameters[name])}`).join('\n')
   notebook.cells.splice(at + 1, 0, { id: randomUUID().slice(0, 8), cell_type: 'code', metadata: { tags: ['injected-parameters'] }, source, execution_count: null, outputs: [] })
 }

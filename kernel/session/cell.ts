@@ -42,8 +42,10 @@ export class Cell {
   /** Tells that a value (a run, a chat) stands live under this cell: as its last value it is not shown again. */
   standsUnder(value: object): void { this.live.add(value) }
 
-  /** Shows a cell's last value. */
+  /** Shows a cell's last value; what a driver put in as parameters has none that anyone asked for. */
   result(value: unknown): void {
+    const { tags } = this.message.metadata as { tags?: unknown }
+    if (Array.isArray(tags) && tags.includes('injected-parameters')) return
     this.flush()
     if (typeof value === 'object' && value !== null && this.live.has(value)) return
     const data = bundleOf(value) ?? { 'text/plain': typeof value === 'string' ? value : inspect(value) }

@@ -14,7 +14,7 @@ export function streamDecoder(decode: (ids: readonly number[]) => string): Strea
   let context = ''
 
   const show = (count: number, text: string): string => {
-    const out = text.slice(context.length)
+    const out = after(context, text)
     ids = ids.slice(shown)
     shown = count - shown
     context = decode(ids.slice(0, shown))
@@ -31,11 +31,18 @@ export function streamDecoder(decode: (ids: readonly number[]) => string): Strea
       return part.length > context.length && text.startsWith(part) ? show(old, part) : ''
     },
     flush() {
-      const out = decode(ids).slice(context.length)
+      const out = after(context, decode(ids))
       ids = []
       shown = 0
       context = ''
       return out
     }
   }
+}
+
+/** What `text` has behind `context`. Bytes that were shown as a replacement character may have become a part of a longer
+ * character since: its second half alone would be no text. */
+function after(context: string, text: string): string {
+  const at = context.length, halves = /^[\uD800-\uDBFF][\uDC00-\uDFFF]$/.test(text.slice(at - 1, at + 1))
+  return text.slice(halves ? at + 1 : at)
 }

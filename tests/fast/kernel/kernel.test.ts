@@ -85,7 +85,7 @@ test('outputs gather as in a notebook', () => {
 test('parameters go behind their cell, and are refused without one', () => {
   const notebook: Notebook = { cells: [{ id: 'a', cell_type: 'code', metadata: { tags: ['parameters'] }, source: 'let n = 1' }], metadata: {}, nbformat: 4, nbformat_minor: 5 }
   injectParameters(notebook, { n: 2, name: 'x"y' })
-  assert.deepEqual([notebook.cells[1].source, notebook.cells[1].metadata.tags], ['n = 2\nname = "x\\"y"\nvoid 0', ['injected-parameters']])
+  assert.deepEqual([notebook.cells[1].source, notebook.cells[1].metadata.tags], ['n = 2\nname = "x\\"y"', ['injected-parameters']])
   assert.throws(() => injectParameters({ ...notebook, cells: [] }, { n: 1 }), { code: 'notebook.parameters' })
 })
 

@@ -53,7 +53,7 @@ test('parameters reach the tagged cell, a server that is given is used, an error
   })
   validate(output)
   const saved = readNotebook(output)
-  assert.equal(saved.cells[1].source, 'steps = 7\nvoid 0')
+  assert.equal(saved.cells[1].source, 'steps = 7')
   const outputs = JSON.parse(fs.readFileSync(output, 'utf8')).cells.map((cell: { outputs: { output_type: string }[] }) => cell.outputs.map((o) => o.output_type))
   assert.deepEqual(outputs, [[], [], ['stream'], ['error'], []])
   const running = await (await fetch(`${server.url}api/kernels`, { headers: { Authorization: `token ${server.token}` } })).json()
@@ -73,4 +73,43 @@ test('what is no notebook is refused with what to do', async (t) => {
   await assert.rejects(runNotebook(file), { code: 'notebook.format' })
   await assert.rejects(runNotebook(path.join(folder, 'absent.ipynb')), { code: 'notebook.file' })
   await assert.rejects(runNotebook(notebookOf(folder, ['1']), { parameters: { a: 1 } }), { code: 'notebook.parameters' })
+})
+
+test('a server that is not there, a wrong token and a kernel that it does not have are told apart', async (t) => {
+  const folder = temporaryFolder(t)
+  const file = notebookOf(folder, ['1'])
+  const output = path.join(folder, 'out.ipynb')
+  const server = await startServer({ root: folder })
+  t.after(() => server.stop())
+  const refused = (options: object, code: string, message: RegExp) => assert.rejects(runNotebook(file, { output, ...options }), (error: unknown) => {
+    assert.ok(error instanceof NotebookError)
+    assert.equal(error.code, code)
+    assert.match(error.message, message)
+    return true
+  })
+  await refused({ server: 'http://127.0.0.1:9/', token: 'x' }, 'notebook.server', /no Jupyter server answers at http:\/\/127\.0\.0\.1:9\/.*check the address/)
+  await refused({ server: server.url, token: 'wrong' }, 'notebook.token', /refuses the token \(403\)/)
+  await refused({ server: server.url, token: server.token, kernel: 'julia' }, 'notebook.kernel', /no kernel "julia" \(it has .*fettle/)
+  // An address without its last slash is the same address; the caller lives on after the refusals.
+  await runNotebook(file, { output, server: server.url.replace(/\/$/, ''), token: server.token })
+  assert.equal(readNotebook(output).cells.length, 1)
+})
+
+test('a cell that may fail does not end the run, and parameters leave no output', async (t) => {
+  const folder = temporaryFolder(t)
+  const file = notebookOf(folder, ['let steps = 1', 'throw new RangeError("wanted")', 'steps'])
+  const notebook = JSON.parse(fs.readFileSync(file, 'utf8'))
+  notebook.cells[0].metadata.tags = ['parameters']
+  notebook.cells[1].metadata.tags = ['raises-exception']
+  fs.writeFileSync(file, JSON.stringify(notebook))
+  const output = path.join(folder, 'out.ipynb')
+  await runNotebook(file, { output, parameters: { steps: 7 } })
+  validate(output)
+  const { cells } = JSON.parse(fs.readFileSync(output, 'utf8'))
+  assert.deepEqual(cells.map((cell: { outputs: { output_type: string }[] }) => cell.outputs.map((shown) => shown.output_type)), [[], [], ['error'], ['execute_result']])
+  assert.deepEqual(cells[3].outputs[0].data['text/plain'], ['7'])
+  delete notebook.cells[1].metadata.tags
+  fs.writeFileSync(file, JSON.stringify(notebook))
+  await assert.rejects(runNotebook(file, { output }), /RangeError: wanted/)
+  await runNotebook(file, { output, allowErrors: true })
 })
