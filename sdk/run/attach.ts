@@ -1,15 +1,16 @@
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { FettleError, PlanError, reviveError, WorkerError } from '../errors'
 import type { Plan } from '../plan/plan'
+import { refusal } from '../plan/refuse'
 import { isAlive } from '../process'
 import { controlName, readControl, type ControlRecord } from './control'
 import { ControlClient } from './control-client'
 import { startAgain } from './death'
 import type { RunEvent } from './events'
-import { hasCheckpoint, metricsName } from './folder'
+import { hasCheckpoint, metricsName, workerLogName } from './folder'
 import { RunHandle, type RunProgress } from './handle'
 import type { Command, FromWorker, Replies } from './protocol'
 import { isTurn, newest, readLines, reviveNumbers, verdict, type Verdict } from './read-log'
@@ -157,6 +158,8 @@ export class AttachedRun extends RunHandle {
     this.#state = verdict(this.log.events, Date.now())
     if (this.#over || (this.#state !== 'starting' && this.#tried !== null)) return
     const record = readControl(this.dir)
+    // A worker writes its record before anything else: without one, and silent for long, it never came so far.
+    if (record === null && this.#state === 'starting' && quietFor(this.#file) > silentStart) this.#state = 'crashed'
     if (record === null || record.host !== os.hostname()) return
     if (isAlive(record.pid)) return this.#reach(record)
     if (this.#state !== 'starting') return
@@ -187,6 +190,15 @@ export class AttachedRun extends RunHandle {
   }
 }
 
+/** ms that a worker may take until it has written anything. */
+const silentStart = 60_000
+
+/** ms since a file was written last; `Infinity` where there is none. */
+function quietFor(file: string): number {
+  const stat = statSync(file, { throwIfNoEntry: false })
+  return stat === undefined ? Infinity : Date.now() - stat.mtimeMs
+}
+
 /**
  * Finds a run in its output folder, whoever started it: one that trains, with all controls of `Run`, or one that is
  * finished, failed or crashed, with its whole history; `done` settles accordingly. The controls of a run that is over, or
@@ -194,8 +206,12 @@ export class AttachedRun extends RunHandle {
  * Throws a `PlanError` where there is no metrics.jsonl.
  */
 export async function attach(dir: string, options: { /** Looks at the file each so many ms. Default 300. */ readonly interval?: number } = {}): Promise<AttachedRun> {
+  if (typeof dir !== 'string') throw refusal('attach()', 'the output folder of a run', dir, "attach('output')")
   const folder = path.resolve(dir)
-  if (!existsSync(path.join(folder, metricsName)) && !existsSync(path.join(folder, controlName))) {
+  const found = () => existsSync(path.join(folder, metricsName)) || existsSync(path.join(folder, controlName))
+  // A worker that was only just forked has its log, and will say where it is in a moment.
+  for (let tries = 100; tries > 0 && !found() && quietFor(path.join(folder, workerLogName)) < silentStart; tries--) await new Promise((resolve) => setTimeout(resolve, 100))
+  if (!found()) {
     throw new PlanError('run.noLog', `expected ${metricsName} in ${folder}, found none; try the output folder of a run that has started`, { dir: folder })
   }
   return new AttachedRun(dir, options.interval ?? 300)

@@ -128,6 +128,8 @@ export interface SavedEvent extends Base {
   readonly path: string
   /** True for the trained weights, which stand in the output folder itself. */
   readonly final: boolean
+  /** Older checkpoints that made room for this one: absolute paths of the folders that are gone. */
+  readonly removed?: readonly string[]
 }
 
 /** Something odd that does not end the run. Of one kind only the first few come. */

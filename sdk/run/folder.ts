@@ -38,6 +38,9 @@ export function prepareFolder(plan: Plan): string {
   return dir
 }
 
+/** True when a run left something here to answer with: a checkpoint, or the final weights. */
+export function hasWeights(dir: string): boolean { return hasCheckpoint(dir) || list(dir).some((name) => finalNames.includes(name)) }
+
 /** True when a run of this folder can be resumed. */
 export function hasCheckpoint(dir: string): boolean { return list(dir).some((name) => checkpointName.test(name)) }
 

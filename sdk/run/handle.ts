@@ -125,7 +125,7 @@ export abstract class RunHandle implements AsyncIterable<RunEvent> {
    * keep it, and a resume goes on with it unless its plan names another base rate than the checkpoint's plan.
    */
   async set(values: { readonly learningRate: number }): Promise<void> {
-    await this.request({ name: 'set', learningRate: readRate(values?.learningRate) })
+    await this.request({ name: 'set', learningRate: readRate(values) })
   }
 
   /**

@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import * as path from 'node:path'
 import { WorkerError } from '../errors'
-import { workerLogName } from './folder'
+import { hasWeights, workerLogName } from './folder'
 import type { Command, FromWorker, Replies, ToWorker } from './protocol'
 import { Requests, type Requester, type OnToken } from './requests'
 
@@ -115,7 +115,9 @@ export class WorkerProcess implements Requester {
   }
 
   #gone(command: string): WorkerError {
-    return new WorkerError('worker.gone', `the worker (process ${this.pid}) has ended or was closed and cannot do ${command}; its weights are in the output folder: start another run, or use chat(folder) or fettle generate`, { pid: this.pid, command })
+    const dir = path.dirname(this.log)
+    const next = hasWeights(dir) ? 'its weights are in the output folder: start another run, or use chat(folder) or fettle generate' : `it left no weights in ${dir}: start the run again`
+    return new WorkerError('worker.gone', `the worker (process ${this.pid}) has ended or was closed and cannot do ${command}; ${next}`, { pid: this.pid, command })
   }
 }
 

@@ -8,14 +8,13 @@ import type { Trainer } from './trainer'
  * Writes `checkpoint-N/`: the weights as `writeWeights` lays them out (a folder that other programs load as it is) and
  * all that a resume needs. It is whole or absent; older ones beyond `keep` go after it stands.
  */
-export async function saveCheckpoint(output: string, trainer: Trainer, keep: number | null, writeWeights: (folder: string) => void | Promise<void>): Promise<string> {
+export async function saveCheckpoint(output: string, trainer: Trainer, keep: number | null, writeWeights: (folder: string) => void | Promise<void>): Promise<{ readonly path: string; readonly removed: readonly string[] }> {
   const folder = checkpointFolder(output, trainer.step)
   await writeWhole(folder, trainer.step, async (temporary) => {
     await writeWeights(temporary)
     trainer.write(temporary)
   })
-  pruneCheckpoints(output, keep)
-  return folder
+  return { path: folder, removed: pruneCheckpoints(output, keep) }
 }
 
 /**

@@ -36,7 +36,7 @@ export class Collector {
       case 'started': this.started = event; this.done = this.failed = null; this.stopping = false; break
       case 'eval': this.evals.set(event.atStep, event); break
       case 'sample': this.samples.push(event); this.made = null; break
-      case 'saved': this.saved.delete(event.path); this.saved.set(event.path, event); break
+      case 'saved': for (const path of [event.path, ...event.removed ?? []]) this.saved.delete(path); this.saved.set(event.path, event); break
       case 'warning': this.warn(event.code, event.message); break
       case 'command': this.command(event); break
       case 'done': this.done = event; break

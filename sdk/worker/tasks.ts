@@ -72,9 +72,9 @@ export class Tasks {
   async save(): Promise<string> {
     const { plan, trainer, output } = this.session
     if (trainer === null) throw new PlanError('run.no-training', 'expected a run that trains, got one that only evaluates; there is nothing to save', {})
-    const path = await saveCheckpoint(output, trainer, plan.save.keep, (folder) => writeTrained(this.session, folder))
+    const { path, removed } = await saveCheckpoint(output, trainer, plan.save.keep, (folder) => writeTrained(this.session, folder))
     this.saved = { step: this.step, path }
-    this.reporter.event({ type: 'saved', atStep: this.step, path, final: false })
+    this.reporter.event({ type: 'saved', atStep: this.step, path, final: false, ...(removed.length > 0 ? { removed } : {}) })
     return path
   }
 

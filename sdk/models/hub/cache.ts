@@ -45,7 +45,8 @@ export function cachedModel(repository: string, revision = 'main', file?: string
 
 /** Names of the repositories that are in either cache. */
 export function cachedRepositories(): string[] {
-  const names = [join(fettleHome(), 'hub'), huggingFaceCache()].flatMap(folder => (existsSync(folder) ? readdirSync(folder) : []))
+  // A download that failed leaves a folder too, without a snapshot.
+  const names = [join(fettleHome(), 'hub'), huggingFaceCache()].flatMap(folder => (existsSync(folder) ? readdirSync(folder).filter(n => existsSync(join(folder, n, 'snapshots'))) : []))
   return [...new Set(names.filter(n => n.startsWith('models--')).map(n => n.slice('models--'.length).replaceAll('--', '/')))]
 }
 

@@ -53,7 +53,8 @@ export function hubFetch(hub: Endpoint, repository: string, onWait?: (message: s
       try {
         response = await fetch(url, { ...init, headers: headers(hub, url, init) })
       } catch (cause) {
-        if (last) throw networkError(hub, repository, url, cause)
+        // A host that has no address will not have one in some seconds: who mistyped a folder's name should not wait for it.
+        if (last || (attempt > 1 && /^(ENOTFOUND|EAI_AGAIN)$/.test(reason(cause)))) throw networkError(hub, repository, url, cause)
         await pause(backoff(attempt), `${hostOf(url)} does not answer (${reason(cause)})`, onWait)
         continue
       }

@@ -74,9 +74,9 @@ export class Controls {
 
   private setRate(): void {
     const learningRate = Number(this.rate.value.trim().replace(',', '.'))
-    const valid = this.rate.value.trim() !== '' && Number.isFinite(learningRate) && learningRate > 0
+    const valid = this.rate.value.trim() !== '' && Number.isFinite(learningRate) && learningRate >= 0
     this.rate.setAttribute('aria-invalid', String(!valid))
-    if (!valid) { this.tell('expected a number above 0 for the learning rate, such as 1e-4', true); this.rate.focus(); return }
+    if (!valid) { this.tell('expected a number from 0 on for the learning rate, such as 1e-4', true); this.rate.focus(); return }
     void this.send({ name: 'set', learningRate })
   }
 
@@ -111,7 +111,7 @@ export class Controls {
     // What one watched end keeps the row, so that nothing below it moves; it says where the weights are.
     const ended = this.host !== null && this.state !== null && !isOver(this.state.status) && isOver(state.status)
     const saved = state.saved.at(-1)
-    if (ended && this.reply.textContent === '') this.tell(saved ? `saved in ${saved.path}` : 'ended without a checkpoint', false)
+    if (ended && this.pending.size === 0) this.tell(saved ? `saved in ${saved.path}` : 'ended without a checkpoint', false)
     this.state = state
     this.refresh()
   }

@@ -106,3 +106,17 @@ test('a process that has ended but that nobody fetched is not alive', { skip: !f
   await until('the child has ended', () => !isAlive(pid))
   assert.match(fs.readFileSync(`/proc/${pid}/stat`, 'utf8'), /\) Z /)
 })
+
+test('a folder whose worker never wrote anything is no run that starts for ever', async (t) => {
+  const dir = temporaryFolder(t)
+  const file = path.join(dir, 'metrics.jsonl')
+  fs.writeFileSync(file, '')
+  fs.utimesSync(file, new Date(0), new Date(0))
+  const run = await attach(dir)
+  assert.equal(run.state, 'crashed')
+  await assert.rejects(run.done, { code: 'worker.vanished' })
+})
+
+test('what is no folder is refused with what to write', async () => {
+  await assert.rejects(attach(3 as unknown as string), { name: 'PlanError', code: 'plan.value' })
+})
