@@ -4,6 +4,9 @@ import { NotebookError } from './error'
 /** Where a Jupyter server answers. */
 export interface ServerAddress { readonly url: string; readonly token: string }
 
+/** ms that a connection may be gone before a cell is given up. */
+const silence = 20_000
+
 let quiet = false
 
 /** The client library tells the console of each connection; what a program prints stays its own. */
@@ -16,6 +19,8 @@ function quietClient(): void {
 
 /** A kernel on a Jupyter server, reached from plain Node through @jupyterlab/services. */
 export class KernelClient {
+  private ending: Promise<never> | null = null
+
   private constructor(private readonly manager: KernelManager, readonly kernel: Kernel.IKernelConnection) {}
 
   /**
@@ -56,18 +61,30 @@ export class KernelClient {
   /** Sends a cell; the id is known before any of its outputs comes. The kernel shows no value of a cell tagged `injected-parameters`. */
   execute(code: string, cellId: string, tags: readonly string[] = []): { id: string; reply: Promise<KernelMessage.IExecuteReplyMsg> } {
     const future = this.kernel.requestExecute({ code, stop_on_error: true, allow_stdin: false }, false, { cellId, tags: [...tags] })
-    const died = new Promise<never>((_, reject) => {
+    return { id: future.msg.header.msg_id, reply: Promise.race([future.done, this.broken()]) as Promise<KernelMessage.IExecuteReplyMsg> }
+  }
+
+  /** Rejects when the kernel ends, or its server is not heard of for `silence` ms. Listens once for all cells. */
+  private broken(): Promise<never> {
+    this.ending ??= new Promise<never>((_, reject) => {
+      let waiting: NodeJS.Timeout | undefined
+      const lost = () => reject(new NotebookError('notebook.connection', `the connection to the server was lost while a cell ran; see whether the server at ${this.manager.serverSettings.baseUrl} still runs, and run the notebook again`, { url: this.manager.serverSettings.baseUrl }))
       this.kernel.statusChanged.connect((_, status) => {
         if (status === 'dead' || status === 'autorestarting')
           reject(new NotebookError('notebook.kernelDied', 'the kernel ended while a cell ran; most often memory ran out: try smaller batches', { status }))
       })
+      this.kernel.connectionStatusChanged.connect((_, status) => {
+        clearTimeout(waiting)
+        if (status === 'disconnected') lost()
+        if (status === 'connecting') waiting = setTimeout(lost, silence)
+      })
     })
-    died.catch(() => { /* Told by whoever waits for the reply. */ })
-    const reply = Promise.race([future.done, died]) as Promise<KernelMessage.IExecuteReplyMsg>
-    return { id: future.msg.header.msg_id, reply }
+    this.ending.catch(() => { /* Told by whoever waits for a reply. */ })
+    return this.ending
   }
 
-  async interrupt(): Promise<void> { await this.kernel.interrupt() }
+  /** Asks for an interrupt; a server that cannot be asked any more is told by the cell's own reply. */
+  async interrupt(): Promise<void> { await this.kernel.interrupt().catch(() => {}) }
 
   /** Lets go of the kernel without asking its server for anything. */
   abandon(): void {
@@ -77,7 +94,9 @@ export class KernelClient {
 
   async shutdown(): Promise<void> {
     await this.settled()
-    await this.kernel.shutdown().catch(() => { /* A kernel that is gone already is what we want. */ })
+    const over = this.kernel.shutdown().catch(() => { /* A kernel that is gone already is what we want. */ })
+    // A server that does not answer must not keep a program waiting.
+    await Promise.race([over, new Promise((resolve) => setTimeout(resolve, 15_000).unref())])
     this.abandon()
   }
 

@@ -67,10 +67,13 @@ async function runOn(address: ServerAddress, notebook: Notebook, target: string,
     const count = notebook.cells.filter((cell) => cell.cell_type === 'code').length
     for (const [index, cell] of notebook.cells.entries()) {
       if (cell.cell_type !== 'code' || cell.source.trim() === '') continue
+      if (options.signal?.aborted) throw new NotebookError('notebook.aborted', `the notebook was ended before cell ${index}, as asked`, { cell: index })
       options.onCell?.({ index, count, source: cell.source })
       await runCell(client, cell, index, cellOf, options)
     }
   } finally {
+    // Before the shutdown, which may fail; and after it, when what the kernel showed at its end has come.
+    writeNotebook(target, notebook)
     await client.shutdown()
     writeNotebook(target, notebook)
   }

@@ -10,7 +10,7 @@ import { Live } from './live'
 import { Runs } from './runs'
 import { Language } from './language'
 import { nameCell } from './positions'
-import { columnBefore, expandShorthands } from './source'
+import { columnBefore, runnable } from './source'
 import type { Server, Session } from './server'
 import type { MimeBundle } from './values'
 import type { Message } from './wire'
@@ -102,7 +102,7 @@ export class TypeScriptSession implements Session {
     this.enter(cell)
     if (!silent) cell.publish('execute_input', { code, execution_count: cell.count })
     nameCell(cell.count, code)
-    const ok = await this.owner.run(cell, () => this.executor.execute(expandShorthands(code)))
+    const ok = await this.owner.run(cell, () => this.executor.execute(runnable(code)))
     this.language.ended(ok)
     // Output of the last turn, such as that of `console.log` in a resolved promise, belongs before the reply.
     await new Promise((resolve) => setImmediate(resolve))

@@ -18,10 +18,12 @@ export function overview(commands: readonly Command[], version: string): string 
 /** All about one command. */
 export function commandHelp(command: Command): string {
   const details = command.details?.()
+  // Arguments are flags too; what the details tell is not told twice.
+  const flags = command.flags.filter(({ name }) => details === undefined || !details.includes(name))
   return [
     `fettle ${command.name}: ${command.summary}`, '',
     'Usage:', ...command.usage.map((line) => `  fettle ${line}`), '',
-    ...(details ? ['Arguments, with their defaults:', details] : ['Flags:', ...flagLines(command.flags)]), '',
+    ...(flags.length > 0 ? ['Flags:', ...flagLines(flags), ''] : []), ...(details ? ['Arguments, with their defaults:', details, ''] : []),
   ].join('\n')
 }
 

@@ -184,9 +184,9 @@ export class AttachedRun extends RunHandle {
   #failure(): FettleError {
     const failed = this.log.last('failed')
     if (this.#state === 'failed' && failed) return reviveError(failed.error)
-    const pid = this.#record?.pid ?? this.log.last('started')?.pid ?? -1
+    const pid = this.#record?.pid ?? this.log.last('started')?.pid ?? null
     const step = this.log.last('step')?.step ?? 0
-    return new WorkerError('worker.vanished', `the worker of ${this.dir} (process ${pid}) ended without a word after step ${step}; ${startAgain(hasCheckpoint(this.dir)).calls}`, { dir: this.dir, pid, step })
+    return new WorkerError('worker.vanished', `the worker of ${this.dir}${pid === null ? '' : ` (process ${pid})`} ended without a word after step ${step}; ${startAgain(hasCheckpoint(this.dir)).calls}`, { dir: this.dir, pid, step })
   }
 }
 

@@ -27,10 +27,10 @@ export class TestKernel {
     client.onOutput((parent, message) => this.heard.push({ parent, type: message.header.msg_type, content: message.content as Record<string, any> }))
   }
 
-  static async start(root: string): Promise<TestKernel> {
-    const server = await startServer({ root })
-    return new TestKernel(server, await KernelClient.start(server, 'fettle', ''))
-  }
+  static async start(root: string): Promise<TestKernel> { return TestKernel.on(await startServer({ root })) }
+
+  /** One more kernel on a server that runs. */
+  static async on(server: LocalServer): Promise<TestKernel> { return new TestKernel(server, await KernelClient.start(server, 'fettle', '')) }
 
   /** Sends a cell without waiting. */
   send(code: string): { readonly id: string; readonly answer: Promise<Answer> } {

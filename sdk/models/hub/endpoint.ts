@@ -45,6 +45,7 @@ export type HubFetch = (url: string | URL | Request, init?: RequestInit) => Prom
  * network failures, and turns what is final into a ModelError that names the repository.
  */
 export function hubFetch(hub: Endpoint, repository: string, onWait?: (message: string) => void): HubFetch {
+  let heard = false
   return async (target, init = {}) => {
     const url = String(target instanceof Request ? target.url : target)
     for (let attempt = 1; ; attempt++) {
@@ -54,10 +55,11 @@ export function hubFetch(hub: Endpoint, repository: string, onWait?: (message: s
         response = await fetch(url, { ...init, headers: headers(hub, url, init) })
       } catch (cause) {
         // A host that has no address will not have one in some seconds: who mistyped a folder's name should not wait for it.
-        if (last || (attempt > 1 && /^(ENOTFOUND|EAI_AGAIN)$/.test(reason(cause)))) throw networkError(hub, repository, url, cause)
+        if (last || (!heard && attempt > 1 && /^(ENOTFOUND|EAI_AGAIN)$/.test(reason(cause)))) throw networkError(hub, repository, url, cause)
         await pause(backoff(attempt), `${hostOf(url)} does not answer (${reason(cause)})`, onWait)
         continue
       }
+      heard = true
       if (response.ok) return response
       const wait = last ? undefined : retryAfter(response, attempt)
       if (wait === undefined) throw await statusError(hub, repository, url, response)

@@ -12,6 +12,6 @@ export function resultView(r: RunResult): TextAndHtml {
   const facts: [string, Cell][] = [
     ['last loss', loss(r.loss)], ...(r.evalLoss === null ? [] : [['held-out loss', loss(r.evalLoss)] as [string, Cell]]), [r.stopped ? 'checkpoints' : 'weights', r.output],
   ]
-  const next = r.stopped && '.resume() goes on from there.'
+  const next = r.stopped && (r.steps > 0 ? '.resume() goes on from there.' : 'It made no step, so there is nothing to resume: start it again.')
   return frame(html`${heading(name, '')}${factsHtml(facts)}${next && html`<small>${next}</small>`}`, [name, factsText(facts), next])
 }

@@ -9,7 +9,7 @@ import { injectParameters, settleReturns, type Notebook } from 'fettle-kernel/di
 import { Outputs } from 'fettle-kernel/dist/driver/outputs'
 import { withoutRemote } from 'fettle-kernel/dist/html'
 import { codeFrame, describeFindings, describeThrown, plainTraceback } from 'fettle-kernel/dist/session/errors'
-import { columnBefore, expandShorthands } from 'fettle-kernel/dist/session/source'
+import { columnBefore, runnable } from 'fettle-kernel/dist/session/source'
 import { Wire } from 'fettle-kernel/dist/session/wire'
 import { repoRoot } from '../../support/paths'
 import { temporaryFolder } from '../../support/tiny'
@@ -50,14 +50,17 @@ test('findings of the compiler point at their place', () => {
 })
 
 test('shorthand properties are written out, and nothing else', () => {
-  assert.equal(expandShorthands('f({ a, b: { c }, ...d })\nconst { e } = x'), 'f({ a: a, b: { c: c }, ...d })\nconst { e } = x')
-  assert.equal(expandShorthands('({ a } = x)'), '({ a: a } = x)')
-  assert.equal(expandShorthands('const s = "{ a }" // { a }'), 'const s = "{ a }" // { a }')
+  assert.equal(runnable('f({ a, b: { c }, ...d })\nconst { e } = x'), 'f({ a: a, b: { c: c }, ...d })\nconst { e } = x')
+  assert.equal(runnable('({ a } = x)'), '({ a: a } = x)')
+  // A cell that waits by `for await` alone; in a function it is the function that waits.
+  assert.equal(runnable('// all\nfor await (const e of run) e'), '// all\nawait null; for await (const e of run) e')
+  assert.equal(runnable('async () => { for await (const e of run) e }'), 'async () => { for await (const e of run) e }')
+  assert.equal(runnable('const s = "{ a }" // { a }'), 'const s = "{ a }" // { a }')
 })
 
 test('a place in the expanded form of a cell is found in the cell itself', () => {
   const code = 'f({ a, b })\ng()'
-  const column = (text: string, line = 0) => columnBefore(code, line, expandShorthands(code).split('\n')[line].indexOf(text))
+  const column = (text: string, line = 0) => columnBefore(code, line, runnable(code).split('\n')[line].indexOf(text))
   assert.deepEqual([column('a'), column('b'), column(')'), column('g', 1)], [4, 7, 10, 0])
   assert.deepEqual(codeFrame('x'.repeat(500), 1, 400).map((line) => line.length < 200), [true, true])
   assert.match(codeFrame('one\ntwo', 3, 1).join('\n'), /> 2 \| two\n.*\|    \^/s)

@@ -62,8 +62,8 @@ describe('the kernel, from an outside client', () => {
     await kernel.run("import { sft } from 'fettle'")
     const plan = await kernel.run("sft('builtin:smollm2-135m').lora({ rank: 4 })")
     const shown = plan.heard.find(({ type }) => type === 'execute_result')?.content.data
-    assert.match(shown['text/plain'], /lora\.rank\s+4/)
-    assert.match(shown['text/html'], /<th>lora\.rank<\/th><td>4<\/td>/)
+    assert.match(shown['text/plain'], /rank\s+4/)
+    assert.match(shown['text/html'], />rank<\/th>.*?>4</s)
     const table = await kernel.run("import { tableFromArrays } from 'apache-arrow'\ntableFromArrays({ x: Int32Array.from({ length: 50 }, (_, i) => i) })")
     // Types of packages that only the kernel has are named in later cells too.
     assert.equal((await kernel.run("const fields = tableFromArrays({ x: Int32Array.from([1]) }).schema.fields")).content.status, 'ok')

@@ -111,7 +111,7 @@ test('buttons ask, wait and tell; stop asks once more; a rate is checked before 
   await page.click('text="Yes"')
   await page.fill('.fb-rate input', '-3')
   await page.keyboard.press('Enter')
-  await reply.filter({ hasText: 'expected a number above 0' }).waitFor()
+  await reply.filter({ hasText: 'expected a number from 0 on' }).waitFor()
   await page.fill('.fb-rate input', '1e-4')
   await updateBoard(page, states.training)
   assert.equal(await page.inputValue('.fb-rate input'), '1e-4', 'what is being written stays')
