@@ -8,6 +8,13 @@ export function isAlive(pid: number): boolean {
   } catch (error) { return (error as NodeJS.ErrnoException).code === 'EPERM' }
 }
 
+/** Waits for work, but no longer than `ms`. */
+export async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  await Promise.race([work, new Promise((resolve) => { timer = setTimeout(resolve, ms) })])
+  clearTimeout(timer)
+}
+
 /** It has ended, but whoever should fetch its exit code has not: the first process of many containers never does. */
 function isZombie(pid: number): boolean {
   try {

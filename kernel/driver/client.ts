@@ -1,4 +1,5 @@
 import type { Kernel, KernelManager, KernelMessage } from '@jupyterlab/services'
+import { within } from 'fettle/dist/process'
 import { NotebookError } from './error'
 
 /** Where a Jupyter server answers. */
@@ -96,7 +97,7 @@ export class KernelClient {
     await this.settled()
     const over = this.kernel.shutdown().catch(() => { /* A kernel that is gone already is what we want. */ })
     // A server that does not answer must not keep a program waiting.
-    await Promise.race([over, new Promise((resolve) => setTimeout(resolve, 15_000).unref())])
+    await within(15_000, over)
     this.abandon()
   }
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Cell } from './cell'
 import { describeInterrupt, type CellError } from './errors'
+import { within } from 'fettle/dist/process'
 import { displayHook, type LiveRun } from 'fettle/dist/views'
 
 /** How long an interrupted cell may take to finish what stands after its run, and a shutdown to end its runs: the Jupyter
@@ -122,10 +123,4 @@ function describeLeft({ run }: Watched): string {
 /** Whether a process is stopped, so that it can end by nobody's word but SIGKILL (Linux; elsewhere not known). */
 function held(pid: number | undefined): boolean {
   try { return /^State:\s+[Tt]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')) } catch { return false }
-}
-
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  await Promise.race([work, new Promise((resolve) => { timer = setTimeout(resolve, ms) })])
-  clearTimeout(timer)
 }

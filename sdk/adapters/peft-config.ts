@@ -8,6 +8,11 @@ import { loraConfig, type LoraConfig } from './lora-config'
 export const configName = 'adapter_config.json'
 export const weightsName = 'adapter_model.safetensors'
 
+/** Whether a folder is an adapter that stands for its base model with it, and no model of its own. */
+export function isAdapterFolder(folder: string): boolean {
+  return existsSync(join(folder, configName)) && !existsSync(join(folder, 'config.json'))
+}
+
 /** What an adapter folder says of itself. */
 export interface SavedLora { readonly config: LoraConfig; readonly baseModel: string | null }
 

@@ -1,5 +1,6 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
+import { isAdapterFolder, readLoraConfig } from '../adapters/peft-config'
 import { ModelError, PlanError } from '../errors'
 import { defaultGeneration } from '../plan/defaults'
 import type { GenerationPlan, Plan } from '../plan/plan'
@@ -72,6 +73,7 @@ function folderParty(name: string, options: ChatOptions, plan: Plan | null): Par
   const served = (model: string, adapter: string | null): Voice => new ServedVoice({ ...read.serving, model, adapter }, read.onProgress)
   if (found.kind === 'adapter') {
     const model = read.base ?? found.base
+    if (model === null) throw new ModelError('chat.base', `the adapter in ${found.folder} does not name its base model; try chat(folder, { base: 'MODEL' })`, { path: found.folder })
     const voice = served(model, found.folder)
     return party(`${shortName(model)} with ${shortName(name)}`, read, plan, [
       { side: 'base', label: `base: ${shortName(model)}`, voice, optional: false },
@@ -100,7 +102,7 @@ function party(title: string, read: ReadChatOptions, plan: Plan | null, sides: r
 }
 
 type Found =
-  | { readonly kind: 'adapter'; readonly folder: string; readonly base: string }
+  | { readonly kind: 'adapter'; readonly folder: string; readonly base: string | null }
   /** `tuned`: a run's output, all weights of which were trained. */
   | { readonly kind: 'model'; readonly model: string; readonly tuned: boolean }
 
@@ -108,7 +110,7 @@ type Found =
 function weightsOf(name: string): Found {
   if (!fs.statSync(name, { throwIfNoEntry: false })?.isDirectory()) return { kind: 'model', model: name, tuned: false }
   const has = (file: string): boolean => fs.existsSync(path.join(name, file))
-  if (has('adapter_config.json') && !has('config.json')) return { kind: 'adapter', folder: path.resolve(name), base: baseOf(name) }
+  if (isAdapterFolder(name)) return { kind: 'adapter', folder: path.resolve(name), base: readLoraConfig(name).baseModel || null }
   if (has('config.json')) return { kind: 'model', model: name, tuned: has(metricsName) || has('plan.json') }
   if (!has(metricsName)) return { kind: 'model', model: name, tuned: false }
   const [newest] = listCheckpoints(name)
@@ -116,18 +118,6 @@ function weightsOf(name: string): Found {
     throw new ModelError('chat.folder', `expected weights in ${path.resolve(name)}, found neither final ones nor a checkpoint; wait until the run has saved, or ask the run itself with chat(run)`, { folder: path.resolve(name) })
   }
   return weightsOf(newest.folder)
-}
-
-function baseOf(folder: string): string {
-  const file = path.join(folder, 'adapter_config.json')
-  let base: unknown
-  try {
-    base = (JSON.parse(fs.readFileSync(file, 'utf8')) as { base_model_name_or_path?: unknown }).base_model_name_or_path
-  } catch (cause) {
-    throw new ModelError('lora.config', `${file} is not JSON: ${(cause as Error).message}; save the adapter again`, { path: file }, { cause })
-  }
-  if (typeof base === 'string' && base !== '') return base
-  throw new ModelError('chat.base', `${file} does not name its base model; try chat(folder, { base: 'MODEL' })`, { path: file })
 }
 
 function shortName(name: string): string { return name.replace(/[\\/]+$/, '').split(/[\\/]/).at(-1) || name }

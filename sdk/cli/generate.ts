@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { isAdapterFolder, readLoraConfig } from '../adapters/peft-config'
 import { PlanError } from '../errors'
 import type { Decoder } from '../models/decoder'
 import { defaultPlan } from '../plan/defaults'
@@ -55,8 +55,7 @@ async function generate(parsed: Parsed, terminal: Terminal): Promise<number> {
 
 /** The folder of an adapter stands for its base with it: the output of a LoRA run answers as it is. */
 function baseAndAdapter(name: string, adapter: string | undefined): { model: string; adapter: string | undefined } {
-  const isAdapter = adapter === undefined && existsSync(join(name, 'adapter_config.json')) && !existsSync(join(name, 'config.json'))
-  const base = isAdapter ? lazy.peft().readLoraConfig(name).baseModel : null
+  const base = adapter === undefined && isAdapterFolder(name) ? readLoraConfig(name).baseModel : null
   return base === null ? { model: name, adapter } : { model: base, adapter: name }
 }
 

@@ -5,8 +5,7 @@ import * as path from 'node:path'
 import { FettleError, PlanError, reviveError, WorkerError } from '../errors'
 import type { Plan } from '../plan/plan'
 import { refusal } from '../plan/refuse'
-import { isAlive } from '../process'
-import { controlName, readControl, type ControlRecord } from './control'
+import { controlName, livesHere, readControl, type ControlRecord } from './control'
 import { ControlClient } from './control-client'
 import { startAgain } from './death'
 import type { RunEvent } from './events'
@@ -91,7 +90,7 @@ export class AttachedRun extends RunHandle {
   /** True while the run's worker lives and can be reached from here. */
   get alive(): boolean {
     const record = this.#closed ? null : readControl(this.dir)
-    return record !== null && record.socket !== null && record.host === os.hostname() && isAlive(record.pid)
+    return record !== null && record.socket !== null && livesHere(record)
   }
   /** The plan that the worker runs; `null` once no worker lives. */
   get plan(): Plan | null { return readControl(this.dir)?.plan ?? null }
@@ -109,7 +108,7 @@ export class AttachedRun extends RunHandle {
     const open = await this.#client?.catch(() => null)
     if (open?.open && !this.#closed) return open
     const record = readControl(this.dir), host = this.log.last('started')?.host
-    if (this.#closed || record === null || record.socket === null || record.host !== os.hostname() || !isAlive(record.pid)) {
+    if (this.#closed || record === null || record.socket === null || !livesHere(record)) {
       throw unreachable(this.dir, this.#closed ? 'closed' : this.#state, record, host)
     }
     this.#client = this.#dial(record)
@@ -148,7 +147,7 @@ export class AttachedRun extends RunHandle {
   #isOfEarlier(events: readonly RunEvent[]): boolean {
     const record = readControl(this.dir)
     const turn = newest(events, (event) => isTurn(event) && event.type !== 'prepared')
-    if (record === null || turn === undefined || turn.time >= record.time || record.host !== os.hostname() || !isAlive(record.pid)) return false
+    if (record === null || turn === undefined || turn.time >= record.time || !livesHere(record)) return false
     this.#reach(record)
     return true
   }
@@ -160,9 +159,9 @@ export class AttachedRun extends RunHandle {
     const record = readControl(this.dir)
     // A worker writes its record before anything else: without one, and silent for long, it never came so far.
     if (record === null && this.#state === 'starting' && quietFor(this.#file) > silentStart) this.#state = 'crashed'
-    if (record === null || record.host !== os.hostname()) return
-    if (isAlive(record.pid)) return this.#reach(record)
-    if (this.#state !== 'starting') return
+    if (record === null) return
+    if (livesHere(record)) return this.#reach(record)
+    if (record.host !== os.hostname() || this.#state !== 'starting') return
     this.#record = record
     this.#state = 'crashed'
   }

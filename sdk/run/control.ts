@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs'
+import * as os from 'node:os'
 import * as path from 'node:path'
 import type { Plan } from '../plan/plan'
+import { isAlive } from '../process'
 
 /** Where a worker that lives is reached, in its output folder; for this user alone. */
 export const controlName = 'control.json'
@@ -34,6 +36,11 @@ export function readControl(dir: string): ControlRecord | null {
     const record = JSON.parse(fs.readFileSync(path.join(dir, controlName), 'utf8')) as ControlRecord
     return record.version === 1 && typeof record.pid === 'number' ? record : null
   } catch { return null }
+}
+
+/** Whether the worker of a record lives on this host, where alone its process id and its socket mean anything. */
+export function livesHere(record: ControlRecord): boolean {
+  return record.host === os.hostname() && isAlive(record.pid)
 }
 
 /** Takes a stream of bytes apart into JSON objects, one a line. A line that is no JSON object is an error. */

@@ -1,10 +1,8 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import * as os from 'node:os'
 import { EnvironmentError, PlanError } from '../errors'
 import type { Plan } from '../plan/plan'
-import { isAlive } from '../process'
-import { controlName, readControl } from './control'
+import { controlName, livesHere, readControl } from './control'
 import { isTurn, newest, readLog, verdict } from './read-log'
 
 /** File of a run's events in its output folder: one JSON object a line. */
@@ -68,7 +66,7 @@ function refuseLiveRun(dir: string): void {
   if (started?.type === 'started' && (state === 'training' || state === 'paused')) throw busy(dir, started.pid, state)
   const record = readControl(dir), turn = newest(events, isTurn)
   const isOver = (turn?.type === 'done' || turn?.type === 'failed') && record !== null && turn.time >= record.time
-  if (record !== null && record.host === os.hostname() && isAlive(record.pid) && !isOver) throw busy(dir, record.pid, 'starting')
+  if (record !== null && livesHere(record) && !isOver) throw busy(dir, record.pid, 'starting')
 }
 
 function busy(dir: string, pid: number, state: string): PlanError {

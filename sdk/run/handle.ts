@@ -6,7 +6,7 @@ import type { EvalEvent, RunEvent, SampleEvent } from './events'
 import { PieceQueue, readGenerateOptions } from './generate'
 import { EventLog } from './log'
 import type { StepColumns } from './metrics'
-import { readRate } from './rate'
+import { readSettings } from './rate'
 import type { ChatReply, Command, Replies } from './protocol'
 import type { OnToken } from './requests'
 import type { RunResult } from './result'
@@ -125,7 +125,7 @@ export abstract class RunHandle implements AsyncIterable<RunEvent> {
    * keep it, and a resume goes on with it unless its plan names another base rate than the checkpoint's plan.
    */
   async set(values: { readonly learningRate: number }): Promise<void> {
-    await this.request({ name: 'set', learningRate: readRate(values) })
+    await this.request({ name: 'set', learningRate: readSettings(values) })
   }
 
   /**

@@ -76,7 +76,7 @@ export class WorkerProcess implements Requester {
   release(): void {
     this.idle()
     if (this.connected) this.#child.disconnect()
-    this.#requests.fail(this.#gone('this command'))
+    this.#failAll()
     this.#keep()
   }
 
@@ -111,7 +111,12 @@ export class WorkerProcess implements Requester {
     this.#exited = exit
     living.delete(this.#child)
     listener.onExit(exit)
-    this.#requests.fail(this.#gone('this command'))
+    this.#failAll()
+  }
+
+  /** Only when someone waits: what to do next is looked up in the output folder. */
+  #failAll(): void {
+    if (this.#requests.size > 0) this.#requests.fail(this.#gone('this command'))
   }
 
   #gone(command: string): WorkerError {

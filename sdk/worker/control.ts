@@ -4,7 +4,7 @@ import * as net from 'node:net'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import type { Plan } from '../plan/plan'
-import { isAlive } from '../process'
+import { isAlive, within } from '../process'
 import { controlName, JsonLines, readControl, type ControlRecord } from '../run/control'
 import type { FromWorker, ToWorker } from '../run/protocol'
 import type { Channel, Front } from './channel'
@@ -58,7 +58,7 @@ export async function openControl(channel: Channel, { run, plan, detached }: Con
   return {
     async close() {
       server?.close()
-      await Promise.race([Promise.all([...connections].map((connection) => new Promise<void>((resolve) => connection.end(resolve)))), new Promise((resolve) => setTimeout(resolve, 1000).unref())])
+      await within(1000, Promise.all([...connections].map((connection) => new Promise<void>((resolve) => connection.end(resolve)))))
       remove()
     },
   }

@@ -1,6 +1,7 @@
 import * as assert from 'node:assert/strict'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
+import { partyOf } from 'fettle/dist/chat/target'
 import { test } from 'node:test'
 import { attach, chat, WorkerError, type ChatState } from 'fettle'
 import { chatModel, chatRun, chatting, finished, rendered, temporaryFolder, workers } from '../../support/chat'
@@ -140,6 +141,8 @@ test('an adapter folder that does not name its model, and a run that saved nothi
   for (const made of [adapter, empty]) fs.mkdirSync(made)
   fs.writeFileSync(path.join(adapter, 'adapter_config.json'), '{"peft_type": "LORA"}')
   await refusalOf(chat(adapter), 'chat.base', "{ base: 'MODEL' }")
+  // What the refusal says to do is taken.
+  assert.equal(partyOf(adapter, { base: 'model' }).title, 'model with adapter')
   fs.writeFileSync(path.join(empty, 'metrics.jsonl'), '')
   await refusalOf(chat(empty), 'chat.folder', 'chat(run)')
 })
