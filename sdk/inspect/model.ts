@@ -5,7 +5,7 @@ import { familyOf } from '../models/families'
 import { fileNameOf } from '../models/file-names'
 import { storedWeights } from '../models/layout'
 import { openWeights, readGguf, resolveModel, type ResolveOptions, type Weights } from '../models/weights'
-import { readIndex } from '../models/weights/hugging-face'
+import { formatOf, weightFiles } from '../models/weights/hugging-face'
 import type { LoraOptions } from '../plan/options'
 import type { LoraPlan } from '../plan/plan'
 import { modelView, type TextAndHtml } from '../views/objects'
@@ -65,7 +65,7 @@ async function describe(name: string, lora: LoraPlan | null, trains: boolean, op
     return new ModelInfo({
       name, path: weights.path, format: weights.kind, family: a.family, layers: a.layers, hiddenSize: a.hiddenSize, intermediateSize: a.intermediateSize,
       heads: a.heads, kvHeads: a.kvHeads, headDim: a.headDim, vocabSize: a.vocabSize, contextLength: a.maxPositions, tiedHead: a.tiedHead,
-      parameters, parts, types: storedTypes(weights), bytes: weightFiles(weights).reduce((sum, file) => sum + statSync(file).size, 0),
+      parameters, parts, types: storedTypes(weights), bytes: filesOf(weights).reduce((sum, file) => sum + statSync(file).size, 0),
       trainable: trains ? trainableShare(lora, a, names, parameters) : null, warnings: faults(weights, a, names),
     })
   } finally {
@@ -73,11 +73,9 @@ async function describe(name: string, lora: LoraPlan | null, trains: boolean, op
   }
 }
 
-function weightFiles(weights: Weights): string[] {
-  if (weights.kind === 'gguf') return [weights.path]
-  const single = join(weights.path, 'model.safetensors')
-  if (statSync(single, { throwIfNoEntry: false })) return [single]
-  return [...new Set(Object.values(readIndex(weights.path)))].map((name) => join(weights.path, name))
+function filesOf(weights: Weights): string[] {
+  const format = weights.kind === 'gguf' ? undefined : formatOf(weights.path)
+  return format === undefined ? [weights.path] : weightFiles(weights.path, format).map((name) => join(weights.path, name))
 }
 
 /** A GGUF file tells its own types; behind `Weights` they are already those that a read gives. */

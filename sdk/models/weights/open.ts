@@ -2,11 +2,11 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { ModelError } from '../../errors'
 import { GgufWeights } from './gguf'
-import { HuggingFaceWeights } from './hugging-face'
+import { formatOf, HuggingFaceWeights } from './hugging-face'
 import type { Weights } from './types'
 
 /**
- * Opens a Hugging Face folder (model.safetensors, or its index and shards) or a .gguf file; a folder that holds
+ * Opens a Hugging Face folder (model.safetensors or pytorch_model.bin, or an index and shards) or a .gguf file; a folder that holds
  * nothing but one .gguf file stands for that file. Reads headers only.
  * @throws ModelError naming the file, what was seen and what to do
  */
@@ -20,19 +20,17 @@ export function locateWeights(path: string): string {
   if (!existsSync(path)) throw new ModelError('model.path', `${path}: does not exist; give a model folder or a .gguf file`, { path })
   if (statSync(path).isDirectory()) return locateInFolder(path)
   if (path.endsWith('.gguf')) return path
-  if (/(^|[/\\])model(-\d+-of-\d+)?\.safetensors$/.test(path)) return locateInFolder(dirname(path))
+  if (/(^|[/\\])model(-\d+-of-\d+)?\.safetensors$|(^|[/\\])pytorch_model(-\d+-of-\d+)?\.bin$/.test(path)) return locateInFolder(dirname(path))
   throw new ModelError('model.path', `${path}: is neither a model folder nor a .gguf file; give the folder that holds config.json and the weights`, { path })
 }
 
 function locateInFolder(folder: string): string {
-  if (existsSync(join(folder, 'model.safetensors')) || existsSync(join(folder, 'model.safetensors.index.json'))) return folder
+  if (formatOf(folder) !== undefined) return folder
   const files = readdirSync(folder)
   const gguf = files.filter(f => f.endsWith('.gguf'))
   if (gguf.length === 1) return join(folder, gguf[0])
   const details = { path: folder, files }
   if (gguf.length > 1) throw new ModelError('model.path', `${folder}: has ${gguf.length} .gguf files; give one of them: ${gguf.join(', ')}`, details)
-  const pickled = files.find(f => /^pytorch_model.*\.bin$|\.pdparams$/.test(f))
-  if (pickled) throw new ModelError('model.path', `${folder}: has its weights in ${pickled}, which is not read; save the model as safetensors`, details)
   if (files.includes('adapter_config.json')) throw new ModelError('model.path', `${folder}: is an adapter, not a model; give the base model, and the adapter beside it`, details)
-  throw new ModelError('model.path', `${folder}: has no model.safetensors, model.safetensors.index.json or .gguf file (it has ${files.slice(0, 8).join(', ') || 'nothing'}); give a model folder`, details)
+  throw new ModelError('model.path', `${folder}: has no model.safetensors, pytorch_model.bin, index of shards or .gguf file (it has ${files.slice(0, 8).join(', ') || 'nothing'}); give a model folder`, details)
 }

@@ -13,6 +13,8 @@ export class SafetensorsFile {
     this.header = readSafetensorsHeader(path)
   }
 
+  get tensors(): SafetensorsHeader['tensors'] { return this.header.tensors }
+
   /** The tensor as stored. It shares the mapped file where its offset is aligned, and is a copy elsewhere. */
   read(name: string): Tensor {
     const entry = this.header.tensors.get(name)
