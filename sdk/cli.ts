@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import * as path from 'node:path'
 import { chatCommand } from './cli/chat'
 import type { Command } from './cli/command'
+import { convertCommand } from './cli/convert'
 import { exitCodeOf, exitCodes } from './cli/exit'
 import { doctorCommand } from './cli/doctor'
 import { parseFlags } from './cli/flags'
@@ -16,7 +17,7 @@ import { PlanError, serializeError } from './errors'
 import { unknownName } from './plan/refuse'
 
 /** All commands of `fettle`, in the order of its help. */
-export const commands: readonly Command[] = [runCommand, generateCommand, chatCommand, mergeCommand, tokenizeCommand, traceCommand, doctorCommand]
+export const commands: readonly Command[] = [runCommand, generateCommand, chatCommand, mergeCommand, convertCommand, tokenizeCommand, traceCommand, doctorCommand]
 
 /** Runs `fettle` with the arguments after its name, and sets the exit code. Never throws. */
 export async function main(argv: readonly string[]): Promise<void> {

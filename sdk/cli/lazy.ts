@@ -16,5 +16,6 @@ export const lazy = {
   answerText: () => require('../tokenizers/answer-text') as typeof import('../tokenizers/answer-text'),
   generate: () => require('../train/generate') as typeof import('../train/generate'),
   merge: () => require('../export/merge') as typeof import('../export/merge'),
+  convert: () => require('../export/convert') as typeof import('../export/convert'),
   trace: () => require('../train/trace') as typeof import('../train/trace'),
 }

@@ -17,10 +17,9 @@ export interface ModelFolder {
   readonly tokenizerSource?: TokenizerSource
   /** Left out: start, end and padding ids of the configuration. */
   readonly generationConfig?: Readonly<Record<string, unknown>>
+  /** Weights above this go into shards. Left out: 5e9, as Hugging Face does. */
+  readonly maxShardBytes?: number
 }
-
-/** Weights above this go into shards, as Hugging Face does. */
-const maxShardBytes = 5e9
 
 /**
  * Writes a folder that Fettle and transformers load: model.safetensors (or shards with their index), tokenizer files,
@@ -31,7 +30,7 @@ const maxShardBytes = 5e9
  */
 export function writeModelFolder(folder: string, model: ModelFolder): string[] {
   mkdirSync(folder, { recursive: true })
-  const { config, tensors, tokenizerSource } = model
+  const { config, tensors, tokenizerSource, maxShardBytes = 5e9 } = model
   const files = writeShardedSafetensors(folder, tensors, { maxShardBytes })
   if (tokenizerSource) files.push(...writeTokenizer(folder, tokenizerSource, config))
   const generation = model.generationConfig ?? generationDefaults(config)

@@ -1,15 +1,14 @@
-import * as fs from 'node:fs'
-import * as path from 'node:path'
 import { noGrad, ops, scope, type DType, type Tensor } from 'fettle-native'
 import { mergedRows } from '../adapters/lora'
 import { rankOf, scaleOf, type LoraConfig } from '../adapters/lora-config'
 import { modulesOf, readAdapterState } from '../adapters/peft'
-import { ModelError, PlanError } from '../errors'
+import { ModelError } from '../errors'
 import { inType } from '../models/device'
 import { familyOf } from '../models/families'
 import { fileNameOf } from '../models/file-names'
 import { openWeights, type LazyTensor, type Weights } from '../models/weights'
 import { sourceOf, writeModelFolder } from './folder'
+import { refuseInputs, savedType, type SavedType } from './output'
 
 /** Base, adapter and where the merged model goes. */
 export interface MergeOptions {
@@ -20,7 +19,7 @@ export interface MergeOptions {
   /** Folder that gets the merged model. */
   readonly output: string
   /** Number type of the merged weights. Default: the base's own; bf16 for quantised (GGUF) weights. */
-  readonly dtype?: 'fp32' | 'bf16'
+  readonly dtype?: SavedType
   /** Called before each weight is written. */
   readonly onProgress?: (progress: { readonly name: string; readonly done: number; readonly total: number }) => void
 }
@@ -32,15 +31,15 @@ interface Delta { readonly a: Tensor; readonly b: Tensor; readonly magnitude: Te
  * Merges a LoRA, rsLoRA or DoRA adapter into its base: a Hugging Face folder whose answers are those of base and adapter
  * together. Weights are read, merged in fp32, rounded once and written one after the other, so that memory holds one
  * at a time whatever the size of the model. Returns the names of the files.
- * @throws ModelError `lora.*`, `model.*`; PlanError `merge.output` when the output would overwrite its inputs
+ * @throws ModelError `lora.*`, `model.*`; PlanError `output.folder` when the output would overwrite its inputs
  */
 export function mergeLora({ model, adapter, output, dtype, onProgress }: MergeOptions): string[] {
   const base = openWeights(model)
   try {
-    refuseInputs(output, [base.path, adapter])
+    refuseInputs(output, [base.path, adapter], 'the merged model')
     return noGrad(() => scope(() => {
       const deltas = readDeltas(adapter, base)
-      const names = base.names(), type = outputType(base, dtype)
+      const names = base.names(), type = savedType(base, dtype)
       let done = 0
       const tensors = names.map((name): [string, LazyTensor] => [name, {
         dtype: type ?? base.info(name).dtype, shape: base.info(name).shape,
@@ -54,11 +53,6 @@ export function mergeLora({ model, adapter, output, dtype, onProgress }: MergeOp
   } finally {
     base.close()
   }
-}
-
-function outputType(base: Weights, dtype: MergeOptions['dtype']): DType | undefined {
-  if (dtype === undefined) return base.kind === 'gguf' ? 'bfloat16' : undefined
-  return dtype === 'bf16' ? 'bfloat16' : 'float32'
 }
 
 function merged(base: Weights, name: string, delta: Delta | undefined, dtype: DType | undefined): Tensor {
@@ -93,12 +87,4 @@ function check(base: Weights, name: string, module: string, config: LoraConfig, 
   if (fits) return
   throw new ModelError('lora.state', `the adapter's weights for ${module} do not fit: lora_A ${shown(a)}, lora_B ${shown(b)}, a model weight of [${rows}, ${columns}] and rank ${rank}; the adapter is of another model, or its files are not of one save`,
     { module, a: a?.shape ?? null, b: b?.shape ?? null, weight: [rows, columns], rank })
-}
-
-function refuseInputs(output: string, inputs: readonly string[]): void {
-  const target = path.resolve(output)
-  for (const input of inputs) {
-    const folder = path.resolve(fs.statSync(input, { throwIfNoEntry: false })?.isDirectory() ? input : path.dirname(input))
-    if (folder === target) throw new PlanError('merge.output', `expected a folder of its own for the merged model, got ${target}, which holds ${input}; give another output folder`, { output: target, input })
-  }
 }

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { formatOf, weightFiles } from '../weights/hugging-face'
 import { readJsonObject } from '../weights/json'
 import { fettleHome, huggingFaceCache } from './places'
 
@@ -64,9 +65,6 @@ function snapshot(folder: string, revision: string): string | undefined {
 /** Python's cache marks nothing as complete, so that each shard of the index is looked for. */
 function isWholeModel(folder: string): boolean {
   if (!existsSync(join(folder, 'config.json'))) return false
-  if (existsSync(join(folder, 'model.safetensors'))) return true
-  const index = join(folder, 'model.safetensors.index.json')
-  if (!existsSync(index)) return false
-  const map = readJsonObject(index).weight_map ?? {}
-  return [...new Set(Object.values(map as Record<string, string>))].every(shard => existsSync(join(folder, shard)))
+  const format = formatOf(folder)
+  return format !== undefined && weightFiles(folder, format).every(file => existsSync(join(folder, file)))
 }

@@ -2,14 +2,17 @@ import { ModelError } from '../../errors'
 import { readJsonObject } from '../weights/json'
 import { tokenizerFiles } from '../weights/tokenizer-files'
 
-/** Index of a model that is cut into shards. */
-export const indexFile = 'model.safetensors.index.json'
+/** Weights that are taken of a repository, the best first: one file, or the index of shards. */
+const weightFiles = ['model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin', 'pytorch_model.bin.index.json']
+
+/** An index of shards among chosen files. */
+export function indexAmong(files: readonly string[]): string | undefined { return files.find(file => file.endsWith('.index.json')) }
 
 const besides = ['config.json', 'generation_config.json', ...tokenizerFiles]
 
 /**
- * What to fetch of a repository: safetensors before anything else, with configuration and tokenizer; a single .gguf
- * file when there are no safetensors. Shards are not in the result: the index names them.
+ * What to fetch of a repository: safetensors before anything else, with configuration and tokenizer; pickled weights
+ * where there are no safetensors; else a single .gguf file. Shards are not in the result: the index names them.
  * @throws ModelError `model.files` when the repository has no weights that Fettle reads
  */
 export function chooseFiles(repository: string, paths: readonly string[], file?: string): string[] {
@@ -17,16 +20,14 @@ export function chooseFiles(repository: string, paths: readonly string[], file?:
     if (paths.includes(file)) return [file]
     throw refused(repository, `has no file ${file}`, `its .gguf files are: ${paths.filter(p => p.endsWith('.gguf')).join(', ') || 'none'}`, paths)
   }
-  const weights = paths.includes('model.safetensors') ? 'model.safetensors' : paths.includes(indexFile) ? indexFile : undefined
+  const weights = weightFiles.find(name => paths.includes(name))
   if (weights && paths.includes('config.json')) return [...besides.filter(p => paths.includes(p)), weights]
   const gguf = paths.filter(p => p.endsWith('.gguf'))
   if (gguf.length === 1) return gguf
   if (gguf.length > 1) throw refused(repository, `has ${gguf.length} .gguf files`, `name one of them, such as ${repository}/${gguf[0]} (there are ${gguf.join(', ')})`, paths)
   if (paths.includes('adapter_config.json')) throw refused(repository, 'is an adapter, not a model', 'give its base model', paths)
   if (weights) throw refused(repository, 'has weights but no config.json', 'give the repository of the model itself', paths)
-  const pickled = paths.find(p => /^pytorch_model.*\.bin$/.test(p))
-  if (pickled) throw refused(repository, `has its weights in ${pickled} only`, 'give a repository with safetensors, or convert the model', paths)
-  throw refused(repository, 'has no model.safetensors and no .gguf file', 'give the repository of a language model', paths)
+  throw refused(repository, 'has no model.safetensors, pytorch_model.bin or .gguf file', 'give the repository of a language model', paths)
 }
 
 /** Shards that a downloaded index names. @throws ModelError `model.files` when the repository lacks one */

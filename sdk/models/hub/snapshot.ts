@@ -5,7 +5,7 @@ import { writeJsonAtomically, writeTextAtomically } from '../weights/atomic'
 import { cachedModel, completeMark, readMark, repositoryFolder, type Mark } from './cache'
 import { downloadTo, type RemoteFile } from './download'
 import { hubFetch, networkError, type Endpoint, type HubFetch } from './endpoint'
-import { chooseFiles, indexFile, shardsOf } from './files'
+import { chooseFiles, indexAmong, shardsOf } from './files'
 import { withLock } from './lock'
 import { megabytes, type OnProgress } from './progress'
 
@@ -90,10 +90,11 @@ async function fetchAll(
     received.set(path, file.size)
     say('download', path)
   }
-  if (wanted.includes(indexFile)) {
+  const index = indexAmong(wanted)
+  if (index !== undefined) {
     // The index names the shards, so it comes first.
-    await one(indexFile)
-    const shards = shardsOf(repository, join(snapshot, indexFile), new Set(files.keys()))
+    await one(index)
+    const shards = shardsOf(repository, join(snapshot, index), new Set(files.keys()))
     wanted = [...wanted, ...shards]
   }
   for (const path of wanted) if (!received.has(path)) await one(path)

@@ -23,7 +23,10 @@ const repositories = {
   },
   'org/one-gguf': { 'm.gguf': Buffer.from('GGUF') },
   'org/two-gguf': { 'a.gguf': Buffer.from('GGUF a'), 'b.gguf': Buffer.from('GGUF b') },
-  'org/pickled': { 'config.json': json({}), 'pytorch_model.bin': Buffer.from('no') },
+  'org/pickled': { 'config.json': json({}), 'pytorch_model.bin': Buffer.from('pickle') },
+  'org/pickled-shards': {
+    'config.json': json({}), 'pytorch_model.bin.index.json': json({ weight_map: { a: 'pytorch_model-00001-of-00001.bin' } }), 'pytorch_model-00001-of-00001.bin': Buffer.from('one'), 'ice_text.model': Buffer.from('t'),
+  },
   'org/adapter': { 'adapter_config.json': json({}), 'adapter_model.safetensors': Buffer.from('no') },
 }
 
@@ -87,7 +90,8 @@ test('shards of the index, a lone .gguf, one of several', async t => {
   assert.equal(await resolveModel('org/two-gguf/b.gguf'), file)
   await refusalOf(resolveModel('org/two-gguf'), 'model.files')
   await refusalOf(resolveModel('org/two-gguf/c.gguf'), 'model.files', 'a.gguf, b.gguf')
-  await refusalOf(resolveModel('org/pickled'), 'model.files', 'pytorch_model.bin')
+  assert.deepEqual(readdirSync(await resolveModel('org/pickled')).sort(), ['.fettle-complete.json', 'config.json', 'pytorch_model.bin'])
+  assert.deepEqual(readdirSync(await resolveModel('org/pickled-shards')).sort(), ['.fettle-complete.json', 'config.json', 'ice_text.model', 'pytorch_model-00001-of-00001.bin', 'pytorch_model.bin.index.json'])
   await refusalOf(resolveModel('org/adapter'), 'model.files', 'adapter')
 })
 

@@ -72,8 +72,6 @@ test('folders and files that are no model are told apart', t => {
   refusal(() => openWeights(path.join(folder, 'notes.txt')), 'model.path', 'neither a model folder')
   writeFileSync(path.join(folder, 'adapter_config.json'), '{}')
   refusal(() => openWeights(folder), 'model.path', 'is an adapter')
-  writeFileSync(path.join(folder, 'pytorch_model.bin'), '')
-  refusal(() => openWeights(folder), 'model.path', 'pytorch_model.bin', 'safetensors')
 })
 
 test('a folder of links, as Python caches it, opens', t => {

@@ -58,8 +58,8 @@ test('a GGUF base is dequantised: the merged folder answers as base and adapter 
 
 test('what does not fit is refused by name', (t) => {
   const folder = temporaryFolder(t), adapter = fixture('golden', 'lora-llama'), model = baseOf('lora-llama')
-  assert.throws(() => mergeLora({ model, adapter, output: model }), { name: 'PlanError', code: 'merge.output' })
-  assert.throws(() => mergeLora({ model, adapter, output: adapter }), { name: 'PlanError', code: 'merge.output' })
+  assert.throws(() => mergeLora({ model, adapter, output: model }), { name: 'PlanError', code: 'output.folder' })
+  assert.throws(() => mergeLora({ model, adapter, output: adapter }), { name: 'PlanError', code: 'output.folder' })
   assert.throws(() => mergeLora({ model: fixture('golden', 'llama-tied-smollm'), adapter, output: folder }), { name: 'ModelError', code: 'lora.state' })
   assert.throws(() => mergeLora({ model, adapter: folder, output: path.join(folder, 'out') }), { name: 'ModelError', code: 'lora.files' })
 })

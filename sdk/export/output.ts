@@ -1,0 +1,25 @@
+import * as fs from 'node:fs'
+import * as path from 'node:path'
+import type { DType } from 'fettle-native'
+import { PlanError } from '../errors'
+import type { Weights } from '../models/weights'
+
+/** Number types that a model may be written in. */
+export type SavedType = 'fp32' | 'bf16' | 'fp16'
+
+const types: Readonly<Record<SavedType, DType>> = { fp32: 'float32', bf16: 'bfloat16', fp16: 'float16' }
+
+/** The number type that weights are written in; `undefined`: each its own. */
+export function savedType(weights: Weights, dtype: SavedType | undefined): DType | undefined {
+  if (dtype !== undefined) return types[dtype]
+  return weights.kind === 'gguf' ? 'bfloat16' : undefined
+}
+
+/** @throws PlanError `output.folder` when `output` is the folder of an input */
+export function refuseInputs(output: string, inputs: readonly string[], what: string): void {
+  const target = path.resolve(output)
+  for (const input of inputs) {
+    const folder = path.resolve(fs.statSync(input, { throwIfNoEntry: false })?.isDirectory() ? input : path.dirname(input))
+    if (folder === target) throw new PlanError('output.folder', `expected a folder of its own for ${what}, got ${target}, which holds ${input}; give another output folder`, { output: target, input })
+  }
+}
