@@ -6,6 +6,7 @@ import { fileNameOf } from '../models/file-names'
 import { storedWeights } from '../models/layout'
 import { openWeights, readGguf, resolveModel, type ResolveOptions, type Weights } from '../models/weights'
 import { formatOf, weightFiles } from '../models/weights/hugging-face'
+import { paddleFiles } from '../models/weights/paddle'
 import type { LoraOptions } from '../plan/options'
 import type { LoraPlan } from '../plan/plan'
 import { modelView, type TextAndHtml } from '../views/objects'
@@ -74,8 +75,9 @@ async function describe(name: string, lora: LoraPlan | null, trains: boolean, op
 }
 
 function filesOf(weights: Weights): string[] {
-  const format = weights.kind === 'gguf' ? undefined : formatOf(weights.path)
-  return format === undefined ? [weights.path] : weightFiles(weights.path, format).map((name) => join(weights.path, name))
+  if (weights.kind === 'gguf') return [weights.path]
+  const format = formatOf(weights.path)
+  return (format === undefined ? paddleFiles(weights.path) : weightFiles(weights.path, format)).map((name) => join(weights.path, name))
 }
 
 /** A GGUF file tells its own types; behind `Weights` they are already those that a read gives. */

@@ -37,7 +37,7 @@ export interface ModelFacts {
   /** Folder or .gguf file on this machine. */
   readonly path: string
   /** Kind of the weight files. */
-  readonly format: 'safetensors' | 'pickle' | 'gguf'
+  readonly format: 'safetensors' | 'pickle' | 'paddle' | 'gguf'
   /** Family, such as `llama`. */
   readonly family: string
   /** Decoder layers. */

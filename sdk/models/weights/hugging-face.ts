@@ -7,14 +7,7 @@ import { readJsonObject } from './json'
 import { PickleFile } from './pickle'
 import { nearby, SafetensorsFile } from './safetensors-read'
 import { indexName } from './safetensors-write'
-import type { ReadOptions, TensorInfo, TokenizerSource, Weights } from './types'
-
-/** A file of tensors: their table, and each by its name. */
-interface TensorFile {
-  readonly tensors: ReadonlyMap<string, TensorInfo>
-  read(name: string): Tensor
-  close(): void
-}
+import type { ReadOptions, TensorFile, TensorInfo, TokenizerSource, Weights } from './types'
 
 /** What files of one kind are called, and how one is opened. */
 export interface FolderFormat {

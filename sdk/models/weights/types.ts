@@ -6,6 +6,14 @@ export interface TensorInfo {
   readonly dtype: DType
 }
 
+/** A file of tensors: their table, and each by its name. */
+export interface TensorFile {
+  readonly tensors: ReadonlyMap<string, TensorInfo>
+  /** The tensor as stored. Don't write into it. */
+  read(name: string): Tensor
+  close(): void
+}
+
 export interface ReadOptions {
   /** Number type of the tensor that is returned; by default the one of `info`. Rounding is to nearest, ties to even. */
   readonly dtype?: DType
@@ -54,7 +62,7 @@ export type TokenizerSource = { readonly kind: 'file'; readonly folder: string }
  * Opening reads headers only and needs no native addon; `read` does.
  */
 export interface Weights {
-  readonly kind: 'safetensors' | 'pickle' | 'gguf'
+  readonly kind: 'safetensors' | 'pickle' | 'paddle' | 'gguf'
   /** The folder or the .gguf file. */
   readonly path: string
   /** Content of config.json, or the equivalent built from GGUF metadata. */
