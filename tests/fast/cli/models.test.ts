@@ -131,3 +131,26 @@ test('plain and fused blocks answer alike', () => {
   const answer = (...args: string[]) => JSON.parse(fettle('generate', llama, '--ids', '5,17,9', '--max-new-tokens', '12', '--json', ...args).stdout).ids
   assert.deepEqual(answer('--blocks', 'plain'), answer())
 })
+
+test('convert: pickled weights become safetensors, and broken, hostile or missing ones an error', () => {
+  const model = at('pickled'), output = at('converted')
+  fs.mkdirSync(model)
+  fs.copyFileSync(fixture('pickle', 'zip.bin'), path.join(model, 'pytorch_model.bin'))
+  fs.writeFileSync(path.join(model, 'config.json'), '{"model_type":"llama"}')
+  const { files } = JSON.parse(fettle('convert', model, '--out', output, '--max-shard-size', '5GB', '--json').stdout) as { files: string[] }
+  assert.deepEqual(files, ['model.safetensors', 'config.json'])
+  const seen = readPlain(path.join(output, 'model.safetensors')), expected = readPlain(fixture('pickle', 'torch.safetensors'))
+  assert.deepEqual([...seen.keys()].sort(), [...expected.keys()].sort())
+  for (const [name, tensor] of expected) assert.deepEqual(seen.get(name), tensor, name)
+  const refused = (words: RegExp, ...args: string[]): void => {
+    const { status, stderr } = spawnSync(process.execPath, [bin, 'convert', ...args], { encoding: 'utf8' })
+    assert.notEqual(status, 0)
+    assert.match(stderr, words)
+  }
+  refused(/expected --out DIR/, model)
+  refused(/expected a size for --max-shard-size, got "5 apples"/, model, '--out', output, '--max-shard-size', '5 apples')
+  refused(/expected fp32, bf16, fp16 for --dtype/, model, '--out', output, '--dtype', 'int8')
+  refused(/a folder of its own for the converted model/, model, '--out', model)
+  fs.writeFileSync(path.join(model, 'pytorch_model.bin'), Buffer.from('\x80\x02cposix\nsystem\nX\x02\x00\x00\x00ls\x85R.', 'latin1'))
+  refused(/names posix\.system, which holds no tensor and may run code/, model, '--out', output)
+})
