@@ -45,7 +45,7 @@ export class ChatEncoder implements RowEncoder {
   async fitPrompt({ src, tgt }: Rounds): Promise<FittedPrompt> {
     const last = src.length - 1, { maxLength } = this.settings
     for (let from = 0; from < last; from++) {
-      const ids = await this.tokenizer.encode(this.template.render(this.messages({ src: src.slice(from), tgt: tgt.slice(from, last) }), { addGenerationPrompt: true }))
+      const ids = await this.encodeRendered(this.template.render(this.messages({ src: src.slice(from), tgt: tgt.slice(from, last) }), { addGenerationPrompt: true }))
       if (ids.length < maxLength) return { ids, dropped: from, cut: false }
     }
     const text = this.template.render(this.messages({ src: [src[last]], tgt: [] }), { addGenerationPrompt: true })
@@ -55,7 +55,7 @@ export class ChatEncoder implements RowEncoder {
       const whole = await this.encodePrompt(marked)
       return whole.ids.length < maxLength ? { ids: [...whole.ids], dropped: last, cut: false } : { ids: [...this.cut(whole)], dropped: last, cut: true }
     }
-    const ids = await this.tokenizer.encode(text)
+    const ids = await this.encodeRendered(text)
     return ids.length < maxLength ? { ids, dropped: last, cut: false } : { ids: [...await this.cutPrompt(src[last])], dropped: last, cut: true }
   }
 
@@ -71,6 +71,8 @@ export class ChatEncoder implements RowEncoder {
     })
     return messages
   }
+
+  private encodeRendered(text: string): Promise<number[]> { return this.tokenizer.encode(text, { rendered: true }) }
 
   private async encodeChats(rows: readonly Rounds[]): Promise<EncodedChat[]> {
     const chats = rows.map(row => {
@@ -107,7 +109,7 @@ export class ChatEncoder implements RowEncoder {
     while (last >= 0 && !this.tokenizer.specialIds.has(ids[last])) last--
     const at = last < 0 ? -1 : text.lastIndexOf(this.tokenizer.tokenOf(ids[last]))
     if (at < 0 || text.length - at > 1000) return false
-    const alone = await this.tokenizer.encode(text.slice(at))
+    const alone = await this.encodeRendered(text.slice(at))
     return alone.length === ids.length - last && alone.every((id, i) => id === ids[last + i])
   }
 

@@ -44,6 +44,23 @@ export function compileChatTemplate(source: string, name: string, specialTexts: 
   }
 }
 
+/** A model's own chat template, compiled on first use. */
+export class ModelTemplate {
+  private compiled: ChatTemplate | null = null
+
+  /** @param source the model that it belongs to, for messages */
+  constructor(private readonly source: string, private readonly template: string | null, private readonly specialTexts: Readonly<Record<string, string>>) {}
+
+  /** @throws ModelError `tokenizer.no-chat-template`, `tokenizer.chat-template` */
+  render(messages: readonly ChatMessage[], options?: ChatOptions): string {
+    if (this.template === null) {
+      throw new ModelError('tokenizer.no-chat-template', `${this.source}: the tokenizer has no chat template; train with a plain template, or give a Jinja file as template`, { source: this.source })
+    }
+    this.compiled ??= compileChatTemplate(this.template, `of ${this.source}`, this.specialTexts)
+    return this.compiled.render(messages, options)
+  }
+}
+
 function renderFailure(name: string, source: string, values: Record<string, unknown>, messages: readonly ChatMessage[], cause: unknown): ModelError {
   const line = lineThatFails(source, values)
   const text = source.split('\n')[(line ?? 0) - 1] ?? ''

@@ -26,7 +26,8 @@ export function specFromFolder(folder: string): TokenizerSpec | null {
   }
 }
 
-function readJson(folder: string, name: string): Record<string, unknown> | null {
+/** Content of a JSON file of a folder; null when there is none. @throws ModelError `tokenizer.file` */
+export function readJson(folder: string, name: string): Record<string, unknown> | null {
   const file = path.join(folder, name)
   let text: string
   try {
@@ -43,7 +44,7 @@ function readJson(folder: string, name: string): Record<string, unknown> | null 
 }
 
 /** `bos_token` and its like are strings or objects with `content`. */
-function specialTexts(config: Record<string, unknown>): Record<string, string> {
+export function specialTexts(config: Record<string, unknown>): Record<string, string> {
   const texts: Record<string, string> = {}
   for (const [name, value] of Object.entries(config)) {
     if (!name.endsWith('_token')) continue
@@ -72,7 +73,7 @@ function untrimmed(processor: unknown): unknown {
 }
 
 /** chat_template.jinja, else chat_template.json, else tokenizer_config.json's; of named ones, the default. */
-function chatTemplate(folder: string, config: Record<string, unknown>): string | null {
+export function chatTemplate(folder: string, config: Record<string, unknown>): string | null {
   const file = path.join(folder, 'chat_template.jinja')
   if (fs.existsSync(file)) return fs.readFileSync(file, 'utf8')
   const separate = readJson(folder, 'chat_template.json')?.chat_template

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { Tokenizer as Library, type Decoder } from 'tokenizers'
 import { ModelError } from '../errors'
 import { addedRound } from './added'
-import { compileChatTemplate, type ChatTemplate } from './chat-template'
+import { ModelTemplate } from './chat-template'
 import { encodeMarked } from './marked'
 import type { TokenizerSpec } from './spec'
 import { streamDecoder } from './stream'
@@ -22,7 +22,7 @@ export class LibraryTokenizer implements Tokenizer {
   readonly specialTexts: Readonly<Record<string, string>>
   private readonly json: string
   private built: { readonly library: Library; readonly decoder: Decoder | null } | null = null
-  private compiled: ChatTemplate | null = null
+  private readonly template: ModelTemplate
 
   constructor(spec: TokenizerSpec) {
     this.json = JSON.stringify(spec.json)
@@ -30,6 +30,7 @@ export class LibraryTokenizer implements Tokenizer {
     this.fingerprint = createHash('sha256').update(this.json).update(JSON.stringify([spec.specialTexts, spec.chatTemplate])).digest('hex')
     this.chatTemplate = spec.chatTemplate
     this.specialTexts = spec.specialTexts
+    this.template = new ModelTemplate(spec.source, spec.chatTemplate, spec.specialTexts)
     this.added = addedRound(spec.json.post_processor)
     this.specialIds = new Set(spec.json.added_tokens.filter(t => t.special).map(t => t.id))
     this.vocabSize = highestId(spec) + 1
@@ -88,11 +89,7 @@ export class LibraryTokenizer implements Tokenizer {
   }
 
   renderChat(messages: readonly ChatMessage[], options?: ChatOptions): string {
-    if (this.chatTemplate === null) {
-      throw new ModelError('tokenizer.no-chat-template', `${this.source}: the tokenizer has no chat template; train with a plain template, or give a Jinja file as template`, { source: this.source })
-    }
-    this.compiled ??= compileChatTemplate(this.chatTemplate, `of ${this.source}`, this.specialTexts)
-    return this.compiled.render(messages, options)
+    return this.template.render(messages, options)
   }
 
   encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): Promise<number[]> {

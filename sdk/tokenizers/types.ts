@@ -9,6 +9,11 @@ export interface ChatMessage {
 export interface EncodeOptions {
   /** Adds what the tokenizer puts round a text by itself, such as BOS. Default false. */
   readonly special?: boolean
+  /**
+   * The text was rendered by a template, which writes special tokens out: they are read as tokens. Default false, and then the
+   * kind of tokenizer decides: tokenizer.json ones read them in any text, a bare SentencePiece model in none.
+   */
+  readonly rendered?: boolean
 }
 
 export interface DecodeOptions {

@@ -30,10 +30,13 @@ export class PieceText {
     return before + this.whole(id, type)
   }
 
-  /** What is left, as U+FFFD where it makes no character; then the next piece starts a text anew. */
-  flush(): string {
+  /**
+   * What is left, as U+FFFD where it makes no character.
+   * @param anew true: the next piece starts a text, so that a space before it is the normaliser's
+   */
+  flush(anew: boolean): string {
     const text = this.takeBytes(true)
-    this.atStart = true
+    this.atStart = anew
     return text
   }
 

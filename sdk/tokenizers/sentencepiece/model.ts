@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { ModelError } from '../../errors'
 import { wireFields, WireError, type WireValue } from './wire'
@@ -17,6 +18,8 @@ export interface NormalizerSettings {
 /** Content of a SentencePiece .model file. */
 export interface SentencePieceModel {
   readonly path: string
+  /** SHA-256 of the file. */
+  readonly digest: string
   readonly kind: 'unigram' | 'bpe'
   readonly pieces: readonly string[]
   readonly scores: Float32Array
@@ -94,7 +97,8 @@ function collect(bytes: Uint8Array, path: string): SentencePieceModel {
     return id >= 0 && types[id] === PieceType.control ? id : null
   }
   return {
-    path, kind: settings.kind === 2 ? 'bpe' : 'unigram', pieces, scores: Float32Array.from(scores), types: Uint8Array.from(types),
+    path, digest: createHash('sha256').update(bytes).digest('hex'), kind: settings.kind === 2 ? 'bpe' : 'unigram',
+    pieces, scores: Float32Array.from(scores), types: Uint8Array.from(types),
     unknownId: types.indexOf(PieceType.unknown), bosId: control(names.bos), eosId: control(names.eos), padId: control(names.pad),
     unknownSurface: settings.unknownSurface, byteFallback: settings.byteFallback, whitespaceAsSuffix: settings.whitespaceAsSuffix,
     normalizer: {

@@ -136,7 +136,7 @@ test('a model without a tokenizer loads, and says why on use', async t => {
   assert.equal(none.eosId, null)
   await assert.rejects(none.encode('a'), { code: 'tokenizer.missing', message: /has no tokenizer; .*--ids/ })
   fs.writeFileSync(path.join(folder, 'tokenizer.model'), '')
-  assert.throws(() => loadTokenizer(folder).decode([1]), { code: 'tokenizer.missing', message: /tokenizer\.model, a SentencePiece model/ })
+  assert.throws(() => loadTokenizer(folder), { code: 'tokenizer.sentencepiece', message: /tokenizer\.model: is empty; download the file again/ })
   fs.writeFileSync(path.join(folder, 'tokenizer.json'), '{"model":')
   assert.throws(() => loadTokenizer(folder), { code: 'tokenizer.file', message: /tokenizer\.json: is not JSON/ })
   fs.writeFileSync(path.join(folder, 'tokenizer.json'), '{"model":{"type":"Odd"}}')
