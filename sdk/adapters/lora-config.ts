@@ -1,12 +1,13 @@
 import { ModelError } from '../errors'
+import type { LoraPlan } from '../plan/plan'
+import type { Targets } from './targets'
 
 /** What a LoRA adapter is, without its weights. */
 export interface LoraConfig {
   readonly rank: number
   readonly alpha: number
   readonly dropout: number
-  /** `all-linear`, or modules by the end of their names (`q_proj`, `mlp.down_proj`, a full name). */
-  readonly targets: 'all-linear' | readonly string[]
+  readonly targets: Targets
   /** Scale alpha / √rank instead of alpha / rank (arXiv 2312.03732). */
   readonly rankStabilized: boolean
   /** Weight-decomposed (DoRA, arXiv 2402.09353). */
@@ -27,6 +28,12 @@ export function loraConfig(options: Pick<LoraConfig, 'rank' | 'alpha'> & Partial
   if (!Number.isInteger(config.rank)) throw new ModelError('lora.config', `expected a whole number for rank, got ${config.rank}`, { rank: config.rank })
   if (!(config.dropout >= 0 && config.dropout < 1)) throw new ModelError('lora.config', `expected dropout from 0 to below 1, got ${config.dropout}`, { dropout: config.dropout })
   return config
+}
+
+/** The adapter that a plan asks for; one that goes on from a folder has the config of that folder instead. */
+export function loraConfigOf(plan: LoraPlan): LoraConfig {
+  const { rank, alpha, dropout, targets, rsLora, dora, rankPattern, alphaPattern } = plan
+  return loraConfig({ rank, alpha, dropout, targets, rankStabilized: rsLora, decomposed: dora, rankPattern, alphaPattern })
 }
 
 export function rankOf(config: LoraConfig, module: string): number { return patterned(config.rankPattern, module) ?? config.rank }

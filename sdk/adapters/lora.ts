@@ -9,6 +9,7 @@ import { linearSpecs } from '../models/layout'
 import type { AttachedAdapter, NamedParameter, Parameters } from '../models/parameters'
 import { Random } from '../models/random'
 import { rankOf, scaleOf, type LoraConfig } from './lora-config'
+import { chooseTargets } from './targets'
 
 /** One adapted module and where it lives. */
 interface Site {
@@ -66,17 +67,9 @@ function allSites({ architecture, names }: Parameters): Bare[] {
 }
 
 function sites(parameters: Parameters, config: LoraConfig): Site[] {
-  const all = allSites(parameters), { targets } = config
-  const hits = (target: string, module: string): boolean => module === target || module.endsWith(`.${target}`)
-  if (targets !== 'all-linear') {
-    const unknown = targets.filter((target) => !all.some((site) => hits(target, site.module)))
-    if (unknown.length > 0 || targets.length === 0) {
-      const known = [...new Set(all.map((site) => site.module.slice(site.module.lastIndexOf('.') + 1)))]
-      throw new ModelError('lora.target', `expected "all-linear" or some of ${known.join(', ')} as LoRA targets, got ${unknown.length > 0 ? unknown.join(', ') : 'none'}`, { unknown, known })
-    }
-  }
-  const chosen = targets === 'all-linear' ? all : all.filter((site) => targets.some((target) => hits(target, site.module)))
-  return chosen.map((site) => ({ ...site, rank: rankOf(config, site.module), scale: scaleOf(config, site.module) }))
+  const all = allSites(parameters)
+  const chosen = new Set(chooseTargets(config.targets, all.map(({ module }) => module)))
+  return all.filter(({ module }) => chosen.has(module)).map((site) => ({ ...site, rank: rankOf(config, site.module), scale: scaleOf(config, site.module) }))
 }
 
 /** An attached adapter: names its weights, fuses them into the model, or goes. */

@@ -1,5 +1,6 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
+import { completePlan } from '../plan/complete'
 import type { Plan } from '../plan/plan'
 import { listCheckpoints } from '../train/checkpoints'
 
@@ -24,5 +25,5 @@ function read(file: string): Plan | null {
   try { value = JSON.parse(fs.readFileSync(file, 'utf8')) as Partial<Plan> | null } catch { return null }
   const isPlan = typeof value === 'object' && value !== null && value.version === 1 && typeof value.model === 'string'
     && typeof value.data?.template === 'string' && typeof value.sample?.generation === 'object'
-  return isPlan ? value as Plan : null
+  return isPlan ? completePlan(value) as Plan : null
 }

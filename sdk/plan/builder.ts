@@ -1,7 +1,8 @@
-import { defaultGeneration, defaultPlan, settle, type Settled } from './defaults'
+import { defaultAlpha, defaultGeneration, defaultLora, defaultPlan, defaultPrefix, settle, type Settled } from './defaults'
 import { deepFreeze } from './freeze'
 import type {
-  AdamOptions, CadenceOptions, DataOptions, GenerationOptions, LogOptions, LoraOptions, SampleOptions, SaveOptions, ScheduleOptions, ShardingOptions,
+  AdamOptions, BestOptions, CadenceOptions, DataOptions, EvaluateOptions, Fp16Options, GenerationOptions, LogOptions, LoraOptions, PrefixOptions, SampleOptions, SaveOptions,
+  ScheduleOptions, ShardingOptions,
 } from './options'
 import type { Cadence, Plan, SchedulePlan } from './plan'
 import { conflict, notYet, refusal } from './refuse'
@@ -14,6 +15,13 @@ const generationNames = {
   maxNewTokens: 'generation.maxNewTokens', minNewTokens: 'generation.minNewTokens', temperature: 'generation.temperature',
   topK: 'generation.topK', topP: 'generation.topP', seed: 'generation.seed', stop: 'generation.stop',
 } as const satisfies Record<keyof GenerationOptions, RuleName>
+
+const loraNames = {
+  rank: 'lora.rank', alpha: 'lora.alpha', dropout: 'lora.dropout', targets: 'lora.targets', rsLora: 'lora.rsLora', dora: 'lora.dora', plusRatio: 'lora.plusRatio',
+  rankPattern: 'lora.rankPattern', alphaPattern: 'lora.alphaPattern', from: 'lora.from',
+} as const satisfies Record<keyof LoraOptions, RuleName>
+/** What an adapter to go on from brings itself. */
+const ofTheAdapter = ['rank', 'alpha', 'targets', 'rsLora', 'dora', 'rankPattern', 'alphaPattern'] as const
 
 /** What a builder hands to the next one. */
 export interface BuilderState { readonly plan: Plan; readonly given: ReadonlySet<Settled> }
@@ -49,12 +57,14 @@ export abstract class PlanBuilder {
    * file, of `{"src", "tgt"}` objects, one a line. Options that a call leaves out go back to their defaults.
    */
   data(path: string, options: DataOptions = {}): this {
-    const read = readOptions('data', options, { srcLength: 'data.srcLength', maxLength: 'data.maxLength', template: 'data.template', system: 'data.system' })
-    const { maxLength = 2048, template = 'auto', system = null } = read
+    const read = readOptions('data', options, {
+      srcLength: 'data.srcLength', maxLength: 'data.maxLength', template: 'data.template', system: 'data.system',
+      packing: 'data.packing', lazy: 'data.lazy', shuffleBuffer: 'data.shuffleBuffer',
+    })
     const given = new Set(this.#given)
     if (read.srcLength === undefined) given.delete('srcLength')
     else given.add('srcLength')
-    const data = { path: readValue('data', path, 'call.data'), srcLength: read.srcLength ?? 1024, maxLength, template, system }
+    const data = { ...defaultPlan('').data, ...read, path: readValue('data', path, 'call.data') }
     return this.next({ plan: { ...this.plan, data }, given })
   }
 
@@ -63,10 +73,25 @@ export abstract class PlanBuilder {
    * `.lora()` alone: rank 8, alpha 16, no dropout, every Linear layer but the head.
    */
   lora(options: LoraOptions = {}): this {
-    const read = readOptions('lora', options, { rank: 'lora.rank', alpha: 'lora.alpha', dropout: 'lora.dropout', targets: 'lora.targets' })
-    const { rank = 8, dropout = 0, targets = 'all-linear' } = read
-    return this.#with({ method: 'lora', lora: { rank, alpha: read.alpha ?? 2 * rank, dropout, targets: typeof targets === 'string' ? targets : [...targets] } })
+    const read = readOptions('lora', options, loraNames)
+    const clash = read.from == null ? undefined : ofTheAdapter.find((name) => read[name] !== undefined)
+    if (clash !== undefined) throw conflict(['from', clash], `.lora() got ${clash} beside from, and the adapter at ${read.from} has its own`, `.lora({ from: '${read.from}' })`)
+    const { rank = defaultLora.rank, rsLora = false } = read
+    const lora = deepFreeze(structuredClone({ ...defaultLora, alpha: defaultAlpha(rank, rsLora), ...read }))
+    return this.#with({ method: 'lora', lora, prefix: null })
   }
+
+  /**
+   * Trains keys and values that stand before each row in every layer (prefix tuning, arXiv 2101.00190) instead of
+   * weights. `.prefix()` alone: 128 places, without a projection.
+   */
+  prefix(options: PrefixOptions = {}): this {
+    const read = readOptions('prefix', options, { tokens: 'prefix.tokens', projection: 'prefix.projection', projectionSize: 'prefix.projectionSize', from: 'prefix.from' })
+    return this.#with({ method: 'prefix', prefix: { ...defaultPrefix, ...read }, lora: null })
+  }
+
+  /** Noise on input embeddings in training (NEFTune, arXiv 2310.05914), U(−m, m) with m = alpha / √(tokens · hidden size). At least 0; `null`: none. `.neftune()` alone: 5. */
+  neftune(alpha: number | null = 5): this { return this.#with({ neftune: readValue('neftune', alpha, 'neftune') }) }
 
   /** Computes in bfloat16; trainable weights keep fp32 masters. Default: fp32. */
   bf16(): this {
@@ -80,7 +105,16 @@ export abstract class PlanBuilder {
     return this.#with({ precision: 'fp32' })
   }
 
-  /** Highest learning rate of the schedule. Above 0. Default 3e-4 with LoRA, 3e-5 for all weights. */
+  /** Computes in half precision, with a loss scale that follows the gradients; trainable weights keep fp32 masters. */
+  fp16(options: Fp16Options = {}): this {
+    const read = readOptions('fp16', options, { level: 'fp16.level', lossScale: 'fp16.lossScale' })
+    return this.#with({ precision: 'fp16', fp16: { level: 'O1', lossScale: 32768, ...read } })
+  }
+
+  /** Saves memory by computing again in the backward: each layer (`'full'`), its attention half (`'full_attn'`), attention alone (`'core_attn'`), or only what would not fit (`'none'`). Default `'none'`; `.recompute()` alone: `'full'`. */
+  recompute(what: Plan['recompute'] = 'full'): this { return this.#with({ recompute: readValue('recompute', what, 'recompute') }) }
+
+  /** Highest learning rate of the schedule. Above 0. Default 3e-5 for all weights, 3e-4 with LoRA, 3e-2 with a prefix. */
   learningRate(value: number): this {
     return this.#with({ optimizer: { ...this.plan.optimizer, learningRate: readValue('learningRate', value, 'optimizer.learningRate') } }, 'learningRate')
   }
@@ -101,13 +135,15 @@ export abstract class PlanBuilder {
     return this.#with({ optimizer: { ...this.plan.optimizer, ...read } })
   }
 
-  /** Course of the learning rate after its warm-up. `'linear'` and `'cosine'` fall to 0; the constant ones stay, and only `'constant_with_warmup'` of these rises first. Default `'linear'`. */
+  /** Course of the learning rate after its warm-up. `'linear'` and `'cosine'` fall to 0, `'polynomial'` to `endRate`; the constant ones stay, and only `'constant_with_warmup'` of these rises first. Default `'linear'`. */
   schedule(type: SchedulePlan['type'], options: ScheduleOptions = {}): this {
-    const read = readOptions('schedule', options, { warmupSteps: 'schedule.warmupSteps', warmupRatio: 'schedule.warmupRatio' })
+    const read = readOptions('schedule', options, {
+      warmupSteps: 'schedule.warmupSteps', warmupRatio: 'schedule.warmupRatio', cycles: 'schedule.cycles', endRate: 'schedule.endRate', power: 'schedule.power',
+    })
     // Warm-up steps win over a ratio, so the last one that was said must be the only one.
-    const { warmupSteps = 0, warmupRatio = 0 } = read
+    const { warmupSteps = 0, warmupRatio = 0, ...shape } = read
     const warmup = read.warmupSteps === undefined && read.warmupRatio === undefined ? {} : { warmupSteps, warmupRatio }
-    return this.#with({ schedule: { ...this.plan.schedule, ...warmup, type: readValue('schedule', type, 'schedule.type') } })
+    return this.#with({ schedule: { ...this.plan.schedule, cycles: 0.5, endRate: 1e-7, power: 1, ...shape, ...warmup, type: readValue('schedule', type, 'schedule.type') } })
   }
 
   /** Steps in which the learning rate rises from 0. At least 0. Default 0. */
@@ -129,10 +165,27 @@ export abstract class PlanBuilder {
   /** Batches whose gradients make one step, each supervised token weighing the same. At least 1. Default 1. */
   accumulate(batches: number): this { return this.#with({ batch: { ...this.plan.batch, accumulate: readValue('accumulate', batches, 'batch.accumulate') } }) }
 
-  /** Loss, perplexity and token accuracy on the dev rows, on this cadence and at the end. Default: never. */
-  evaluate(cadence: CadenceOptions): this {
-    const evaluate = readCadence('evaluate', readOptions('evaluate', cadence, cadenceNames))
-    return this.#with({ evaluate, evalAtEnd: evaluate.by !== 'no' })
+  /**
+   * Loss, perplexity and token accuracy on the dev rows, on this cadence and at the end; with `generate` BLEU-4 and Rouge
+   * of the model's own answers instead. Default: never.
+   */
+  evaluate(options: EvaluateOptions): this {
+    const { every, each, generate = false, saveOutput = false, ...generation } = readOptions<{ -readonly [K in keyof EvaluateOptions]: EvaluateOptions[K] }>(
+      'evaluate', options, { ...cadenceNames, generate: 'evaluation.generate', saveOutput: 'evaluation.saveOutput', ...generationNames })
+    const evaluate = readCadence('evaluate', { every, each } as CadenceOptions)
+    const given = new Set(this.#given)
+    if (generation.maxNewTokens === undefined) given.delete('evaluationTokens')
+    else given.add('evaluationTokens')
+    const evaluation = { generate, saveOutput, generation: { ...defaultGeneration, ...generation } }
+    return this.next({ plan: { ...this.plan, evaluate, evalAtEnd: evaluate.by !== 'no', evaluation }, given })
+  }
+
+  /** Ends with the weights of the best checkpoint, or early; needs evaluations where it saves. Default: the last weights count, and the run goes to its end. */
+  best(options: BestOptions = {}): this {
+    const read = readOptions('best', options, {
+      metric: 'best.metric', greaterIsBetter: 'best.greaterIsBetter', load: 'best.load', patience: 'best.patience', minDelta: 'best.minDelta',
+    })
+    return this.#with({ best: { metric: null, greaterIsBetter: null, load: true, patience: null, minDelta: 0, ...read } })
   }
 
   /** Answers to prompts while training, to read beside the loss. Default: never. */

@@ -10,18 +10,73 @@ export interface DataOptions {
   readonly template?: 'auto' | 'none' | (string & {})
   /** System message put first in every chat, when a chat template is used. Default none. */
   readonly system?: string | null
+  /** InTokens: a row of a batch is a pack of rows, up to `maxLength` tokens together. Default `false`: a row is one record. */
+  readonly packing?: boolean
+  /** Streams rows while training, in bounded memory; needs `.steps()`. Default `false`: rows are prepared once, on disk. */
+  readonly lazy?: boolean
+  /** Rows among which a stream draws the next one; `lazy` alone uses it. At least 1. Default 10000. */
+  readonly shuffleBuffer?: number
 }
 
 /** Options of `.lora()`. */
 export interface LoraOptions {
   /** Rank r of A and B. 1 to 65536. Default 8. */
   readonly rank?: number
-  /** The adapter is scaled by alpha / rank. Above 0. Default 2 · rank. */
+  /** The adapter is scaled by alpha / rank, with `rsLora` by alpha / √rank. Above 0. Default 2 · rank, with `rsLora` 4. */
   readonly alpha?: number
   /** Dropout on the adapter's input, in training. From 0 to below 1. Default 0. */
   readonly dropout?: number
-  /** `'all-linear'` (every Linear layer but the head) or module names as in the checkpoint: `['q_proj', 'v_proj']`. Default `'all-linear'`. */
-  readonly targets?: 'all-linear' | readonly string[]
+  /**
+   * `'all-linear'` (every Linear layer but the head); names of modules as in the checkpoint, or globs: `['q_proj',
+   * 'layers.0.*']`; or one regular expression that full names match, as PEFT reads it. Default `'all-linear'`.
+   */
+  readonly targets?: string | readonly string[]
+  /** Scales by alpha / √rank (rsLoRA, arXiv 2312.03732), so that higher ranks learn as fast. Default `false`. */
+  readonly rsLora?: boolean
+  /** Trains the length of each row of a weight too (DoRA, arXiv 2402.09353). Default `false`. */
+  readonly dora?: boolean
+  /** Learning rate of B over that of A (LoRA+, arXiv 2402.12354, which takes 16). Above 0. Default 1. */
+  readonly plusRatio?: number
+  /** Other ranks for some modules, by name or regular expression as in PEFT: `{ q_proj: 16 }`. From 1. Default `{}`. */
+  readonly rankPattern?: Readonly<Record<string, number>>
+  /** Other alphas, in the same way. Above 0. Default `{}`. */
+  readonly alphaPattern?: Readonly<Record<string, number>>
+  /** Folder of an adapter to go on from, PEFT's or PaddleNLP's: it brings rank, alpha, variant, patterns and modules. Default none. */
+  readonly from?: string | null
+}
+
+/** Options of `.prefix()`. */
+export interface PrefixOptions {
+  /** Trained places before each row. 1 to 65536. Default 128. */
+  readonly tokens?: number
+  /** Trains the prefix through a small network: Linear, tanh, Linear. Default `false`. */
+  readonly projection?: boolean
+  /** Inner size of that network; `null`: the model's hidden size. At least 1. Default `null`. */
+  readonly projectionSize?: number | null
+  /** Folder of a prefix to go on from. Default none. */
+  readonly from?: string | null
+}
+
+/** Options of `.fp16()`. */
+export interface Fp16Options {
+  /** `'O1'`: matrix products in half, the rest in fp32. `'O2'`: weights in half, with fp32 masters. Default `'O1'`. */
+  readonly level?: 'O1' | 'O2'
+  /** First factor on the loss. Above 0. Default 32768. */
+  readonly lossScale?: number
+}
+
+/** Options of `.best()`. */
+export interface BestOptions {
+  /** Figure of an evaluation that checkpoints are compared by; `null`: the loss. Default `null`. */
+  readonly metric?: string | null
+  /** `null`: as the metric's name says. Default `null`. */
+  readonly greaterIsBetter?: boolean | null
+  /** The run ends with the best checkpoint's weights. Default `true`. */
+  readonly load?: boolean
+  /** Ends the run after so many evaluations in a row without a better one; `null`: never. At least 1. Default `null`. */
+  readonly patience?: number | null
+  /** By how much a figure must improve. At least 0. Default 0. */
+  readonly minDelta?: number
 }
 
 /** Options of `.schedule()`. */
@@ -30,6 +85,12 @@ export interface ScheduleOptions {
   readonly warmupSteps?: number
   /** The same as a share of all steps. From 0 to 1. Default 0. */
   readonly warmupRatio?: number
+  /** Waves of `'cosine'`. Above 0. Default 0.5: down to 0 once. */
+  readonly cycles?: number
+  /** Learning rate that `'polynomial'` ends at. At least 0. Default 1e-7. */
+  readonly endRate?: number
+  /** Exponent of `'polynomial'`. Above 0. Default 1. */
+  readonly power?: number
 }
 
 /** Options of `.adam()`: AdamW (Loshchilov and Hutter, arXiv 1711.05101). */
@@ -71,6 +132,14 @@ export interface GenerationOptions {
   readonly seed?: number
   /** Texts that end an answer, beside the model's own end token. Default none. */
   readonly stop?: readonly string[]
+}
+
+/** Options of `.evaluate()`. What is said of generation matters with `generate` alone. */
+export type EvaluateOptions = CadenceOptions & GenerationOptions & {
+  /** BLEU-4 and Rouge of answers that the model writes, instead of loss, perplexity and accuracy. Default `false`. */
+  readonly generate?: boolean
+  /** Writes those answers into `generated_output.json` of the output folder. Default `false`. */
+  readonly saveOutput?: boolean
 }
 
 /** Options of `.sample()`. */

@@ -1,7 +1,7 @@
 /** Types of the frozen plan of a run: plain JSON, the only thing that configures one. Defaults are those of a fresh builder. */
 
 /** Number type that the model computes in. Trainable weights always keep fp32 masters. */
-export type Precision = 'fp32' | 'bf16'
+export type Precision = 'fp32' | 'bf16' | 'fp16'
 
 /** What a run trains on and how rows become tokens. */
 export interface DataPlan {
@@ -15,23 +15,56 @@ export interface DataPlan {
   readonly template: string
   /** System message put first in every chat, when a chat template is used. Default: `null`, none. */
   readonly system: string | null
+  /** InTokens: a row of a batch is a pack of rows, up to maxLength tokens together. Default `false`: a row is one record. */
+  readonly packing: boolean
+  /** Reads rows as a stream while training, with bounded memory; then `steps` says how long. Default `false`: prepared once, on disk. */
+  readonly lazy: boolean
+  /** Rows among which a stream draws the next one. Used with `lazy` alone. Default 10000. */
+  readonly shuffleBuffer: number
 }
 
 /** Low-rank adapters on frozen weights (arXiv 2106.09685). */
 export interface LoraPlan {
   /** Inner size of the adapter: A is [rank, in], B [out, rank]. */
   readonly rank: number
-  /** The adapter's share is scaled by alpha / rank. */
+  /** The adapter's share is scaled by alpha / rank, with `rsLora` by alpha / √rank. */
   readonly alpha: number
   /** Share of the adapter's inputs that is dropped in training, from 0 to below 1. */
   readonly dropout: number
-  /** `all-linear`, or names of modules as in the checkpoint (`q_proj`, `v_proj`, …). */
-  readonly targets: 'all-linear' | readonly string[]
+  /**
+   * `all-linear`; or names of modules as in the checkpoint (`q_proj`, `v_proj`, …) or globs (`layers.0.*_proj`), which the
+   * end of a full name meets; or one regular expression that the full name matches, as PEFT reads it.
+   */
+  readonly targets: string | readonly string[]
+  /** Scales by alpha / √rank (rsLoRA, arXiv 2312.03732). Default `false`. */
+  readonly rsLora: boolean
+  /** Trains the length of each row of a weight too (DoRA, arXiv 2402.09353). Default `false`. */
+  readonly dora: boolean
+  /** Learning rate of B over that of A (LoRA+, arXiv 2402.12354). Default 1. */
+  readonly plusRatio: number
+  /** Other ranks by the end of a module's name, or a regular expression for it, as PEFT reads them. Default `{}`. */
+  readonly rankPattern: Readonly<Record<string, number>>
+  /** Other alphas, in the same way. Default `{}`. */
+  readonly alphaPattern: Readonly<Record<string, number>>
+  /** Folder of an adapter to go on from, with its own rank, alpha, variant and modules. Default `null`: a new one. */
+  readonly from: string | null
+}
+
+/** Trained keys and values before each row (prefix tuning, arXiv 2101.00190) of a model whose own weights are frozen. */
+export interface PrefixPlan {
+  /** Places before the first token. Default 128. */
+  readonly tokens: number
+  /** Trains the prefix through a small network, which is left out of the result. Default `false`. */
+  readonly projection: boolean
+  /** Inner size of that network; `null` (default): the model's hidden size. */
+  readonly projectionSize: number | null
+  /** Folder of a prefix to go on from. Default `null`: a new one. */
+  readonly from: string | null
 }
 
 /** AdamW on fp32 masters. */
 export interface OptimizerPlan {
-  /** Highest learning rate, which the schedule scales. Default 3e-5, with LoRA 3e-4. */
+  /** Highest learning rate, which the schedule scales. Default 3e-5, with LoRA 3e-4, with a prefix 3e-2. */
   readonly learningRate: number
   /** Decoupled decay of matrices, never of biases and norms. Default 0. */
   readonly weightDecay: number
@@ -47,12 +80,18 @@ export interface OptimizerPlan {
 
 /** How the learning rate moves over the optimizer steps of a run. */
 export interface SchedulePlan {
-  /** What follows the warm-up: a line or half a cosine down to 0, or no change. `constant` has no warm-up. Default `linear`. */
-  readonly type: 'linear' | 'cosine' | 'constant' | 'constant_with_warmup'
+  /** What follows the warm-up: a line or cosine down to 0, a power down to endRate, or no change. `constant` has no warm-up. Default `linear`. */
+  readonly type: 'linear' | 'cosine' | 'constant' | 'constant_with_warmup' | 'polynomial'
   /** Optimizer steps in which the rate rises from 0 in a line. Default 0. */
   readonly warmupSteps: number
   /** Warm-up as a share of all steps, from 0 to 1, rounded up to whole steps; used when warmupSteps is 0. Default 0. */
   readonly warmupRatio: number
+  /** Waves of a cosine from the end of the warm-up to the last step. Default 0.5: down once. */
+  readonly cycles: number
+  /** Where a polynomial ends, below the learning rate. Default 1e-7. */
+  readonly endRate: number
+  /** Exponent of a polynomial; 1 is a line. Default 1. */
+  readonly power: number
 }
 
 /** How many rows go through the model at once. */
@@ -103,6 +142,38 @@ export interface GenerationPlan {
   readonly stop: readonly string[]
 }
 
+/** What an evaluation measures. */
+export interface EvaluationPlan {
+  /** `false` (default): loss, perplexity and accuracy by teacher forcing; `true`: BLEU-4 and Rouge of answers that the model writes. */
+  readonly generate: boolean
+  /** Writes those answers into `generated_output.json`. Default `false`. */
+  readonly saveOutput: boolean
+  /** How they are written. Default: greedy, up to maxLength − srcLength new tokens. */
+  readonly generation: GenerationPlan
+}
+
+/** Which checkpoint is the best, and what follows from it. */
+export interface BestPlan {
+  /** Figure of an evaluation that checkpoints are compared by; `null` (default): the loss. */
+  readonly metric: string | null
+  /** `null` (default): as the metric's name says; a loss or perplexity is better when it is lower. */
+  readonly greaterIsBetter: boolean | null
+  /** The run ends with the best checkpoint's weights. Default `false`. */
+  readonly load: boolean
+  /** Ends the run after so many evaluations in a row without a better one; `null` (default): never. */
+  readonly patience: number | null
+  /** By how much a figure must improve to count as better. Default 0. */
+  readonly minDelta: number
+}
+
+/** How fp16 computes; used with precision `fp16` alone. */
+export interface Fp16Plan {
+  /** `O1` (default): matrix products in half, the rest in fp32. `O2`: weights in half, with fp32 masters in the optimizer. */
+  readonly level: 'O1' | 'O2'
+  /** First factor on the loss, which then moves as gradients allow. Default 32768. */
+  readonly lossScale: number
+}
+
 /** Checkpoints on the way; the final weights are written in any case. */
 export interface SavePlan {
   /** Default: at each epoch's end. */
@@ -132,14 +203,22 @@ export interface Plan {
   readonly version: 1
   /** Model name: folder, file, `builtin:…` or hub repository. */
   readonly model: string
-  /** `sft` trains all weights, `lora` an adapter on frozen ones. Default `sft`. */
-  readonly method: 'sft' | 'lora'
+  /** `sft` trains all weights, `lora` an adapter on frozen ones, `prefix` keys and values before each row. Default `sft`. */
+  readonly method: 'sft' | 'lora' | 'prefix'
   /** Set exactly when method is `lora`. */
   readonly lora: LoraPlan | null
+  /** Set exactly when method is `prefix`. */
+  readonly prefix: PrefixPlan | null
+  /** Noise on input embeddings in training, U(−m, m) with m = this / √(tokens of the row · hidden size) (NEFTune, arXiv 2310.05914); `null` (default): none. */
+  readonly neftune: number | null
   /** What it trains on. */
   readonly data: DataPlan
   /** Default `fp32`. */
   readonly precision: Precision
+  /** Used with precision `fp16`. */
+  readonly fp16: Fp16Plan
+  /** What is computed again in the backward to save memory: nothing unless a step would not fit (`none`, the default), each layer, its attention half, or attention alone. */
+  readonly recompute: 'none' | 'full' | 'full_attn' | 'core_attn'
   /** `auto` (default): the first GPU where there is one. `cuda` without a GPU is an EnvironmentError `device.missing`. */
   readonly device: 'auto' | 'cpu' | 'cuda'
   /** Which form of the blocks runs: `auto` (default) picks fused where there is one. */
@@ -156,6 +235,10 @@ export interface Plan {
   readonly steps: number | null
   /** When the dev rows are evaluated. Default: never. */
   readonly evaluate: Cadence
+  /** What an evaluation measures. */
+  readonly evaluation: EvaluationPlan
+  /** Which checkpoint is the best. */
+  readonly best: BestPlan
   /** Answers on the way. */
   readonly sample: SamplePlan
   /** Checkpoints on the way. */

@@ -27,6 +27,14 @@ export function oneOf(...values: readonly unknown[]): Rule {
   const names = values.map((value) => JSON.stringify(value))
   return { expected: `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`, example: values[0], ok: (value) => values.includes(value) }
 }
+const numbers: Rule = {
+  expected: 'an object of numbers above 0 by module name', example: { q_proj: 16 },
+  ok: (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && Object.values(value).every((each) => isNumber(each) && each > 0),
+}
+/** A regular expression that can be read. */
+function isPattern(text: string): boolean {
+  try { return new RegExp(text) instanceof RegExp } catch { return false }
+}
 const flag: Rule = { expected: 'true or false', example: true, ok: (value) => typeof value === 'boolean' }
 
 /** The same rule, with `null` allowed too. */
@@ -44,20 +52,43 @@ const share = 'a number of at least 0 and below 1'
 export const rules = {
   version: oneOf(1),
   model: text('a model name (folder, file, builtin:… or hub repository)', 'HuggingFaceTB/SmolLM2-135M-Instruct'),
-  method: oneOf('sft', 'lora'),
+  method: oneOf('sft', 'lora', 'prefix'),
   'lora.rank': whole(1, 8, 65536),
   'lora.alpha': real(above0, 16, (value) => value > 0),
   'lora.dropout': real(share, 0.05, (value) => value >= 0 && value < 1),
   'lora.targets': {
-    expected: '"all-linear" or a list of module names', example: ['q_proj', 'v_proj'],
-    ok: (value: unknown) => value === 'all-linear' || (Array.isArray(value) && value.length > 0 && value.every(isText)),
+    expected: '"all-linear", a list of module names or globs, or a regular expression', example: ['q_proj', 'v_proj'],
+    ok: (value: unknown) => (isText(value) && isPattern(value)) || (Array.isArray(value) && value.length > 0 && value.every(isText)),
   },
+  'lora.rsLora': flag,
+  'lora.dora': flag,
+  'lora.plusRatio': real(above0, 16, (value) => value > 0),
+  'lora.rankPattern': {
+    expected: 'an object of whole numbers from 1 by module name or regular expression', example: { q_proj: 16 },
+    ok: (value: unknown) => numbers.ok(value) && Object.entries(value as object).every(([name, rank]) => isPattern(name) && Number.isInteger(rank)),
+  },
+  'lora.alphaPattern': {
+    expected: 'an object of numbers above 0 by module name or regular expression', example: { q_proj: 32 },
+    ok: (value: unknown) => numbers.ok(value) && Object.keys(value as object).every(isPattern),
+  },
+  'lora.from': orNull(text('the folder of an adapter', 'output/my-run')),
+  'prefix.tokens': whole(1, 128, 65536),
+  'prefix.projection': flag,
+  'prefix.projectionSize': orNull(whole(1, 512)),
+  'prefix.from': orNull(text('the folder of a prefix', 'output/my-run')),
+  neftune: orNull(real(from0, 5, (value) => value >= 0)),
   'data.path': orNull(dataPath),
   'data.srcLength': whole(1, 512),
   'data.maxLength': whole(2, 1024),
   'data.template': text('"auto", "none" or the path of a Jinja template', 'auto'),
   'data.system': orNull({ expected: 'a text', example: 'You are helpful.', ok: (value) => typeof value === 'string' }),
-  precision: oneOf('fp32', 'bf16'),
+  'data.packing': flag,
+  'data.lazy': flag,
+  'data.shuffleBuffer': whole(1, 10_000),
+  precision: oneOf('fp32', 'bf16', 'fp16'),
+  'fp16.level': oneOf('O1', 'O2'),
+  'fp16.lossScale': real(above0, 32768, (value) => value > 0),
+  recompute: oneOf('none', 'full', 'full_attn', 'core_attn'),
   device: oneOf('auto', 'cpu', 'cuda'),
   blocks: oneOf('auto', 'plain'),
   'optimizer.learningRate': real(above0, 1e-4, (value) => value > 0),
@@ -66,14 +97,24 @@ export const rules = {
   'optimizer.beta2': real(share, 0.999, (value) => value >= 0 && value < 1),
   'optimizer.epsilon': real(above0, 1e-8, (value) => value > 0),
   'optimizer.maxGradNorm': real('a number of at least 0 (0: no clipping)', 1, (value) => value >= 0),
-  'schedule.type': oneOf('linear', 'cosine', 'constant', 'constant_with_warmup'),
+  'schedule.type': oneOf('linear', 'cosine', 'constant', 'constant_with_warmup', 'polynomial'),
   'schedule.warmupSteps': whole(0, 30),
   'schedule.warmupRatio': real('a number from 0 to 1', 0.03, (value) => value >= 0 && value <= 1),
+  'schedule.cycles': real(above0, 0.5, (value) => value > 0),
+  'schedule.endRate': real(from0, 1e-7, (value) => value >= 0),
+  'schedule.power': real(above0, 1, (value) => value > 0),
   'batch.size': whole(1, 8),
   'batch.evalSize': whole(1, 8),
   'batch.accumulate': whole(1, 4),
   epochs: real(above0, 3, (value) => value > 0),
   steps: orNull(steps),
+  'evaluation.generate': flag,
+  'evaluation.saveOutput': flag,
+  'best.metric': orNull(text('a figure of an evaluation', 'accuracy')),
+  'best.greaterIsBetter': orNull(flag),
+  'best.load': flag,
+  'best.patience': orNull(whole(1, 3)),
+  'best.minDelta': real(from0, 0, (value) => value >= 0),
   'cadence.every': whole(1, 50),
   'cadence.each': oneOf('epoch', 'never'),
   'sample.prompts': list('a list of prompts', ['Hello!'], 0),

@@ -1,13 +1,18 @@
 import { PlanError } from '../errors'
-import { defaultPlan } from './defaults'
+import { completePlan } from './complete'
+import { defaultLora, defaultPlan, defaultPrefix } from './defaults'
 import { deepFreeze } from './freeze'
+import { refuseMissing } from './not-yet'
 import type { Plan } from './plan'
+import { isRecord } from './record'
 import { conflict, notYet, refusal, show, unknownName } from './refuse'
 import { rule, type RuleName } from './rules'
 
-/** Checks a whole plan from anywhere (file, pipe, checkpoint) and freezes a copy of it. Throws {@link PlanError}. */
+export { isRecord } from './record'
+
+/** Checks a whole plan from anywhere (file, pipe, checkpoint of an earlier build) and freezes a copy of it. Throws {@link PlanError}. */
 export function validatePlan(value: unknown): Plan {
-  const plan = structuredClone(value) as Plan
+  const plan = completePlan(structuredClone(value)) as Plan
   checkShape(plan)
   checkConsistent(plan)
   checkReady(plan)
@@ -16,6 +21,10 @@ export function validatePlan(value: unknown): Plan {
 
 const shape = defaultPlan('model')
 const cadences = new Set(['evaluate', 'sample.cadence', 'save.cadence'])
+/** Parts that are `null` unless the method asks for them. */
+const methodParts: Readonly<Record<string, object>> = { lora: defaultLora, prefix: defaultPrefix }
+/** Objects with names of the user's own. */
+const tables = new Set(['lora.rankPattern', 'lora.alphaPattern'])
 
 /** Every key known, every leaf as its rule wants it. */
 function checkShape(plan: Plan): void {
@@ -30,8 +39,8 @@ function walk(value: Record<string, unknown>, like: Record<string, unknown>, pre
   for (const key of Object.keys(like)) {
     const path = prefix + key
     if (cadences.has(path)) checkCadence(path, value[key])
-    else if (path === 'lora') { if (value[key] !== null) walkInto(value[key], { rank: 8, alpha: 16, dropout: 0, targets: [] }, path) }
-    else if (isRecord(like[key])) walkInto(value[key], like[key] as Record<string, unknown>, path)
+    else if (path in methodParts) { if (value[key] !== null) walkInto(value[key], methodParts[path] as Record<string, unknown>, path) }
+    else if (isRecord(like[key]) && !tables.has(path)) walkInto(value[key], like[key] as Record<string, unknown>, path)
     else checkLeaf(path, value[key])
   }
 }
@@ -42,7 +51,7 @@ function walkInto(value: unknown, like: Record<string, unknown>, path: string): 
 }
 
 function checkLeaf(path: string, value: unknown): void {
-  const { ok, expected, example } = rule(path.replace('sample.generation.', 'generation.') as RuleName)
+  const { ok, expected, example } = rule(path.replace(/^(sample|evaluation)\.generation\./, 'generation.') as RuleName)
   if (!ok(value)) throw refusal(`plan.${path}`, expected, value, show(example))
 }
 
@@ -56,21 +65,31 @@ function checkCadence(path: string, value: unknown): void {
 
 /** Values that exclude each other. `where` goes before the message. */
 export function checkConsistent(plan: Plan, where = ''): void {
-  if ((plan.method === 'lora') !== (plan.lora !== null)) {
-    throw conflict(['method', 'lora'], `method is ${show(plan.method)} while lora is ${show(plan.lora)}`, "method: 'lora' with lora: { rank, … }", where)
+  for (const method of ['lora', 'prefix'] as const) {
+    if ((plan.method === method) === (plan[method] !== null)) continue
+    throw conflict(['method', method], `method is ${show(plan.method)} while ${method} is ${show(plan[method])}`, method === 'lora' ? "method: 'lora' with lora: { rank, … }" : "method: 'prefix' with prefix: { tokens, … }", where)
   }
   if (plan.data.srcLength >= plan.data.maxLength) {
     throw refusal('srcLength', `less than maxLength (${plan.data.maxLength}), so that a target has room`, plan.data.srcLength,
       `srcLength ${Math.floor(plan.data.maxLength / 2)}, or a longer maxLength`, where)
   }
-  const { minNewTokens, maxNewTokens } = plan.sample.generation
-  if (minNewTokens > maxNewTokens) {
-    throw refusal('minNewTokens', `at most maxNewTokens (${maxNewTokens})`, minNewTokens, `minNewTokens ${maxNewTokens}`, where)
+  for (const { minNewTokens, maxNewTokens } of [plan.sample.generation, plan.evaluation.generation]) {
+    if (minNewTokens > maxNewTokens) throw refusal('minNewTokens', `at most maxNewTokens (${maxNewTokens})`, minNewTokens, `minNewTokens ${maxNewTokens}`, where)
   }
   if (plan.resume !== null && !plan.train) {
     throw conflict(['resume', 'train'], 'the plan resumes from a checkpoint and does not train', 'the checkpoint-N folder as model, or fettle generate --adapter, to use its weights', where)
   }
   checkMesh(plan, where)
+  refuseMissing(plan, where)
+}
+
+/** A best checkpoint is one that was evaluated. */
+function checkBest({ best, evaluate, save, train }: Plan): void {
+  if (best.patience !== null && evaluate.by === 'no') throw conflict(['best.patience', 'evaluate'], 'patience counts evaluations, and the plan never evaluates', ".evaluate({ each: 'epoch' })")
+  if (!best.load || !train) return
+  const met = evaluate.by === save.cadence.by && evaluate.by !== 'no'
+    && (evaluate.by !== 'steps' || (save.cadence as { every: number }).every % evaluate.every === 0)
+  if (!met) throw conflict(['best.load', 'evaluate', 'save'], 'the best checkpoint is one that was evaluated, but the plan does not evaluate wherever it saves', "the same for both: .evaluate({ each: 'epoch' }).save({ each: 'epoch' })")
 }
 
 /** More than one rank is work of its own: refused by name. */
@@ -82,12 +101,11 @@ function checkMesh({ mesh }: Plan, where: string): void {
   if (mesh.sharding.stage !== 0) throw notYet('sharding stage', mesh.sharding.stage, 'leave it out: one rank has nothing to share', where)
 }
 
-/** What a plan still lacks before it can run. */
+/** What a plan still lacks before it can run, or holds that cannot be brought together. */
 export function checkReady(plan: Plan): void {
   if (!plan.train && !plan.evalAtEnd) throw conflict(['train', 'evalAtEnd'], 'the plan neither trains nor evaluates', 'train: true')
   if (plan.data.path === null) throw new PlanError('plan.noData', "expected a data set to train on, got none; try .data('folder with train.json')", { field: 'data.path' })
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  checkBest(plan)
+  if (plan.data.lazy && plan.steps === null && plan.train) throw conflict(['data.lazy', 'steps'], 'lazy reads data without knowing its length, so epochs have no meaning', '.steps(1000)')
+  if (plan.data.packing && plan.evaluation.generate) throw conflict(['data.packing', 'evaluation.generate'], 'packing makes one row of many, and evaluation by generation needs each row on its own', '.data(path, { packing: false })')
 }

@@ -4,6 +4,7 @@ import * as path from 'node:path'
 import { CheckpointError } from '../errors'
 import type { NamedParameter, Parameters } from '../models/parameters'
 import { readSafetensors, writeSafetensors } from '../models/weights'
+import { completePlan } from '../plan/complete'
 import type { Plan } from '../plan/plan'
 import type { AdamW } from './optimizer'
 
@@ -53,9 +54,9 @@ export function readTrainingState(folder: string): TrainingState {
   return JSON.parse(fs.readFileSync(path.join(folder, stateNames.training), 'utf8')) as TrainingState
 }
 
-/** The plan that a checkpoint was written under. */
+/** The plan that a checkpoint was written under; one of an earlier build with the fields that came later, at their defaults. */
 export function readPlan(folder: string): Plan {
-  return JSON.parse(fs.readFileSync(path.join(folder, stateNames.plan), 'utf8')) as Plan
+  return completePlan(JSON.parse(fs.readFileSync(path.join(folder, stateNames.plan), 'utf8'))) as Plan
 }
 
 /**

@@ -1,6 +1,6 @@
 import { cores, manualSeed, noGrad, setThreads, type Device } from 'fettle-native'
 import { attachLora, type LoraAdapter } from '../adapters/lora'
-import { loraConfig } from '../adapters/lora-config'
+import { loraConfigOf } from '../adapters/lora-config'
 import type { PreparedData, RowReader } from '../data/dataset'
 import { rowEncoder, type RowEncoder } from '../data/encode'
 import { openRows } from '../data/arrow-reader'
@@ -56,7 +56,7 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   await new Promise((resolve) => setImmediate(resolve))
   reporter.progress('model: read weights', 0, null)
   const parameters = loadModel(plan, modelPath, device)
-  const adapter = plan.lora === null ? null : attachLora(parameters, loraConfig(plan.lora), { seed: plan.seed })
+  const adapter = plan.lora === null ? null : attachLora(parameters, loraConfigOf(plan.lora), { seed: plan.seed })
   const decoder = new Decoder(parameters, chooseBlocks({ device, dtype: parameters.dtype, blocks: plan.blocks }))
   const data = await preparing
   const dev = data.dev === null ? null : openRows(data.dev)

@@ -13,6 +13,7 @@ import { openWeights } from 'fettle/dist/models/weights'
 import { generate } from 'fettle/dist/train/generate'
 import { trace } from 'fettle/dist/train/trace'
 import { walk } from 'fettle/dist/train/walk'
+import { defaultLora } from 'fettle/dist/plan/defaults'
 import type { Plan } from 'fettle/dist/plan/plan'
 import { goldenCase, gradientError, largestDifference, need } from './golden'
 import { freeTrainer, memoryRows, tinyTrainer, trainerPlan } from './trainer'
@@ -42,7 +43,7 @@ export function familyCase(name: string, reference: string): void {
       test(`a packed batch is its rows one by one (${blocks} blocks)`, () => scope(() => packedIsAlone(name, blocks)))
     }
     test('padding on the left gives what it gives on the right', () => scope(() => leftIsRight(name)))
-    for (const lora of [null, { rank: 4, alpha: 8, dropout: 0.1, targets: 'all-linear' }] as const)
+    for (const lora of [null, { ...defaultLora, rank: 4, alpha: 8, dropout: 0.1 }])
       test(`it learns its rows, ${lora === null ? 'all weights' : 'LoRA'}, and leaves no tensor behind`, () => learns(name, lora))
     test('a cache changes nothing', () => scope(() => cacheChangesNothing(name)))
   })

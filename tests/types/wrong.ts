@@ -4,7 +4,7 @@ import { attach, sft, checkpoints, dataset, model } from 'fettle'
 const b = sft('m')
 b.lora({ rnk: 8 }) // error
 b.lora({ rank: '8' }) // error
-b.lora({ targets: 'q_proj' }) // error
+b.lora({ targets: 5 }) // error
 b.learningRate('1e-4') // error
 b.schedule('cosin') // error
 b.evaluate({}) // error

@@ -1,5 +1,7 @@
 import { PlanError } from '../../errors'
 import { conflict, show } from '../refuse'
+import { missingIn } from '../not-yet'
+import type { Plan } from '../plan'
 import type { Arguments } from './read'
 
 interface Contradiction {
@@ -28,6 +30,11 @@ const contradictions: readonly Contradiction[] = [
     remedy: 'the same strategy for both, or "load_best_model_at_end": false',
   },
   {
+    fields: ['load_best_model_at_end', 'evaluation_strategy', 'save_strategy'],
+    holds: (args) => on(args, 'load_best_model_at_end') && args.get('evaluation_strategy') === 'no',
+    message: () => 'load_best_model_at_end needs evaluations, and evaluation_strategy is "no"', remedy: '"evaluation_strategy": "epoch" and "save_strategy": "epoch", or "load_best_model_at_end": false',
+  },
+  {
     fields: ['load_best_model_at_end', 'eval_steps', 'save_steps'],
     holds: (args) => on(args, 'load_best_model_at_end') && args.get('save_strategy') === 'steps' && args.get<number>('save_steps') % evalSteps(args) !== 0,
     message: (args) => `load_best_model_at_end needs save_steps to be a multiple of eval_steps, but they are ${args.get('save_steps')} and ${evalSteps(args)}`,
@@ -40,6 +47,10 @@ const contradictions: readonly Contradiction[] = [
   {
     fields: ['intokens', 'eval_with_do_generation'], holds: (args) => on(args, 'intokens', 'eval_with_do_generation'),
     message: () => 'intokens packs rows into one, and eval_with_do_generation needs each row on its own', remedy: '"intokens": false',
+  },
+  {
+    fields: ['early_stopping_patience', 'evaluation_strategy'], holds: (args) => args.get('early_stopping_patience') !== null && args.get('evaluation_strategy') === 'no',
+    message: () => 'early_stopping_patience counts evaluations, and evaluation_strategy is "no"', remedy: '"evaluation_strategy": "epoch"',
   },
   {
     fields: ['do_train', 'do_eval'], holds: (args) => !on(args, 'do_train') && !on(args, 'do_eval') && !on(args, 'do_predict'),
@@ -57,13 +68,16 @@ export function refuseContradictions(args: Arguments): void {
 }
 
 /** Throws one error that names everything set that this version cannot do. */
-export function refuseNotYet(args: Arguments): void {
+export function refuseNotYet(args: Arguments, plan: Plan): void {
   const refused = args.changed().filter(({ field }) => field.status === 'notYet')
     .map(({ field, value, where }) => ({ where, name: field.name, text: `${field.name} ${field.name.includes('token') && typeof value === 'string' ? '(hidden)' : show(value)} is not there yet; ${field.note}` }))
+  for (const { argument, got, remedy } of missingIn(plan)) {
+    const shown = args.has(argument) ? args.get(argument) : got
+    refused.push({ where: args.where(argument), name: argument, text: `${argument} ${show(shown)} is not there yet; ${remedy}` })
+  }
   for (const name of ['tensor_parallel_degree', 'pipeline_parallel_degree', 'sharding_parallel_degree']) {
     if (args.get<number>(name) > 1) refused.push({ where: args.where(name), name, text: `${name} ${args.get(name)} is not there yet; use 1` })
   }
-  if (args.get('lr_scheduler_type') === 'polynomial') refused.push({ where: args.where('lr_scheduler_type'), name: 'lr_scheduler_type', text: 'lr_scheduler_type "polynomial" is not there yet; use linear or cosine' })
   if (refused.length === 0) return
   throw new PlanError('plan.notYet', refused.map(({ where, text }) => where + text).join('\n'), { fields: refused.map(({ name }) => name) })
 }

@@ -4,7 +4,7 @@ import { oneOf, orNull, rule, whole } from '../rules'
 /** One name of an argument file. */
 export interface Field {
   readonly name: string
-  readonly type: 'text' | 'flag' | 'whole' | 'real' | 'texts' | 'any'
+  readonly type: 'text' | 'flag' | 'whole' | 'real' | 'texts' | 'names' | 'table' | 'any'
   readonly default: unknown
   /**
    * `plan`: goes into the plan. `note`: accepted, with `note` saying why it changes nothing here.
@@ -29,6 +29,7 @@ const notYet = (name: string, type: Field['type'], initial: unknown, note = 'lea
 
 const strategy = oneOf('no', 'steps', 'epoch')
 const degree: Rule = { ...whole(1, 1), expected: '-1 (all ranks) or a whole number of at least 1', ok: (value) => value === -1 || whole(1, 1).ok(value) }
+const real0: Rule = { expected: 'a number of at least 0', example: 5, ok: (value) => typeof value === 'number' && Number.isFinite(value) && value >= 0 }
 const maxSteps: Rule = { expected: '-1 (as epochs say) or a whole number of at least 1', example: 200, ok: (value) => value === -1 || whole(1, 1).ok(value) }
 
 const model: readonly Field[] = [
@@ -36,43 +37,43 @@ const model: readonly Field[] = [
   noted('use_flash_attention', 'flag', false, 'attention always runs by sequence, without a score matrix'),
   plan('lora', 'flag', false, 'train a LoRA adapter instead of all weights'),
   plan('lora_rank', 'whole', 8, 'rank of the adapter', 'lora.rank'),
-  notYet('lora_path', 'text', null, 'to go on with an adapter, use resume_from_checkpoint'),
-  notYet('prefix_tuning', 'flag', false, 'use lora'),
-  notYet('prefix_path', 'text', null, 'use lora'),
-  notYet('num_prefix_tokens', 'whole', 128),
+  plan('lora_path', 'text', null, 'folder of an adapter to go on from, which brings rank, alpha and modules', 'lora.from'),
+  plan('prefix_tuning', 'flag', false, 'train keys and values before each row instead of weights'),
+  plan('prefix_path', 'text', null, 'folder of a prefix to go on from', 'prefix.from'),
+  plan('num_prefix_tokens', 'whole', 128, 'trained places before each row', 'prefix.tokens'),
   notYet('from_aistudio', 'flag', false, 'use a local folder or a hub repository'),
   notYet('save_to_aistudio', 'flag', false, 'the result stands in output_dir'),
   notYet('aistudio_repo_id', 'text', null),
   notYet('aistudio_repo_private', 'flag', true),
   notYet('aistudio_repo_license', 'text', 'Apache License 2.0'),
   notYet('aistudio_token', 'text', null, 'leave it out, and keep tokens out of argument files'),
-  notYet('neftune', 'flag', false),
-  notYet('neftune_noise_alpha', 'real', 5),
+  plan('neftune', 'flag', false, 'noise on input embeddings in training'),
+  plan('neftune_noise_alpha', 'real', 5, 'how much noise', real0),
   notYet('weight_quantize_algo', 'text', null, 'use bf16 with lora to save memory'),
   notYet('weight_blocksize', 'whole', 64),
   notYet('weight_double_quant', 'flag', false),
   notYet('weight_double_quant_block_size', 'whole', 256),
-  notYet('rslora', 'flag', false, 'set lora_alpha to the scale that you want times lora_rank'),
-  notYet('lora_plus_scale', 'real', 1),
+  plan('rslora', 'flag', false, 'scale by alpha / √rank'),
+  plan('lora_plus_scale', 'real', 1, 'learning rate of B over that of A (LoRA+)', 'lora.plusRatio'),
   notYet('pissa', 'flag', false),
 ]
 
 const data: readonly Field[] = [
   plan('dataset_name_or_path', 'text', null, 'folder with train.json and dev.json, or one JSONL file', orNull(rule('data.path')), ['task_name_or_path']),
   notYet('task_name', 'text', null, 'give the folder in dataset_name_or_path'),
-  notYet('eval_with_do_generation', 'flag', false, 'evaluation gives loss, perplexity and token accuracy'),
-  notYet('save_generation_output', 'flag', false, 'use fettle generate'),
-  notYet('intokens', 'flag', false, 'rows are always packed without padding, and batch sizes count rows: leave it out', ['zero_padding']),
+  plan('eval_with_do_generation', 'flag', false, 'evaluate by BLEU-4 and Rouge of written answers instead of perplexity and accuracy'),
+  plan('save_generation_output', 'flag', false, 'write those answers into generated_output.json'),
+  plan('intokens', 'flag', false, 'a row of a batch is a pack of rows, up to max_length tokens together', null, ['zero_padding']),
   plan('src_length', 'whole', 1024, 'longest source, in tokens', 'data.srcLength'),
   plan('max_length', 'whole', 2048, 'longest source + target, in tokens', 'data.maxLength'),
-  notYet('lazy', 'flag', false, 'data is prepared once, on disk'),
+  plan('lazy', 'flag', false, 'stream rows while training; needs max_steps'),
   plan('chat_template', 'text', null, "a Jinja template file; null: the tokenizer's own; \"none\": no template", orNull(rule('data.template'))),
   noted('pad_to_multiple_of', 'whole', null, 'nothing is padded'),
 ]
 
 const generate: readonly Field[] = [
-  plan('top_k', 'whole', 1, 'samples: draw from the k likeliest tokens; 1: greedy', 'generation.topK'),
-  plan('top_p', 'real', 1, 'samples: draw from the likeliest tokens that reach this probability', 'generation.topP'),
+  plan('top_k', 'whole', 1, 'answers: draw from the k likeliest tokens; 1: greedy', 'generation.topK'),
+  plan('top_p', 'real', 1, 'answers: draw from the likeliest tokens that reach this probability', 'generation.topP'),
 ]
 
 const schedule: readonly Field[] = [
@@ -85,12 +86,12 @@ const schedule: readonly Field[] = [
   plan('num_train_epochs', 'real', 3, 'passes over the data', 'epochs'),
   plan('max_steps', 'whole', -1, 'optimizer steps; above 0 they win over epochs', maxSteps),
   plan('lr_scheduler_type', 'text', 'linear',
-    'linear, cosine, constant or constant_with_warmup', oneOf('linear', 'cosine', 'constant', 'constant_with_warmup', 'polynomial')),
+    'linear, cosine, constant, constant_with_warmup or polynomial', 'schedule.type'),
   plan('warmup_ratio', 'real', 0, 'warm-up as a share of all steps', 'schedule.warmupRatio'),
   plan('warmup_steps', 'whole', 0, 'warm-up steps; above 0 they win over the ratio', 'schedule.warmupSteps'),
-  notYet('num_cycles', 'real', 0.5),
-  notYet('lr_end', 'real', 1e-7),
-  notYet('power', 'real', 1),
+  plan('num_cycles', 'real', 0.5, 'waves of cosine', 'schedule.cycles'),
+  plan('lr_end', 'real', 1e-7, 'learning rate that polynomial ends at', 'schedule.endRate'),
+  plan('power', 'real', 1, 'exponent of polynomial', 'schedule.power'),
   notYet('optim', 'text', 'adamw', 'use adamw'),
 ]
 
@@ -117,18 +118,18 @@ const training: readonly Field[] = [
   notYet('data_seed', 'whole', null, 'seed covers the order of the data too'),
   plan('resume_from_checkpoint', 'any', null, 'path of a checkpoint; true: the newest in output_dir', 'resume'),
   noted('ignore_data_skip', 'flag', false, 'the order of rows needs no skipping: a resume reads on at once'),
-  notYet('load_best_model_at_end', 'flag', false, 'take the checkpoint that you want from output_dir'),
-  noted('metric_for_best_model', 'text', null, 'it means nothing without load_best_model_at_end'),
-  noted('greater_is_better', 'flag', null, 'it means nothing without load_best_model_at_end'),
+  plan('load_best_model_at_end', 'flag', false, 'end with the weights of the best checkpoint', 'best.load'),
+  plan('metric_for_best_model', 'text', null, 'figure that checkpoints are compared by; null: the loss', 'best.metric'),
+  plan('greater_is_better', 'flag', null, "null: as the metric's name says", 'best.greaterIsBetter'),
 ]
 
 const precision: readonly Field[] = [
   plan('bf16', 'flag', false, 'compute in bfloat16, with fp32 masters'),
-  notYet('fp16', 'flag', false, 'use bf16'),
-  noted('fp16_opt_level', 'text', 'O1', 'weights always keep fp32 masters'),
+  plan('fp16', 'flag', false, 'compute in half precision, with a loss scale'),
+  plan('fp16_opt_level', 'text', 'O1', 'O1: fp32 weights; O2: half weights with fp32 masters', 'fp16.level'),
   noted('amp_master_grad', 'flag', false, 'gradients are always summed in fp32'),
-  notYet('fp16_full_eval', 'flag', false, 'use bf16'),
-  noted('scale_loss', 'real', 32768, 'bf16 and fp32 need no loss scale'),
+  noted('fp16_full_eval', 'flag', false, 'evaluation computes as training does'),
+  plan('scale_loss', 'real', 32768, 'first loss scale of fp16', 'fp16.lossScale'),
 ]
 
 const oneRank = 'use 1'
@@ -142,8 +143,8 @@ const machine: readonly Field[] = [
   noted('pipeline_parallel_config', 'text', '', 'one rank needs none'),
   noted('sharding_parallel_config', 'text', '', 'one rank needs none'),
   noted('sequence_parallel', 'flag', false, 'one rank holds whole sequences'),
-  notYet('recompute', 'flag', false, 'leave it out: results are the same, with more memory'),
-  noted('recompute_granularity', 'text', 'full', 'it means nothing without recompute'),
+  plan('recompute', 'flag', false, 'save memory by computing again in the backward'),
+  plan('recompute_granularity', 'text', 'full', 'each layer, its attention half, or attention alone', oneOf('full', 'full_attn', 'core_attn')),
   notYet('dataloader_drop_last', 'flag', false, 'the last, shorter batch weighs its own tokens'),
   noted('dataloader_num_workers', 'whole', 0, 'rows are read from a mapped file'),
   noted('disable_tqdm', 'flag', null, 'a progress bar shows on a terminal only'),
@@ -157,20 +158,35 @@ const machine: readonly Field[] = [
 
 /** Names that the reference's files do not have, for the parts of a plan that they cannot say. */
 const own: readonly Field[] = [
-  plan('lora_alpha', 'real', null, 'the adapter is scaled by alpha / rank; null: 2 · rank', orNull(rule('lora.alpha'))),
+  plan('lora_alpha', 'real', null, 'the adapter is scaled by alpha / rank; null: 2 · rank, with rslora 4', orNull(rule('lora.alpha'))),
   plan('lora_dropout', 'real', 0, "dropout on the adapter's input", 'lora.dropout'),
-  plan('lora_target_modules', 'texts', null, 'modules that get an adapter; null: every Linear layer but the head', orNull(rule('lora.targets'))),
+  plan('lora_target_modules', 'names', null, 'modules that get an adapter: names, globs or one regular expression; null: every Linear layer but the head', orNull(rule('lora.targets'))),
+  plan('dora', 'flag', false, 'train the length of each row of a weight too (DoRA)'),
+  plan('lora_rank_pattern', 'table', {}, 'other ranks, by module', 'lora.rankPattern'),
+  plan('lora_alpha_pattern', 'table', {}, 'other alphas, by module', 'lora.alphaPattern'),
+  plan('prefix_projection', 'flag', false, 'train the prefix through a small network'),
+  plan('prefix_projection_hidden_size', 'whole', null, "inner size of that network; null: the model's hidden size", 'prefix.projectionSize'),
+  plan('shuffle_buffer', 'whole', 10_000, 'lazy: rows among which the next one is drawn', 'data.shuffleBuffer'),
+  plan('early_stopping_patience', 'whole', null, 'end after so many evaluations without a better one', 'best.patience'),
+  plan('early_stopping_threshold', 'real', 0, 'by how much a figure must improve', 'best.minDelta'),
   plan('system', 'text', null, 'system message of every chat', 'data.system'),
   plan('blocks', 'text', 'auto', 'auto: fused blocks where there are; plain: ATen operators', 'blocks'),
   plan('threads', 'whole', null, 'CPU threads; null: all cores', 'threads'),
   plan('sample_strategy', 'text', 'no', 'when to answer sample prompts: no, steps or epoch', strategy),
   plan('sample_steps', 'whole', null, 'each so many steps; null: logging_steps', orNull(rule('cadence.every'))),
   plan('sample_prompts', 'texts', [], 'prompts of the samples; none: first rows of dev', 'sample.prompts'),
-  plan('max_new_tokens', 'whole', null, 'samples: most new tokens; null: max_length − src_length', orNull(rule('generation.maxNewTokens'))),
-  plan('min_new_tokens', 'whole', 0, 'samples: fewest new tokens', 'generation.minNewTokens'),
-  plan('temperature', 'real', null, 'samples: 0 is greedy; null: 1, or 0 with top_k 1', orNull(rule('generation.temperature'))),
-  plan('generation_seed', 'whole', 0, 'samples: seed of the draws', 'generation.seed'),
-  plan('stop', 'texts', [], 'samples: texts that end an answer', 'generation.stop'),
+  plan('max_new_tokens', 'whole', null, 'answers: most new tokens; null: max_length − src_length', orNull(rule('generation.maxNewTokens'))),
+  plan('min_new_tokens', 'whole', 0, 'answers: fewest new tokens', 'generation.minNewTokens'),
+  plan('temperature', 'real', null, 'answers: 0 is greedy; null: 1, or 0 with top_k 1', orNull(rule('generation.temperature'))),
+  plan('generation_seed', 'whole', 0, 'answers: seed of the draws', 'generation.seed'),
+  plan('stop', 'texts', [], 'answers: texts that end an answer', 'generation.stop'),
+  plan('sample_top_k', 'whole', null, 'samples alone, where they differ from the answers of an evaluation; null: as top_k', orNull(rule('generation.topK'))),
+  plan('sample_top_p', 'real', null, 'the same; null: as top_p', orNull(rule('generation.topP'))),
+  plan('sample_max_new_tokens', 'whole', null, 'the same; null: as max_new_tokens', orNull(rule('generation.maxNewTokens'))),
+  plan('sample_min_new_tokens', 'whole', null, 'the same; null: as min_new_tokens', orNull(rule('generation.minNewTokens'))),
+  plan('sample_temperature', 'real', null, 'the same; null: as temperature', orNull(rule('generation.temperature'))),
+  plan('sample_generation_seed', 'whole', null, 'the same; null: as generation_seed', orNull(rule('generation.seed'))),
+  plan('sample_stop', 'texts', null, 'the same; null: as stop', orNull(rule('generation.stop'))),
 ]
 
 /** Groups of fields, as `fettle help run` lists them. */

@@ -9,9 +9,26 @@ interface Idle {
 const not = (name: string, ...values: unknown[]) => (args: Arguments): boolean => !values.includes(args.get(name))
 const because = (name: string) => (args: Arguments): string => `${name} is ${JSON.stringify(args.get(name))}`
 
+const loraFields = ['lora_rank', 'lora_alpha', 'lora_target_modules', 'rslora', 'dora', 'lora_rank_pattern', 'lora_alpha_pattern']
+
 /** Settings that qualify another one which is off. */
 const idle: readonly Idle[] = [
-  { fields: ['lora_rank', 'lora_alpha', 'lora_dropout', 'lora_target_modules'], holds: not('lora', true), why: because('lora') },
+  { fields: [...loraFields, 'lora_path', 'lora_dropout', 'lora_plus_scale'], holds: not('lora', true), why: because('lora') },
+  { fields: loraFields, holds: (args) => args.get('lora') === true && args.get('lora_path') !== null, why: () => 'the adapter at lora_path has its own' },
+  { fields: ['num_prefix_tokens', 'prefix_path', 'prefix_projection', 'prefix_projection_hidden_size'], holds: not('prefix_tuning', true), why: because('prefix_tuning') },
+  { fields: ['num_prefix_tokens', 'prefix_projection', 'prefix_projection_hidden_size'], holds: (args) => args.get('prefix_tuning') === true && args.get('prefix_path') !== null, why: () => 'the prefix at prefix_path has its own' },
+  { fields: ['prefix_projection_hidden_size'], holds: (args) => args.get('prefix_tuning') === true && args.get('prefix_path') === null && args.get('prefix_projection') === false, why: because('prefix_projection') },
+  { fields: ['neftune_noise_alpha'], holds: not('neftune', true), why: because('neftune') },
+  { fields: ['shuffle_buffer'], holds: not('lazy', true), why: because('lazy') },
+  { fields: ['fp16_opt_level', 'scale_loss'], holds: not('fp16', true), why: because('fp16') },
+  { fields: ['recompute_granularity'], holds: not('recompute', true), why: because('recompute') },
+  { fields: ['num_cycles'], holds: not('lr_scheduler_type', 'cosine'), why: because('lr_scheduler_type') },
+  { fields: ['lr_end', 'power'], holds: not('lr_scheduler_type', 'polynomial'), why: because('lr_scheduler_type') },
+  { fields: ['save_generation_output'], holds: not('eval_with_do_generation', true), why: because('eval_with_do_generation') },
+  {
+    fields: ['metric_for_best_model', 'greater_is_better', 'early_stopping_threshold'],
+    holds: (args) => args.get('load_best_model_at_end') === false && args.get('early_stopping_patience') === null, why: () => 'load_best_model_at_end is false, and there is no early_stopping_patience',
+  },
   { fields: ['warmup_steps', 'warmup_ratio'], holds: (args) => args.get('lr_scheduler_type') === 'constant', why: (args) => `${because('lr_scheduler_type')(args)} (constant_with_warmup rises first)` },
   { fields: ['eval_steps'], holds: not('evaluation_strategy', 'steps'), why: because('evaluation_strategy') },
   { fields: ['save_steps'], holds: not('save_strategy', 'steps'), why: because('save_strategy') },

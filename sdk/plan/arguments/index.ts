@@ -10,7 +10,7 @@ import { idleNotes } from './idle'
 import { readJsonObject } from './json'
 import { Arguments } from './read'
 
-export { toArguments } from './convert'
+export { toArguments } from './write'
 export { fieldByName, fields, groups, type Field } from './fields'
 
 /** A plan from arguments, and what was accepted without an effect. */
@@ -38,8 +38,8 @@ export function parseArguments(source: string | Record<string, unknown>, overrid
   else throw refusal('arguments', "an argument file's text or object", source, '{ model_name_or_path: …, dataset_name_or_path: …, output_dir: …, do_train: true }')
   args.addOverrides(overrides)
   refuseContradictions(args)
-  refuseNotYet(args)
   const plan = planFrom(args)
+  refuseNotYet(args, plan)
   checkLengths(args, plan)
   checkConsistent(plan, args.where('src_length', 'max_length', 'min_new_tokens'))
   checkReady(plan)

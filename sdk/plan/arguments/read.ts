@@ -82,6 +82,8 @@ const types: Record<Field['type'], { expected: string; example: unknown; ok: (va
   whole: { expected: 'a whole number', example: 1, ok: (value) => Number.isSafeInteger(value) },
   real: { expected: 'a number', example: 0.1, ok: (value) => typeof value === 'number' && Number.isFinite(value) },
   texts: { expected: 'a list of texts', example: ['text'], ok: (value) => Array.isArray(value) && value.every((item) => typeof item === 'string') },
+  names: { expected: 'a list of names, or a regular expression', example: ['q_proj', 'v_proj'], ok: (value) => typeof value === 'string' || (Array.isArray(value) && value.every((item) => typeof item === 'string')) },
+  table: { expected: 'an object of numbers', example: { q_proj: 16 }, ok: isRecord },
   any: { expected: 'a value', example: null, ok: () => true },
 }
 
@@ -110,12 +112,26 @@ function fromText(field: Field, text: string): unknown {
   }
   if (field.type === 'whole' || field.type === 'real') return text.trim() !== '' && Number.isFinite(Number(text)) ? Number(text) : text
   if (field.type === 'texts') return listFromText(text)
+  if (field.type === 'names') return namesFromText(text)
+  if (field.type === 'table') return parsed(text, '{')
   return text
 }
 
 /** `["a", "b"]` or `a,b`. */
 function listFromText(text: string): unknown {
   if (!text.trim().startsWith('[')) return text.split(',').map((part) => part.trim()).filter((part) => part !== '')
+  return parsed(text, '[')
+}
+
+/** A list of names; what no name or glob holds makes it one regular expression. */
+function namesFromText(text: string): unknown {
+  if (text === 'all-linear' || (/[\\^$|()+{}]/.test(text) && !text.trim().startsWith('['))) return text
+  return listFromText(text)
+}
+
+/** JSON that begins so; else the text as it is, which its rule refuses. */
+function parsed(text: string, start: string): unknown {
+  if (!text.trim().startsWith(start)) return text
   try { return JSON.parse(text) } catch { return text }
 }
 

@@ -1,5 +1,5 @@
 import type { DataFacts, ModelFacts } from '../../inspect/types'
-import { toArguments } from '../../plan/arguments/convert'
+import { toArguments } from '../../plan/arguments/write'
 import type { Plan } from '../../plan/plan'
 import { clip, digits, rateText, whole } from '../format'
 import { html, type Html } from '../html'

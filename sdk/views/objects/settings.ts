@@ -1,4 +1,4 @@
-import { defaultPlan, settle } from '../../plan/defaults'
+import { defaultAlpha, defaultLora, defaultPlan, defaultPrefix, settle } from '../../plan/defaults'
 import type { Cadence, GenerationPlan, Plan } from '../../plan/plan'
 import { rateText, whole } from '../format'
 
@@ -66,7 +66,7 @@ const groups: readonly (readonly [title: string, readers: readonly Reader[]])[] 
 /** What a fresh builder would have where this plan's model, method, row length, batch and evaluation are given: what follows from them is no setting of its own. */
 function fresh(plan: Plan): Plan {
   const base = defaultPlan(plan.model)
-  return settle({ ...base, method: plan.method, lora: plan.lora && { rank: 8, alpha: 2 * plan.lora.rank, dropout: 0, targets: 'all-linear' }, evalAtEnd: plan.evaluate.by !== 'no', batch: { ...base.batch, evalSize: plan.batch.size }, data: { ...base.data, maxLength: plan.data.maxLength } }, new Set())
+  return settle({ ...base, method: plan.method, prefix: plan.prefix && defaultPrefix, lora: plan.lora && { ...defaultLora, alpha: defaultAlpha(plan.lora.rank, plan.lora.rsLora) }, evalAtEnd: plan.evaluate.by !== 'no', batch: { ...base.batch, evalSize: plan.batch.size }, data: { ...base.data, maxLength: plan.data.maxLength } }, new Set())
 }
 
 /** Always told: no default says what they are. */

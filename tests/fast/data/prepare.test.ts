@@ -8,18 +8,19 @@ import { prepare, type PrepareOptions, type PrepareProgress } from 'fettle/dist/
 import type { PreparedSplit } from 'fettle/dist/data/dataset'
 import { rowEncoder } from 'fettle/dist/data/encode'
 import { countSupervised } from 'fettle/dist/data/packing'
+import { defaultPlan } from 'fettle/dist/plan/defaults'
 import { loadTokenizer } from 'fettle/dist/tokenizers'
 import { fixture } from '../../support/paths'
 import { temporaryFolder, tinyData } from '../../support/tiny'
 
 const model = fixture('tokenizers', 'smollm2')
-const plan = { srcLength: 1024, maxLength: 2048, template: 'auto', system: null }
+const plan = defaultPlan('').data
 
 function work(t: TestContext): { data: string; cache: string; run: (extra?: object, options?: PrepareOptions) => ReturnType<typeof prepare> } {
   const folder = temporaryFolder(t)
   const data = tinyData(path.join(folder, 'data'))
   const cache = path.join(folder, 'cache')
-  return { data, cache, run: (extra, options) => prepare({ path: data, ...plan, ...extra }, model, { cache, ...options }) }
+  return { data, cache, run: (extra, options) => prepare({ ...plan, path: data, ...extra }, model, { cache, ...options }) }
 }
 
 test('a data set is tokenised in another process, and what is written is what is read', async t => {
@@ -86,7 +87,7 @@ test('errors of the data arrive typed, and leave nothing behind', async t => {
   fs.appendFileSync(path.join(data, 'dev.json'), '{"src": "x", "tgt": 1}\n')
   await assert.rejects(run(), { name: 'DataError', code: 'data.field', message: /dev\.json:4:21: expected a string/ })
   assert.equal(fs.readdirSync(cache).length, 1)
-  await assert.rejects(prepare({ path: data, ...plan }, temporaryFolder(t), { cache }), { name: 'ModelError', code: 'tokenizer.missing' })
+  await assert.rejects(prepare({ ...plan, path: data }, temporaryFolder(t), { cache }), { name: 'ModelError', code: 'tokenizer.missing' })
   assert.equal((await run({}, { skip: ['dev'] })).dev, null)
   fs.rmSync(path.join(data, 'dev.json'))
   await assert.rejects(run({}, { require: ['train', 'dev'] }), { code: 'data.not-found', message: /no dev data/ })
@@ -144,7 +145,7 @@ test('a line of 2 MB is prepared in seconds, cut as generation cuts its prompt',
   fs.writeFileSync(file, rows.map(row => JSON.stringify(row)).join('\n'))
   const settings = { ...plan, srcLength: 64, maxLength: 96 }
   const before = Date.now()
-  const { train } = await prepare({ path: file, ...settings }, model, { cache })
+  const { train } = await prepare({ ...settings, path: file }, model, { cache })
   // Far above what it takes; a cost that grows faster than the line goes far beyond.
   assert.ok(Date.now() - before < 60_000)
   assert.equal(train!.truncated, rows.length)

@@ -33,11 +33,13 @@ test('every method reaches its field', () => {
     .evaluate({ every: 50 }).sample({ each: 'epoch', prompts: ['p'], topK: 5, temperature: 1, maxNewTokens: 7 }).save({ every: 25, keep: null })
     .output('out').overwrite().seed(7).device('cpu').threads(1).blocks('plain').log({ every: 10 }).tp(1).pp(1).dp(1).sharding({ stage: 0, degree: 1 })
   assert.deepEqual(plan, {
-    version: 1, model: 'm', method: 'lora', lora: { rank: 4, alpha: 8, dropout: 0.1, targets: ['q_proj'] },
-    data: { path: 'd', srcLength: 100, maxLength: 200, template: 'none', system: 'S' }, precision: 'bf16', device: 'cpu', blocks: 'plain',
+    version: 1, model: 'm', method: 'lora', lora: { rank: 4, alpha: 8, dropout: 0.1, targets: ['q_proj'], rsLora: false, dora: false, plusRatio: 1, rankPattern: {}, alphaPattern: {}, from: null }, prefix: null, neftune: null,
+    data: { path: 'd', srcLength: 100, maxLength: 200, template: 'none', system: 'S', packing: false, lazy: false, shuffleBuffer: 10_000 }, precision: 'bf16', fp16: { level: 'O1', lossScale: 32768 }, recompute: 'none', device: 'cpu', blocks: 'plain',
     optimizer: { learningRate: 1e-4, weightDecay: 0.1, beta1: 0.8, beta2: 0.95, epsilon: 1e-6, maxGradNorm: 2 },
-    schedule: { type: 'cosine', warmupSteps: 0, warmupRatio: 0.1 }, batch: { size: 2, evalSize: 4, accumulate: 3 }, epochs: 3, steps: 200,
+    schedule: { type: 'cosine', warmupSteps: 0, warmupRatio: 0.1, cycles: 0.5, endRate: 1e-7, power: 1 }, batch: { size: 2, evalSize: 4, accumulate: 3 }, epochs: 3, steps: 200,
     evaluate: { by: 'steps', every: 50 },
+    evaluation: { generate: false, saveOutput: false, generation: { maxNewTokens: 100, minNewTokens: 0, temperature: 0, topK: 0, topP: 1, seed: 0, stop: [] } },
+    best: { metric: null, greaterIsBetter: null, load: false, patience: null, minDelta: 0 },
     sample: { cadence: { by: 'epoch' }, prompts: ['p'], generation: { maxNewTokens: 7, minNewTokens: 0, temperature: 1, topK: 5, topP: 1, seed: 0, stop: [] } },
     save: { cadence: { by: 'steps', every: 25 }, keep: null }, logEvery: 10, train: true, evalAtEnd: true, seed: 7, output: 'out', overwrite: true,
     resume: null, mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 }, threads: 1,
@@ -58,7 +60,7 @@ test('defaults follow the method, the lengths and the model', () => {
   assert.deepEqual(sft('m').save({ keep: 5 }).plan.save, { cadence: { by: 'epoch' }, keep: 5 })
   assert.deepEqual(sft('m').save({ each: 'never' }).plan.save.cadence, { by: 'no' })
   assert.equal(sft('m').resume().plan.resume, true)
-  assert.deepEqual(sft('m').warmup(5).schedule('linear', { warmupRatio: 0.5 }).plan.schedule, { type: 'linear', warmupSteps: 0, warmupRatio: 0.5 })
+  assert.deepEqual(sft('m').warmup(5).schedule('linear', { warmupRatio: 0.5 }).plan.schedule, { type: 'linear', warmupSteps: 0, warmupRatio: 0.5, cycles: 0.5, endRate: 1e-7, power: 1 })
 })
 
 test('a wrong value is refused at the call with what to write', () => {
@@ -76,7 +78,7 @@ test('a wrong value is refused at the call with what to write', () => {
   refused(() => b.epochs(0), 'plan.value', /above 0/)
   refused(() => b.steps(any(null)), 'plan.value')
   refused(() => b.batch(0), 'plan.value')
-  refused(() => b.schedule(any('cosin')), 'plan.value', /"linear", "cosine", "constant" or "constant_with_warmup"/)
+  refused(() => b.schedule(any('cosin')), 'plan.value', /"constant_with_warmup" or "polynomial"/)
   refused(() => b.data(any(undefined)), 'plan.value', /got nothing/)
   refused(() => b.data('d', { srcLength: 500, maxLength: 500 }), 'plan.value', /less than maxLength \(500\)/)
   refused(() => b.evaluate(any({})), 'plan.value', /every or each/)
@@ -108,8 +110,9 @@ test('start refuses a plan without data before it makes a folder', async () => {
 })
 
 test('the last warm-up that was said is the only one', () => {
+  const { schedule: shape } = sft('m').plan
   const ratio = sft('m').schedule('cosine', { warmupRatio: 0.1 })
-  assert.deepEqual(ratio.warmup(0).plan.schedule, { type: 'cosine', warmupSteps: 0, warmupRatio: 0 })
-  assert.deepEqual(ratio.schedule('linear', { warmupSteps: 5 }).plan.schedule, { type: 'linear', warmupSteps: 5, warmupRatio: 0 })
-  assert.deepEqual(ratio.schedule('linear').plan.schedule, { type: 'linear', warmupSteps: 0, warmupRatio: 0.1 })
+  assert.deepEqual(ratio.warmup(0).plan.schedule, { ...shape, type: 'cosine' })
+  assert.deepEqual(ratio.schedule('linear', { warmupSteps: 5 }).plan.schedule, { ...shape, warmupSteps: 5 })
+  assert.deepEqual(ratio.schedule('linear').plan.schedule, { ...shape, warmupRatio: 0.1 })
 })

@@ -32,3 +32,12 @@ test('a wrong plan is refused by field', () => {
   refused((plan) => { plan.train = false }, /neither trains nor evaluates/)
   refused((plan) => { plan.resume = true; plan.train = false; plan.evalAtEnd = true }, /resumes from a checkpoint and does not train/)
 })
+
+test('a plan of an earlier build gets the fields that came later, at their defaults', () => {
+  const old = good()
+  for (const name of ['prefix', 'neftune', 'fp16', 'recompute', 'evaluation', 'best']) delete old[name]
+  for (const name of ['packing', 'lazy', 'shuffleBuffer']) delete old.data[name]
+  for (const name of ['cycles', 'endRate', 'power']) delete old.schedule[name]
+  for (const name of ['rsLora', 'dora', 'plusRatio', 'rankPattern', 'alphaPattern', 'from']) delete old.lora[name]
+  assert.deepEqual(validatePlan(old), good())
+})

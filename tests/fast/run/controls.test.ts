@@ -4,12 +4,13 @@ import * as path from 'node:path'
 import { test } from 'node:test'
 import { PlanError, type CommandEvent, type StepEvent } from 'fettle'
 import { readSafetensors } from 'fettle/dist/models/weights'
+import { defaultLora } from 'fettle/dist/plan/defaults'
 import type { Plan } from 'fettle/dist/plan/plan'
 import { closing, reached, tinyRun, until } from '../../support/runs'
 import { temporaryFolder } from '../../support/tiny'
 import { readMetrics, startWorker, workerPlan } from '../../support/worker'
 
-const lora: Plan['lora'] = { rank: 4, alpha: 8, dropout: 0.1, targets: 'all-linear' }
+const lora: Plan['lora'] = { ...defaultLora, rank: 4, alpha: 8, dropout: 0.1 }
 const code = (name: string) => (error: unknown): boolean => error instanceof PlanError && error.code === name
 
 test('pause stands still and answers all the while; resume goes on; each command is an event', async (t) => {

@@ -3,7 +3,8 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test } from 'node:test'
 import { manualSeed, scope } from 'fettle-native'
-import type { Plan } from 'fettle/dist/plan/plan'
+import { defaultLora, defaultPlan } from 'fettle/dist/plan/defaults'
+import type { LoraPlan, Plan } from 'fettle/dist/plan/plan'
 import { resumeFrom, saveCheckpoint } from 'fettle/dist/train/checkpoint'
 import { findCheckpoint } from 'fettle/dist/train/checkpoints'
 import { isDiskFull } from 'fettle/dist/train/disk'
@@ -13,9 +14,9 @@ import { freeTrainer, memoryRows, randomRows, tinyTrainer, trainerPlan } from '.
 
 const optimizer: Plan['optimizer'] = { learningRate: 1e-3, weightDecay: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 }
 const batch: Plan['batch'] = { size: 2, evalSize: 4, accumulate: 2 }
-const schedule: Plan['schedule'] = { type: 'cosine', warmupSteps: 2, warmupRatio: 0 }
+const schedule: Plan['schedule'] = { ...defaultPlan('').schedule, type: 'cosine', warmupSteps: 2 }
 const common = { optimizer, batch, schedule, epochs: 3 }
-const dropout: Plan['lora'] = { rank: 4, alpha: 8, dropout: 0.2, targets: ['q_proj', 'v_proj', 'down_proj'] }
+const dropout: LoraPlan = { ...defaultLora, rank: 4, alpha: 8, dropout: 0.2, targets: ['q_proj', 'v_proj', 'down_proj'] }
 
 const plans: Record<string, Plan> = {
   'SFT in fp32': trainerPlan(common),

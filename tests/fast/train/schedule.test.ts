@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { defaultPlan } from 'fettle/dist/plan/defaults'
 import type { SchedulePlan } from 'fettle/dist/plan/plan'
 import { learningRateAt, scheduleFactor, warmupSteps } from 'fettle/dist/train/schedule'
 
-const plan = (type: SchedulePlan['type'], steps = 0, ratio = 0): SchedulePlan => ({ type, warmupSteps: steps, warmupRatio: ratio })
+const plan = (type: SchedulePlan['type'], steps = 0, ratio = 0): SchedulePlan => ({ ...defaultPlan('').schedule, type, warmupSteps: steps, warmupRatio: ratio })
 const curve = (schedule: SchedulePlan, total: number): number[] => Array.from({ length: total }, (_, i) => scheduleFactor(schedule, i, total))
 function close(actual: number[], expected: number[]): void {
   assert.equal(actual.length, expected.length)

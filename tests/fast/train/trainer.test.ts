@@ -2,13 +2,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { manualSeed, memory, ops, scope } from 'fettle-native'
 import type { Row } from 'fettle/dist/data/dataset'
-import type { Plan } from 'fettle/dist/plan/plan'
+import { defaultLora } from 'fettle/dist/plan/defaults'
+import type { LoraPlan, Plan } from 'fettle/dist/plan/plan'
 import { evaluateRows } from 'fettle/dist/train/evaluate'
 import { freeTrainer, memoryRows, randomRows, tinyTrainer, trainerPlan } from '../../support/trainer'
 
 const optimizer: Plan['optimizer'] = { learningRate: 1e-3, weightDecay: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 }
 const batch = (size: number, accumulate: number): Plan['batch'] => ({ size, evalSize: 4, accumulate })
-const lora: Plan['lora'] = { rank: 4, alpha: 8, dropout: 0, targets: 'all-linear' }
+const lora: LoraPlan = { ...defaultLora, rank: 4, alpha: 8 }
 
 test('the loss does not depend on how a window is cut: 4 = 2 × 2 = 4 × 1, the shorter last window too', () => {
   const rows = memoryRows(randomRows(7))

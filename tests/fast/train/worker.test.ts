@@ -3,11 +3,12 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test } from 'node:test'
 import { readSafetensors } from 'fettle/dist/models/weights'
+import { defaultLora } from 'fettle/dist/plan/defaults'
 import type { Plan } from 'fettle/dist/plan/plan'
 import { temporaryFolder } from '../../support/tiny'
 import { readMetrics, startWorker, workerPlan } from '../../support/worker'
 
-const lora: Plan['lora'] = { rank: 4, alpha: 8, dropout: 0.1, targets: 'all-linear' }
+const lora: Plan['lora'] = { ...defaultLora, rank: 4, alpha: 8, dropout: 0.1 }
 const generation: Plan['sample']['generation'] = { maxNewTokens: 6, minNewTokens: 0, temperature: 0, topK: 0, topP: 1, seed: 0, stop: [] }
 const bytes = (file: string, name: string): Buffer => Buffer.from(readSafetensors(file).get(name)!.toBytes())
 

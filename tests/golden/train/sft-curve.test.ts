@@ -7,6 +7,7 @@ import { chooseBlocks } from 'fettle/dist/models/blocks/fused'
 import { Decoder } from 'fettle/dist/models/decoder'
 import { loadParameters } from 'fettle/dist/models/load'
 import { openWeights, readSafetensors } from 'fettle/dist/models/weights'
+import { defaultPlan } from 'fettle/dist/plan/defaults'
 import { AdamW } from 'fettle/dist/train/optimizer'
 import { learningRateAt } from 'fettle/dist/train/schedule'
 import { trainStep } from 'fettle/dist/train/step'
@@ -38,7 +39,7 @@ for (const name of ['sft-llama', 'sft-bloom'])
       const optimizer = new AdamW(parameters.flat!, { learningRate: made.lr, weightDecay: made.wd, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 })
       const losses = io.get('losses')!.toArray(), norms = io.get('grad_norms')!.toArray()
       for (let step = 0; step < made.steps; step++) {
-        const learningRate = learningRateAt({ type: 'linear', warmupSteps: made.warmup, warmupRatio: 0 }, made.lr, step, made.steps)
+        const learningRate = learningRateAt({ ...defaultPlan('').schedule, warmupSteps: made.warmup }, made.lr, step, made.steps)
         const result = scope(() => trainStep(decoder, optimizer, [rowsOf(io, step)], { learningRate, maxGradNorm: 1, dropout: false, recompute }))
         assert.ok(Math.abs(result.loss - losses[step]) < 1e-4, `loss of step ${step}: ${result.loss}, reference ${losses[step]}`)
         assert.ok(Math.abs(result.gradNorm / norms[step] - 1) < 1e-3, `gradient norm of step ${step}: ${result.gradNorm}, reference ${norms[step]}`)

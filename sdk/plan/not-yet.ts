@@ -1,0 +1,49 @@
+import type { Plan } from './plan'
+import { notYet } from './refuse'
+
+/** A setting that plans can say and that nothing carries out yet. Whoever brings its engine takes it out of this list. */
+interface Missing {
+  /** Its name in a plan, and in an argument file. */
+  readonly field: string
+  readonly argument: string
+  /** What was asked for; `undefined`: nothing was. */
+  readonly got: (plan: Plan) => unknown
+  readonly remedy: string
+}
+
+const asked = (holds: boolean): true | undefined => (holds ? true : undefined)
+
+const missing: readonly Missing[] = [
+  { field: 'method', argument: 'prefix_tuning', got: ({ method }) => (method === 'prefix' ? method : undefined), remedy: 'use lora' },
+  { field: 'lora.rsLora', argument: 'rslora', got: ({ lora }) => asked(lora?.rsLora === true), remedy: 'set alpha to the scale that you want times the rank' },
+  { field: 'lora.dora', argument: 'dora', got: ({ lora }) => asked(lora?.dora === true), remedy: 'leave it out' },
+  { field: 'lora.plusRatio', argument: 'lora_plus_scale', got: ({ lora }) => (lora !== null && lora.plusRatio !== 1 ? lora.plusRatio : undefined), remedy: 'use 1' },
+  { field: 'lora.rankPattern', argument: 'lora_rank_pattern', got: ({ lora }) => (lora !== null && Object.keys(lora.rankPattern).length > 0 ? lora.rankPattern : undefined), remedy: 'leave it out' },
+  { field: 'lora.alphaPattern', argument: 'lora_alpha_pattern', got: ({ lora }) => (lora !== null && Object.keys(lora.alphaPattern).length > 0 ? lora.alphaPattern : undefined), remedy: 'leave it out' },
+  { field: 'lora.from', argument: 'lora_path', got: ({ lora }) => lora?.from ?? undefined, remedy: 'to go on with an adapter, resume from a checkpoint' },
+  { field: 'neftune', argument: 'neftune', got: ({ neftune }) => neftune ?? undefined, remedy: 'leave it out' },
+  { field: 'data.packing', argument: 'intokens', got: ({ data }) => asked(data.packing), remedy: 'leave it out: rows are always packed without padding, and batch sizes count rows' },
+  { field: 'data.lazy', argument: 'lazy', got: ({ data }) => asked(data.lazy), remedy: 'leave it out: data is prepared once, on disk' },
+  { field: 'precision', argument: 'fp16', got: ({ precision }) => (precision === 'fp16' ? precision : undefined), remedy: 'use bf16' },
+  { field: 'recompute', argument: 'recompute', got: ({ recompute }) => (recompute !== 'none' ? recompute : undefined), remedy: 'leave it out: results are the same, with more memory' },
+  { field: 'schedule.type', argument: 'lr_scheduler_type', got: ({ schedule }) => (schedule.type === 'polynomial' ? schedule.type : undefined), remedy: 'use linear or cosine' },
+  { field: 'schedule.cycles', argument: 'num_cycles', got: ({ schedule }) => (schedule.cycles !== 0.5 ? schedule.cycles : undefined), remedy: 'use 0.5' },
+  { field: 'evaluation.generate', argument: 'eval_with_do_generation', got: ({ evaluation }) => asked(evaluation.generate), remedy: 'leave it out: evaluation gives loss, perplexity and token accuracy' },
+  { field: 'evaluation.saveOutput', argument: 'save_generation_output', got: ({ evaluation }) => asked(evaluation.saveOutput), remedy: 'use fettle generate' },
+  { field: 'best.load', argument: 'load_best_model_at_end', got: ({ best }) => asked(best.load), remedy: 'take the checkpoint that you want from the output folder' },
+  { field: 'best.patience', argument: 'early_stopping_patience', got: ({ best }) => best.patience ?? undefined, remedy: 'leave it out' },
+]
+
+/** A setting of a plan that is not there yet, as it was asked for. */
+export interface MissingSetting { readonly field: string; readonly argument: string; readonly got: unknown; readonly remedy: string }
+
+/** What of a plan cannot be carried out yet. */
+export function missingIn(plan: Plan): MissingSetting[] {
+  return missing.map((each) => ({ ...each, got: each.got(plan) })).filter(({ got }) => got !== undefined)
+}
+
+/** Refuses the first such setting by name. */
+export function refuseMissing(plan: Plan, where: string): void {
+  const [first] = missingIn(plan)
+  if (first) throw notYet(first.field, first.got, first.remedy, where)
+}
