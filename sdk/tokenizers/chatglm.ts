@@ -19,6 +19,9 @@ const blanks: RewriteRule = {
   write: (found) => (found === '\n' ? '<n>' : found === '\t' ? '<|tab|>' : `<|blank_${found.length}|>`)
 }
 
+/** White space that special tokens take with them, as Python strips it: what is left when line breaks, tabs and runs are pieces. */
+const blank = '(?:(?<! ) (?! )|[\\v\\f\\r\\x1c-\\x1f\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000])'
+
 /** True for a folder of ChatGLM2-6B or ChatGLM3-6B, whose tokenizer.model goes by the name of others' too. */
 export function isChatGlm2(folder: string): boolean {
   const kind = readJson(folder, 'tokenizer_config.json')?.tokenizer_class
@@ -47,7 +50,7 @@ export function specFromIceText(folder: string, file: string): PieceTokenizerSpe
     return id
   })
   const special = [...new Set(Object.values(texts))].filter((content) => ids.has(content))
-  const tokens = special.map((content): TextToken => ({ ...addedToken(ids.get(content)! + offset, content, true), where: 'anywhere' }))
+  const tokens = special.map((content): TextToken => ({ ...addedToken(ids.get(content)! + offset, content, true), lstrip: true, rstrip: true, blank, where: 'anywhere' }))
   return {
     source: folder, model, offset, tokens, prefix: 'each', added: { before: [], after },
     bosId: idOf('bos_token'), eosId: idOf('eos_token'), padId: idOf('pad_token'),

@@ -7,6 +7,8 @@ export interface TextToken extends AddedToken {
    * added token, because as it is written it may stand in any word (`sop`).
    */
   readonly where: 'anywhere' | 'rendered' | 'behind'
+  /** A character that `lstrip` and `rstrip` take with the token, as a pattern; default `\s`. */
+  readonly blank?: string
 }
 
 /** A stretch of a text, [from, to) in UTF-16 units: an added token, or (id null) text between them. */
@@ -65,8 +67,8 @@ class Finder {
   }
 }
 
-function pattern({ content, lstrip, rstrip, single_word: alone }: TextToken): string {
+function pattern({ content, lstrip, rstrip, single_word: alone, blank = '\\s' }: TextToken): string {
   const own = `(${content.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')})`
   const word = alone ? `(?<![\\p{L}\\p{N}_])${own}(?![\\p{L}\\p{N}_])` : own
-  return `${lstrip ? '\\s*' : ''}${word}${rstrip ? '\\s*' : ''}`
+  return `${lstrip ? `${blank}*` : ''}${word}${rstrip ? `${blank}*` : ''}`
 }
