@@ -2,6 +2,7 @@ import { devices, residentMemory } from 'fettle-native'
 import * as fs from 'node:fs'
 import { TrainingError } from '../errors'
 import type { Architecture } from '../models/architecture'
+import { stepMemory } from '../models/memory'
 import type { Warn } from '../train/checkpoints'
 
 /** Bytes that this process may still take: free and reclaimable memory, less under a container's limit; on a GPU its free memory. */
@@ -13,18 +14,6 @@ export function availableMemory(device: string): number {
   const cached = Number(/^inactive_file (\d+)/m.exec(read('/sys/fs/cgroup/memory.stat'))?.[1] ?? 0)
   const room = limit > 0 ? limit - used + cached : Infinity
   return Math.min(Number.isNaN(free) ? Infinity : free, Number.isNaN(room) ? Infinity : room)
-}
-
-/**
- * Bytes that a step of `tokens` tokens takes at least, beside weights and optimizer: what the backward needs of every
- * layer (with recompute: of two layers, and the inputs of the others). Fused blocks take a tenth more than this, plain
- * ones two or three times as much.
- */
-export function stepMemory(a: Architecture, tokens: number, bytesPerValue: number, recompute: boolean): number {
-  const qkv = (a.heads + 2 * a.kvHeads) * a.headDim
-  const layer = 2 * a.hiddenSize + qkv + a.heads * a.headDim + (a.mlp.kind === 'gated' ? 2 : 1) * a.intermediateSize
-  const kept = recompute ? 2 * layer + a.layers * a.hiddenSize : a.layers * layer
-  return tokens * kept * bytesPerValue
 }
 
 /** What decides how much memory a run takes, beside the model's weights. */
@@ -47,9 +36,9 @@ export interface LargestBatch { readonly step: number; readonly rows: readonly n
  */
 export function planMemory({ architecture, bytesPerValue, trainable, device }: MemoryNeed, largest: LargestBatch, length: (row: number) => number, warn: Warn): { readonly recompute: boolean } {
   const free = availableMemory(device)
-  const need = (recompute: boolean): number => 12 * trainable + stepMemory(architecture, largest.tokens, bytesPerValue, recompute)
-  if (need(false) <= free) return { recompute: false }
   const longest = largest.rows.reduce((best, row) => (length(row) > length(best) ? row : best), largest.rows[0])
+  const need = (recompute: boolean): number => 12 * trainable + stepMemory(architecture, { tokens: largest.tokens, longest: length(longest), bytesPerValue, recompute })
+  if (need(false) <= free) return { recompute: false }
   const what = `the largest batch (step ${largest.step + 1}: ${largest.tokens} tokens, its longest row number ${longest} with ${length(longest)})`
   if (need(true) > free) {
     throw new TrainingError('train.memory',

@@ -10,6 +10,7 @@ import { families, familyOf } from 'fettle/dist/models/families'
 import { storedWeights } from 'fettle/dist/models/layout'
 import { loadParameters } from 'fettle/dist/models/load'
 import { placementOf } from 'fettle/dist/models/positions'
+import { publishedModels } from 'fettle/dist/models/published'
 import { baseFactor } from 'fettle/dist/models/rope'
 import { alibiSlopes } from 'fettle/dist/models/scores'
 import { openWeights } from 'fettle/dist/models/weights'
@@ -143,33 +144,23 @@ test('a folder of ChatGLM with a rotary table in it is read', (t) => scope(() =>
   assert.ok(largestDifference(need(result, 'logits'), need(io, 'single.logits')) <= 1e-4)
 }))
 
-/** What matters of the config.json of published models, and how many values they have. */
-const published: Record<string, { readonly config: Config; readonly parameters: number }> = {
-  'LLaMA 7B': { parameters: 6738415616, config: { model_type: 'llama', hidden_size: 4096, intermediate_size: 11008, num_hidden_layers: 32, num_attention_heads: 32, vocab_size: 32000 } },
-  'BLOOM 560M': { parameters: 559214592, config: { model_type: 'bloom', n_embed: 1024, n_layer: 24, num_attention_heads: 16, vocab_size: 250880 } },
-  'BLOOM 7B1': { parameters: 7069016064, config: { model_type: 'bloom', n_embed: 4096, n_layer: 30, num_attention_heads: 32, vocab_size: 250880 } },
-  'OPT 350M': { parameters: 331196416, config: { model_type: 'opt', hidden_size: 1024, ffn_dim: 4096, num_hidden_layers: 24, num_attention_heads: 16, vocab_size: 50272, word_embed_proj_dim: 512, do_layer_norm_before: false } },
-  'OPT 6.7B': { parameters: 6658473984, config: { model_type: 'opt', hidden_size: 4096, ffn_dim: 16384, num_hidden_layers: 32, num_attention_heads: 32, vocab_size: 50272, word_embed_proj_dim: 4096 } },
-  'Qwen 7B': { parameters: 7721324544, config: { model_type: 'qwen', hidden_size: 4096, intermediate_size: 22016, num_hidden_layers: 32, num_attention_heads: 32, kv_channels: 128, vocab_size: 151936, seq_length: 8192 } },
-  'ChatGLM 6B': {
-    parameters: 6173286400,
-    config: { model_type: 'chatglm', hidden_size: 4096, inner_hidden_size: 16384, num_layers: 28, num_attention_heads: 32, vocab_size: 130528, position_encoding_2d: true, bos_token_id: 130004, gmask_token_id: 130001, mask_token_id: 130000 },
-  },
-  'ChatGLM2 6B': {
-    parameters: 6243584000,
-    config: { model_type: 'chatglm', hidden_size: 4096, ffn_hidden_size: 13696, num_layers: 28, num_attention_heads: 32, kv_channels: 128, multi_query_attention: true, multi_query_group_num: 2, padded_vocab_size: 65024, add_qkv_bias: true },
-  },
-  'Mistral 7B': { parameters: 7241732096, config: { model_type: 'mistral', hidden_size: 4096, intermediate_size: 14336, num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: 8, vocab_size: 32000 } },
-  'Qwen2 7B': { parameters: 7615616512, config: { model_type: 'qwen2', hidden_size: 3584, intermediate_size: 18944, num_hidden_layers: 28, num_attention_heads: 28, num_key_value_heads: 4, vocab_size: 152064 } },
-  'Qwen3 0.6B': { parameters: 596049920, config: { model_type: 'qwen3', hidden_size: 1024, intermediate_size: 3072, num_hidden_layers: 28, num_attention_heads: 16, num_key_value_heads: 8, head_dim: 128, vocab_size: 151936, tie_word_embeddings: true } },
-  'GLM-4 9B': { parameters: 9399951360, config: { model_type: 'glm', hidden_size: 4096, intermediate_size: 13696, num_hidden_layers: 40, num_attention_heads: 32, num_key_value_heads: 2, head_dim: 128, attention_bias: true, vocab_size: 151552 } },
-  'Gemma 7B': { parameters: 8537680896, config: { model_type: 'gemma', hidden_size: 3072, intermediate_size: 24576, num_hidden_layers: 28, num_attention_heads: 16, num_key_value_heads: 16, head_dim: 256, vocab_size: 256000 } },
-  'Phi-3 mini': { parameters: 3821079552, config: { model_type: 'phi3', hidden_size: 3072, intermediate_size: 8192, num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: 32, vocab_size: 32064 } },
+/** How many values published models have. */
+const sizes: Record<string, number> = {
+  'huggyllama/llama-7b': 6738415616, 'meta-llama/Llama-2-7b-chat-hf': 6738415616, 'meta-llama/Llama-3.2-1B': 1235814400, 'HuggingFaceTB/SmolLM2-135M-Instruct': 134515008,
+  'bigscience/bloomz-560m': 559214592, 'bigscience/bloomz-7b1-mt': 7069016064, 'facebook/opt-125m': 125239296, 'facebook/opt-350m': 331196416, 'facebook/opt-6.7b': 6658473984,
+  'Qwen/Qwen-7B': 7721324544, 'THUDM/chatglm-6b': 6173286400, 'THUDM/chatglm2-6b': 6243584000, 'THUDM/chatglm3-6b': 6243584000, 'mistralai/Mistral-7B-v0.1': 7241732096,
+  'Qwen/Qwen2-7B': 7615616512, 'Qwen/Qwen3-0.6B': 596049920, 'THUDM/glm-4-9b-chat-hf': 9399951360, 'THUDM/GLM-4-9B-0414': 9400279040, 'google/gemma-7b': 8537680896, 'microsoft/Phi-3-mini-4k-instruct': 3821079552,
 }
 
-for (const [name, { config: c, parameters }] of Object.entries(published)) {
-  test(`${name} has as many values as its record says`, () => {
+test('published models are listed once each, and every family has one', () => {
+  assert.deepEqual(publishedModels.map(({ repository }) => repository).sort(), Object.keys(sizes).sort())
+  for (const { name } of families) assert.ok(publishedModels.some(({ family }) => family === name), name)
+})
+
+for (const { repository, family: name, config: c } of publishedModels) {
+  test(`${repository} has as many values as its record says`, () => {
     const family = familyOf(c), a = family.architecture(c)
-    assert.equal(storedWeights(a, family.names(a)).reduce((sum, { shape }) => sum + shape.reduce((x, y) => x * y, 1), 0), parameters)
+    assert.equal(family.name, name)
+    assert.equal(storedWeights(a, family.names(a)).reduce((sum, { shape }) => sum + shape.reduce((x, y) => x * y, 1), 0), sizes[repository])
   })
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { llama } from 'fettle/dist/models/families/llama'
-import { availableMemory, planMemory, stepMemory } from 'fettle/dist/worker/memory'
+import { stepMemory } from 'fettle/dist/models/memory'
+import { availableMemory, planMemory } from 'fettle/dist/worker/memory'
 
 const architecture = llama.architecture({ model_type: 'llama', vocab_size: 32000, hidden_size: 4096, num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: 32, intermediate_size: 11008, rms_norm_eps: 1e-5, max_position_embeddings: 4096 })
 const plan = (tokens: number, warnings: string[]): { recompute: boolean } => {
@@ -9,7 +10,7 @@ const plan = (tokens: number, warnings: string[]): { recompute: boolean } => {
   return planMemory({ architecture, bytesPerValue: 2, trainable: 1000, device: 'cpu' }, { step: 41, rows: [0, 1, 2], tokens }, (row) => lengths[row], (code, message) => warnings.push(`${code} ${message}`))
 }
 /** Most tokens that fit. */
-const fitting = (recompute: boolean): number => Math.floor(availableMemory('cpu') / stepMemory(architecture, 1, 2, recompute))
+const fitting = (recompute: boolean): number => Math.floor(availableMemory('cpu') / stepMemory(architecture, { tokens: 1, longest: 1, bytesPerValue: 2, recompute }))
 
 test('what fits runs as it is', () => {
   const warnings: string[] = []
