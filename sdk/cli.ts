@@ -9,6 +9,7 @@ import { parseFlags } from './cli/flags'
 import { generateCommand } from './cli/generate'
 import { commandHelp, overview } from './cli/help'
 import { mergeCommand } from './cli/merge'
+import { modelsCommand } from './cli/models'
 import { isTold, runCommand } from './cli/run'
 import { errorBlock, processTerminal, type Terminal } from './cli/terminal'
 import { tokenizeCommand } from './cli/tokenize'
@@ -17,7 +18,7 @@ import { PlanError, serializeError } from './errors'
 import { unknownName } from './plan/refuse'
 
 /** All commands of `fettle`, in the order of its help. */
-export const commands: readonly Command[] = [runCommand, generateCommand, chatCommand, mergeCommand, convertCommand, tokenizeCommand, traceCommand, doctorCommand]
+export const commands: readonly Command[] = [runCommand, generateCommand, chatCommand, mergeCommand, convertCommand, tokenizeCommand, traceCommand, modelsCommand, doctorCommand]
 
 /** Runs `fettle` with the arguments after its name, and sets the exit code. Never throws. */
 export async function main(argv: readonly string[]): Promise<void> {

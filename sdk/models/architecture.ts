@@ -149,6 +149,8 @@ export interface NameMap {
 
 export interface Family {
   readonly name: string
+  /** What people call its models. */
+  readonly title: string
   /** Does this config.json describe the family? */
   readonly matches: (config: Record<string, unknown>) => boolean
   readonly architecture: (config: Record<string, unknown>) => Architecture

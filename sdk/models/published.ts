@@ -5,7 +5,7 @@ export interface PublishedModel {
   readonly family: string
   readonly config: Readonly<Record<string, unknown>>
   /** Its repository has pickled weights only. */
-  readonly pickled?: true
+  readonly pickled?: boolean
 }
 
 const llama7b = { model_type: 'llama', hidden_size: 4096, intermediate_size: 11008, num_hidden_layers: 32, num_attention_heads: 32, vocab_size: 32000 }

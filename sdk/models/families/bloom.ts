@@ -6,7 +6,7 @@ import { column, headsOf, plainEmbedding, record, row, whole } from './record'
  * BLOOM and BLOOMZ: ALiBi instead of positions, layer norm behind the embedding and before each half, query, key and
  * value of each head side by side in one matrix, GELU, biases everywhere, head tied. Le Scao et al. 2022 (arXiv 2211.05100).
  */
-export const bloom: Family = { name: 'bloom', matches: (config) => config['model_type'] === 'bloom', architecture, names }
+export const bloom: Family = { name: 'bloom', title: 'BLOOM and BLOOMZ', matches: (config) => config['model_type'] === 'bloom', architecture, names }
 
 function architecture(config: Config): Architecture {
   const field = (...names: string[]): string => names.find((name) => config[name] != null) ?? names[0]

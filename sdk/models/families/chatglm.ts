@@ -8,7 +8,7 @@ import { column, headsOf, plainRotary, record, row, whole } from './record'
  * √(2 · layers). Du et al. 2022 (arXiv 2103.10360), Zeng et al. 2022 (arXiv 2210.02414).
  */
 export const chatglm: Family = {
-  name: 'chatglm',
+  name: 'chatglm', title: 'ChatGLM-6B',
   matches: (config) => config['model_type'] === 'chatglm' && (config['position_encoding_2d'] === true || config['inner_hidden_size'] !== undefined),
   architecture, names,
 }

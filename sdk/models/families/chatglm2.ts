@@ -8,7 +8,7 @@ import { column, headsOf, plainRotary, record, row, whole } from './record'
  * first half of a head are rotated, query/key/value and gate/up are one matrix each. https://github.com/THUDM/ChatGLM2-6B
  */
 export const chatglm2: Family = {
-  name: 'chatglm2',
+  name: 'chatglm2', title: 'ChatGLM2-6B and ChatGLM3-6B',
   matches: (config) => config['model_type'] === 'chatglm' && (config['multi_query_attention'] !== undefined || config['padded_vocab_size'] !== undefined),
   architecture, names,
 }

@@ -7,7 +7,7 @@ import { llamaArchitecture, llamaNames } from './llama'
  * GELU, and a tied head. Gemma team 2024 (arXiv 2403.08295).
  */
 export const gemma: Family = {
-  name: 'gemma',
+  name: 'gemma', title: 'Gemma, the first generation',
   matches: (config) => config['model_type'] === 'gemma',
   architecture: (config) => {
     const a = llamaArchitecture('gemma', { tie_word_embeddings: true, head_dim: 256, ...config })

@@ -6,11 +6,11 @@ import { llamaArchitecture, llamaNames } from './llama'
  * GLM-4 in its repositories for transformers: LLaMA with gate and up in one matrix, whose heads rotate neighbours of
  * their first half. GLM team 2024 (arXiv 2406.12793).
  */
-export const glm: Family = { name: 'glm', matches: (config) => config['model_type'] === 'glm', architecture: (config) => architecture('glm', config), names }
+export const glm: Family = { name: 'glm', title: 'GLM-4', matches: (config) => config['model_type'] === 'glm', architecture: (config) => architecture('glm', config), names }
 
 /** GLM-4-0414: GLM-4 with norms of what attention and MLP give, too. */
 export const glm4: Family = {
-  name: 'glm4',
+  name: 'glm4', title: 'GLM-4-0414',
   matches: (config) => config['model_type'] === 'glm4',
   architecture: (config) => ({ ...architecture('glm4', config), order: { norm: 'both', residual: 'input', scale: 1 } }),
   names,

@@ -7,7 +7,7 @@ import { column, headsOf, plainEmbedding, record, row, whole } from './record'
  * grouped key/value heads, SwiGLU, head tied or not. Touvron et al. 2023 (arXiv 2302.13971, 2307.09288).
  */
 export const llama: Family = {
-  name: 'llama',
+  name: 'llama', title: 'LLaMA 1, 2 and 3',
   matches: (config) => config['model_type'] === 'llama' || (config['model_type'] === undefined && Array.isArray(config['architectures']) && config['architectures'].includes('LlamaForCausalLM')),
   architecture: (config) => llamaArchitecture('llama', config),
   names: (a) => llamaNames(a),

@@ -5,7 +5,7 @@ import { windowOf } from './record'
 
 /** Mistral: LLaMA whose layers see a window of the past. Jiang et al. 2023 (arXiv 2310.06825). */
 export const mistral: Family = {
-  name: 'mistral',
+  name: 'mistral', title: 'Mistral',
   matches: (config) => config['model_type'] === 'mistral',
   architecture: (config) => llamaArchitecture('mistral', config, {
     window: windowOf(config['sliding_window'] === null ? null : optionalInteger(config, 'sliding_window', 4096), config, () => true),

@@ -8,7 +8,7 @@ import { column, headsOf, plainEmbedding, record, row, whole } from './record'
  * tied. Where the embedding is narrower than the hidden states two projections stand between. Zhang et al. 2022
  * (arXiv 2205.01068).
  */
-export const opt: Family = { name: 'opt', matches: (config) => config['model_type'] === 'opt', architecture, names }
+export const opt: Family = { name: 'opt', title: 'OPT', matches: (config) => config['model_type'] === 'opt', architecture, names }
 
 /** Position p is row p + 2: rows 0 and 1 were padding in the code that trained the models. */
 const positionOffset = 2

@@ -7,7 +7,7 @@ import { column, headsOf, plainRotary, record, row, whole } from './record'
  * the width that config.json says. Beyond the trained length inference raises the rotary base and scales queries
  * (logn). Bai et al. 2023 (arXiv 2309.16609).
  */
-export const qwen: Family = { name: 'qwen', matches: (config) => config['model_type'] === 'qwen', architecture, names }
+export const qwen: Family = { name: 'qwen', title: 'Qwen, the first generation', matches: (config) => config['model_type'] === 'qwen', architecture, names }
 
 function architecture(config: Config): Architecture {
   const hiddenSize = requireInteger(config, 'hidden_size'), trainedLength = optionalInteger(config, 'seq_length', 8192)

@@ -5,7 +5,7 @@ import { windowOf } from './record'
 
 /** Qwen2 and Qwen2.5: LLaMA with biases on queries, keys and values. Yang et al. 2024 (arXiv 2407.10671). */
 export const qwen2: Family = {
-  name: 'qwen2',
+  name: 'qwen2', title: 'Qwen2 and Qwen2.5',
   matches: (config) => config['model_type'] === 'qwen2',
   architecture: (config) => llamaArchitecture('qwen2', config, { attentionBias: { qkv: true, out: false }, window: upperWindow(config) }),
   names: (a) => llamaNames(a),
@@ -13,7 +13,7 @@ export const qwen2: Family = {
 
 /** Qwen3: LLaMA with norms of query and key heads. Yang et al. 2025 (arXiv 2505.09388). */
 export const qwen3: Family = {
-  name: 'qwen3',
+  name: 'qwen3', title: 'Qwen3',
   matches: (config) => config['model_type'] === 'qwen3',
   architecture: (config) => llamaArchitecture('qwen3', { head_dim: 128, ...config }, { queryKeyNorm: true, window: upperWindow(config) }),
   names: (a) => llamaNames(a),

@@ -4,6 +4,7 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { test } from 'node:test'
+import { families } from 'fettle/dist/models/families'
 import { fixture, repoRoot } from '../../support/paths'
 import { largestDifference, readPlain, relativeError, writePlain, type PlainTensor } from '../../support/safetensors'
 import { tinyModel } from '../../support/tiny'
@@ -153,4 +154,20 @@ test('convert: pickled weights become safetensors, and broken, hostile or missin
   refused(/a folder of its own for the converted model/, model, '--out', model)
   fs.writeFileSync(path.join(model, 'pytorch_model.bin'), Buffer.from('\x80\x02cposix\nsystem\nX\x02\x00\x00\x00ls\x85R.', 'latin1'))
   refused(/names posix\.system, which holds no tensor and may run code/, model, '--out', output)
+})
+
+test('models: every family with published checkpoints and memory, one family with its layers, an unknown one with the nearest', () => {
+  const all = JSON.parse(fettle('models', '--json').stdout) as { family: string; methods: string[]; models: { repository: string; parameters: number; loraMemory: number; sftMemory: number }[] }[]
+  assert.deepEqual(all.map(({ family }) => family), families.map(({ name }) => name))
+  for (const { methods, models } of all) {
+    assert.ok(methods.includes('sft') && methods.includes('lora'))
+    assert.ok(models.length > 0 && models.every(({ parameters, loraMemory, sftMemory }) => loraMemory > 2 * parameters && sftMemory > 18 * parameters && loraMemory < 4 * parameters + 2e9))
+  }
+  assert.match(fettle('models').stdout, /^chatglm2 +THUDM\/chatglm2-6b +6\.24B +14 GiB +107 GiB$/m)
+  const one = fettle('models', 'opt').stdout
+  assert.match(one, /adapters +on q_proj, k_proj, v_proj, out_proj, fc1, fc2, project_in, project_out$/m)
+  assert.match(one, /facebook\/opt-350m.*pytorch_model\.bin/)
+  const { status, stderr } = spawnSync(process.execPath, [bin, 'models', 'lama'], { encoding: 'utf8' })
+  assert.equal(status, 2)
+  assert.match(stderr, /got "lama"\n +try llama/)
 })
