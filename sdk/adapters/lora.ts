@@ -180,7 +180,7 @@ function specs(linear: readonly Site[], decomposed: boolean): FlatSpec[] {
   const rank = linear.reduce((sum, site) => sum + site.rank, 0)
   return [
     { shape: [rank, linear[0].inFeatures], decay: true },
-    ...linear.flatMap((site): FlatSpec[] => [{ shape: [site.rows, site.rank], decay: true }, ...(decomposed ? [{ shape: [site.rows], decay: false }] : [])]),
+    ...linear.flatMap((site): FlatSpec[] => [{ shape: [site.rows, site.rank], decay: true, fast: true }, ...(decomposed ? [{ shape: [site.rows], decay: false, fast: true }] : [])]),
   ]
 }
 

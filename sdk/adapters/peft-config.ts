@@ -1,32 +1,28 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ModelError } from '../errors'
+import { configName, layoutOf, paddleConfigName, weightsName } from './adapter-files'
 import { loraConfig, type LoraConfig } from './lora-config'
 
 /* What an adapter folder says without its weights: read by the front too, which never loads the native addon. */
 
-export const configName = 'adapter_config.json'
-export const weightsName = 'adapter_model.safetensors'
-
 /** Whether a folder is an adapter that stands for its base model with it, and no model of its own. */
 export function isAdapterFolder(folder: string): boolean {
-  return existsSync(join(folder, configName)) && !existsSync(join(folder, 'config.json'))
+  return layoutOf(folder) !== null && !existsSync(join(folder, 'config.json'))
 }
 
 /** What an adapter folder says of itself. */
 export interface SavedLora { readonly config: LoraConfig; readonly baseModel: string | null }
 
 /**
- * Reads adapter_config.json in PEFT's layout. Kinds of adapters and options that would change the result and are not
+ * Reads adapter_config.json in PEFT's layout, or lora_config.json in PaddleNLP's. Kinds of adapters and options that would change the result and are not
  * known are refused by name.
  * @throws ModelError `lora.files`, `lora.config`, `lora.kind`
  */
 export function readLoraConfig(folder: string): SavedLora {
-  const path = join(folder, configName)
-  if (!existsSync(path)) {
-    if (existsSync(join(folder, 'lora_config.json'))) {
-      throw new ModelError('lora.kind', `${folder} is a LoRA of PaddleNLP (lora_config.json), which cannot be read yet; convert it to PEFT's layout`, { folder })
-    }
+  const path = join(folder, configName), layout = layoutOf(folder)
+  if (layout === 'paddle') return readPaddleConfig(join(folder, paddleConfigName))
+  if (layout === null) {
     throw new ModelError('lora.files', `expected ${configName} in ${folder}, found none; give the folder that holds ${configName} and ${weightsName}`, { folder })
   }
   const saved = parse(path)
@@ -39,6 +35,20 @@ export function readLoraConfig(folder: string): SavedLora {
       rankStabilized: saved['use_rslora'] === true, decomposed: saved['use_dora'] === true,
       rankPattern: pattern(saved['rank_pattern']), alphaPattern: pattern(saved['alpha_pattern']),
     }),
+    baseModel: typeof saved['base_model_name_or_path'] === 'string' ? saved['base_model_name_or_path'] : null,
+  }
+}
+
+/** PaddleNLP's: α / r, or α / √r with rslora. What it adds beside is refused by name. */
+function readPaddleConfig(path: string): SavedLora {
+  const saved = parse(path)
+  const unknown = ['pissa', 'do_qat', 'lora_use_mixer', 'use_mora', 'trainable_bias', 'trainable_modules', 'head_dim'].find((flag) => saved[flag] !== undefined && saved[flag] !== null && saved[flag] !== false && !(Array.isArray(saved[flag]) && (saved[flag] as unknown[]).length === 0))
+  const refuse = (what: string): never => { throw new ModelError('lora.kind', `${path} asks for ${what}, which is not supported; supported are LoRA and rsLoRA of PaddleNLP on single linear layers`, { path, what }) }
+  if (unknown !== undefined) refuse(`${unknown} ${JSON.stringify(saved[unknown])}`)
+  if (typeof saved['tensor_parallel_degree'] === 'number' && saved['tensor_parallel_degree'] > 1) refuse(`tensor_parallel_degree ${saved['tensor_parallel_degree']}`)
+  const number = (field: string, fallback: number): number => (typeof saved[field] === 'number' ? saved[field] : fallback)
+  return {
+    config: loraConfig({ rank: number('r', 8), alpha: number('lora_alpha', 8), dropout: number('lora_dropout', 0), rankStabilized: saved['rslora'] === true }),
     baseModel: typeof saved['base_model_name_or_path'] === 'string' ? saved['base_model_name_or_path'] : null,
   }
 }

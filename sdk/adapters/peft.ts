@@ -1,29 +1,31 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { scope, type Tensor } from 'fettle-native'
-import { ModelError } from '../errors'
+import { ops, scope, type Tensor } from 'fettle-native'
 import type { Parameters } from '../models/parameters'
 import { readSafetensors, writeJsonAtomically, writeSafetensors } from '../models/weights'
+import { PickleFile } from '../models/weights/pickle'
+import { adapterFile, configName, peftName, weightsName } from './adapter-files'
 import { attachLora, type LoraAdapter } from './lora'
 import type { LoraConfig } from './lora-config'
-import { configName, modulesOf, readLoraConfig, weightsName } from './peft-config'
+import { modulesOf, readLoraConfig } from './peft-config'
 
 export { modulesOf, readLoraConfig, type SavedLora } from './peft-config'
 
 /**
  * Attaches a saved adapter. Which modules it changes is what its weights file holds, so that every form of PEFT's
- * `target_modules` (list, pattern, `layers_to_transform`, exclusions) comes out right.
+ * `target_modules` (list, pattern, `layers_to_transform`, exclusions) comes out right. It may be of PEFT or of PaddleNLP.
+ * @param changes what a run that goes on from it does in another way
  * @throws ModelError `lora.*`
  */
-export function loadLora(parameters: Parameters, folder: string): LoraAdapter {
+export function loadLora(parameters: Parameters, folder: string, changes: Partial<Pick<LoraConfig, 'dropout'>> = {}): LoraAdapter {
   return scope(() => {
     const { config, tensors, path } = readAdapterState(folder)
     const state = canonical(tensors, parameters)
-    return attachLora(parameters, { ...config, targets: modulesOf(state, path) }, { state })
+    return attachLora(parameters, { ...config, ...changes, targets: modulesOf(state, path) }, { state })
   })
 }
 
-/** An adapter folder as it was read: settings, and tensors by the names of its weights file, which is `path`. */
+/** An adapter folder as it was read: settings, and tensors by the names that PEFT gives, from the weights file `path`. */
 export interface AdapterState { readonly config: LoraConfig; readonly tensors: ReadonlyMap<string, Tensor>; readonly path: string }
 
 /**
@@ -32,9 +34,16 @@ export interface AdapterState { readonly config: LoraConfig; readonly tensors: R
  */
 export function readAdapterState(folder: string): AdapterState {
   const { config } = readLoraConfig(folder)
-  const path = join(folder, weightsName)
-  if (!existsSync(path)) throw new ModelError('lora.files', `expected ${weightsName} in ${folder}, found none; adapters saved as pickles must be saved again with safe_serialization`, { folder })
-  return { config, tensors: readSafetensors(path), path }
+  const { path, layout, pickled } = adapterFile(folder)
+  const stored = pickled ? readPickled(path) : readSafetensors(path)
+  const tensors = layout === 'peft' ? stored : new Map([...stored].map(([name, value]) => [peftName(name, path), ops.contiguous(ops.t(value))]))
+  return { config, tensors, path }
+}
+
+/** Walked as data: nothing in a pickle runs. */
+function readPickled(path: string): Map<string, Tensor> {
+  const file = new PickleFile(path)
+  try { return new Map([...file.tensors.keys()].map((name) => [name, file.read(name)])) } finally { file.close() }
 }
 
 /** Writes an adapter as PEFT does: adapter_model.safetensors in fp32 and adapter_config.json. */

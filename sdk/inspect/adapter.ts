@@ -1,8 +1,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { modulesOf, readLoraConfig, weightsName } from '../adapters/peft-config'
-import { ModelError } from '../errors'
-import { readSafetensorsHeader } from '../models/weights'
+import { adapterFile, adapterShapes } from '../adapters/adapter-files'
+import { modulesOf, readLoraConfig } from '../adapters/peft-config'
 import { metricsName } from '../run/folder'
 import { newest, readLog } from '../run/read-log'
 import { manifestName, readManifest } from '../train/manifest'
@@ -25,7 +24,7 @@ export class AdapterInfo extends Shown {
 }
 
 /**
- * Describes a LoRA adapter in PEFT's layout, such as a LoRA run's output folder or one of its checkpoints. Reads the
+ * Describes a LoRA adapter in PEFT's layout or PaddleNLP's, such as a LoRA run's output folder or one of its checkpoints. Reads the
  * configuration and the header of the weights.
  *
  * @param source The folder, or a run that has written it.
@@ -34,17 +33,15 @@ export class AdapterInfo extends Shown {
 export async function adapter(source: string | { readonly dir: string }): Promise<AdapterInfo> {
   const folder = resolve(typeof source === 'string' ? source : source.dir)
   const { config, baseModel } = readLoraConfig(folder)
-  const file = join(folder, weightsName)
-  if (!existsSync(file)) throw new ModelError('lora.files', `expected ${weightsName} in ${folder}, found none; adapters saved as pickles must be saved again with safe_serialization`, { folder })
-  const { tensors } = readSafetensorsHeader(file)
-  const modules = modulesOf(tensors, file)
+  const file = adapterFile(folder), shapes = adapterShapes(file)
+  const modules = modulesOf(shapes, file.path)
   return new AdapterInfo({
     path: folder, base: baseModel, rank: config.rank, alpha: config.alpha, dropout: config.dropout,
     kind: config.decomposed ? 'DoRA' : config.rankStabilized ? 'rsLoRA' : 'LoRA',
     targets: [...new Set(modules.map((name) => name.slice(name.lastIndexOf('.') + 1)))], modules: modules.length,
     layers: new Set(modules.map((name) => /\.(\d+)\./.exec(name)?.[1] ?? name)).size,
-    parameters: [...tensors.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
-    bytes: statSync(file).size, steps: stepsOf(folder),
+    parameters: [...shapes.values()].reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0),
+    bytes: statSync(file.path).size, steps: stepsOf(folder),
   })
 }
 

@@ -15,12 +15,6 @@ const asked = (holds: boolean): true | undefined => (holds ? true : undefined)
 
 const missing: readonly Missing[] = [
   { field: 'method', argument: 'prefix_tuning', got: ({ method }) => (method === 'prefix' ? method : undefined), remedy: 'use lora' },
-  { field: 'lora.rsLora', argument: 'rslora', got: ({ lora }) => asked(lora?.rsLora === true), remedy: 'set alpha to the scale that you want times the rank' },
-  { field: 'lora.dora', argument: 'dora', got: ({ lora }) => asked(lora?.dora === true), remedy: 'leave it out' },
-  { field: 'lora.plusRatio', argument: 'lora_plus_scale', got: ({ lora }) => (lora !== null && lora.plusRatio !== 1 ? lora.plusRatio : undefined), remedy: 'use 1' },
-  { field: 'lora.rankPattern', argument: 'lora_rank_pattern', got: ({ lora }) => (lora !== null && Object.keys(lora.rankPattern).length > 0 ? lora.rankPattern : undefined), remedy: 'leave it out' },
-  { field: 'lora.alphaPattern', argument: 'lora_alpha_pattern', got: ({ lora }) => (lora !== null && Object.keys(lora.alphaPattern).length > 0 ? lora.alphaPattern : undefined), remedy: 'leave it out' },
-  { field: 'lora.from', argument: 'lora_path', got: ({ lora }) => lora?.from ?? undefined, remedy: 'to go on with an adapter, resume from a checkpoint' },
   { field: 'neftune', argument: 'neftune', got: ({ neftune }) => neftune ?? undefined, remedy: 'leave it out' },
   { field: 'data.packing', argument: 'intokens', got: ({ data }) => asked(data.packing), remedy: 'leave it out: rows are always packed without padding, and batch sizes count rows' },
   { field: 'data.lazy', argument: 'lazy', got: ({ data }) => asked(data.lazy), remedy: 'leave it out: data is prepared once, on disk' },

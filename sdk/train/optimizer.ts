@@ -4,20 +4,22 @@ import type { FlatParameters } from '../models/flat'
 
 /**
  * AdamW (Loshchilov and Hutter, arXiv:1711.05101) over the flat buffers of what trains: one fused call for the range
- * that decays and one for the range that does not, whatever the number of parameters.
+ * that decays and one for the range that does not, whatever the number of parameters. With LoRA+ (arXiv:2402.12354) each
+ * is two: matrices B, and DoRA's lengths as in PEFT, learn at a multiple of A's rate.
  */
 export class AdamW {
   /** First and second moments, fp32, laid out as the masters. */
   readonly expAvg: Tensor
   readonly expAvgSq: Tensor
-  /** Updates done so far, as fp32 scalars: one a group, always equal. */
+  /** Updates done so far, as fp32 scalars: one a possible group, always equal. */
   private readonly counts: readonly Tensor[]
 
-  constructor(readonly flat: FlatParameters, private readonly plan: OptimizerPlan) {
+  /** @param ratio rate of what is fast over that of the rest */
+  constructor(readonly flat: FlatParameters, private readonly plan: OptimizerPlan, private readonly ratio: number = 1) {
     const device = flat.master.device
     this.expAvg = keep(ops.zeros([flat.size], { dtype: 'float32', device }))
     this.expAvgSq = keep(ops.zeros([flat.size], { dtype: 'float32', device }))
-    this.counts = [0, 1].map(() => keep(ops.zeros([], { dtype: 'float32', device })))
+    this.counts = [0, 1, 2, 3].map(() => keep(ops.zeros([], { dtype: 'float32', device })))
   }
 
   /** Updates done so far: skipped steps do not count, so that bias correction stays right. */
@@ -39,15 +41,15 @@ export class AdamW {
     scope(() => {
       const { beta1, beta2, epsilon, weightDecay } = this.plan
       const part = (whole: Tensor, start: number, length: number): Tensor => ops.narrow(whole, 0, start, length)
-      const groups = this.flat.groups()
-      // Both counts advance together, also when one group is empty.
+      const groups = this.flat.groups(this.ratio !== 1)
+      // All counts advance together, also those of no group.
       this.counts.forEach((count, i) => {
-        const group = groups.find((g) => g.decay === (i === 0))
+        const group = groups[i]
         if (group === undefined) return ops.add_(count, 1)
-        const { start, length } = group
+        const { start, length, fast, decay } = group
         return fusedAdamW({
           params: [group.master], grads: [group.grad], expAvgs: [part(this.expAvg, start, length)], expAvgSqs: [part(this.expAvgSq, start, length)],
-          steps: [count], lr: learningRate, beta1, beta2, eps: epsilon, weightDecay: group.decay ? weightDecay : 0,
+          steps: [count], lr: fast ? learningRate * this.ratio : learningRate, beta1, beta2, eps: epsilon, weightDecay: decay ? weightDecay : 0,
         })
       })
     })

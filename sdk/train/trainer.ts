@@ -43,7 +43,7 @@ export class Trainer {
   /** @throws ModelError `batch.length` when a row is longer than the model can be trained on */
   constructor(readonly parts: TrainerParts) {
     parts.decoder.refuseLength(parts.rows.split.longest)
-    this.optimizer = new AdamW(parts.decoder.parameters.flat!, parts.plan.optimizer)
+    this.optimizer = new AdamW(parts.decoder.parameters.flat!, parts.plan.optimizer, parts.plan.lora?.plusRatio)
   }
 
   /** Optimizer steps done. */

@@ -1,6 +1,7 @@
 import { cores, manualSeed, noGrad, setThreads, type Device } from 'fettle-native'
 import { attachLora, type LoraAdapter } from '../adapters/lora'
 import { loraConfigOf } from '../adapters/lora-config'
+import { loadLora } from '../adapters/peft'
 import type { PreparedData, RowReader } from '../data/dataset'
 import { rowEncoder, type RowEncoder } from '../data/encode'
 import { openRows } from '../data/arrow-reader'
@@ -14,7 +15,7 @@ import { resolveModel } from '../models/hub/resolve'
 import { loadParameters } from '../models/load'
 import type { Parameters } from '../models/parameters'
 import { openWeights } from '../models/weights'
-import type { Plan } from '../plan/plan'
+import type { LoraPlan, Plan } from '../plan/plan'
 import { loadTokenizer, type Tokenizer } from '../tokenizers'
 import { Trainer } from '../train/trainer'
 import { Windows } from '../train/windows'
@@ -56,7 +57,7 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   await new Promise((resolve) => setImmediate(resolve))
   reporter.progress('model: read weights', 0, null)
   const parameters = loadModel(plan, modelPath, device)
-  const adapter = plan.lora === null ? null : attachLora(parameters, loraConfigOf(plan.lora), { seed: plan.seed })
+  const adapter = plan.lora === null ? null : openLora(plan.lora, parameters, plan.seed)
   const decoder = new Decoder(parameters, chooseBlocks({ device, dtype: parameters.dtype, blocks: plan.blocks }))
   const data = await preparing
   const dev = data.dev === null ? null : openRows(data.dev)
@@ -90,6 +91,11 @@ function loadModel(plan: Plan, modelPath: string, device: Device): Parameters {
   } finally {
     weights.close()
   }
+}
+
+/** A new adapter, or one to go on from, which brings all but the dropout. */
+function openLora(lora: LoraPlan, parameters: Parameters, seed: number): LoraAdapter {
+  return lora.from === null ? attachLora(parameters, loraConfigOf(lora), { seed }) : loadLora(parameters, lora.from, { dropout: lora.dropout })
 }
 
 function openTrainer(plan: Plan, decoder: Decoder, data: PreparedData, reporter: Reporter): { trainer: Trainer; largest: number } {

@@ -116,3 +116,13 @@ test('the last warm-up that was said is the only one', () => {
   assert.deepEqual(ratio.schedule('linear', { warmupSteps: 5 }).plan.schedule, { ...shape, warmupSteps: 5 })
   assert.deepEqual(ratio.schedule('linear').plan.schedule, { ...shape, warmupRatio: 0.1 })
 })
+
+test('the LoRA family, prefix tuning and the other switches reach their fields', () => {
+  const { plan } = sft('m').lora({ rank: 16, rsLora: true, dora: true, plusRatio: 16, rankPattern: { q_proj: 4 }, alphaPattern: { 'layers.0.*': 2 }, targets: '.*q_proj' })
+  assert.deepEqual(plan.lora, { rank: 16, alpha: 4, dropout: 0, targets: '.*q_proj', rsLora: true, dora: true, plusRatio: 16, rankPattern: { q_proj: 4 }, alphaPattern: { 'layers.0.*': 2 }, from: null })
+  assert.deepEqual(sft('m').lora({ from: 'a', dropout: 0.1, plusRatio: 2 }).plan.lora, { rank: 8, alpha: 16, dropout: 0.1, targets: 'all-linear', rsLora: false, dora: false, plusRatio: 2, rankPattern: {}, alphaPattern: {}, from: 'a' })
+  refused(() => sft('m').lora({ from: 'a', rank: 4 }), 'plan.conflict', /rank beside from/)
+  refused(() => sft('m').lora({ targets: '(' }), 'plan.value', /a regular expression/)
+  refused(() => sft('m').lora({ rankPattern: any({ q_proj: 1.5 }) }), 'plan.value', /whole numbers/)
+  refused(() => sft('m').lora({ alphaPattern: any({ '(': 1 }) }), 'plan.value', /regular expression/)
+})
