@@ -77,7 +77,7 @@ function structureOf(a: Architecture): string[] {
   return [
     a.norm.kind === 'rms' ? 'RMS norm' : 'layer norm', `${positionWords[positions.kind]}${part}${pairs}`,
     a.prompt !== null ? 'prompt seen whole' : a.window !== null ? 'sliding window' : 'causal',
-    a.kvHeads === a.heads ? `${a.heads} heads` : `${a.heads} heads in ${a.kvHeads} groups`,
+    ...(a.kvHeads === a.heads ? [] : ['grouped heads']),
     `${a.mlp.kind === 'gated' ? 'gated ' : ''}${activationWords[a.mlp.activation]} MLP`, a.tiedHead ? 'tied head' : 'own head',
     ...(a.queryKeyNorm ? ['norms of queries and keys'] : []), ...(a.logn !== null ? ['logn attention'] : []), ...(a.embedding.norm ? ['embedding norm'] : []),
   ]
