@@ -20,8 +20,6 @@ const missing: readonly Missing[] = [
   { field: 'data.lazy', argument: 'lazy', got: ({ data }) => asked(data.lazy), remedy: 'leave it out: data is prepared once, on disk' },
   { field: 'precision', argument: 'fp16', got: ({ precision }) => (precision === 'fp16' ? precision : undefined), remedy: 'use bf16' },
   { field: 'recompute', argument: 'recompute', got: ({ recompute }) => (recompute !== 'none' ? recompute : undefined), remedy: 'leave it out: results are the same, with more memory' },
-  { field: 'schedule.type', argument: 'lr_scheduler_type', got: ({ schedule }) => (schedule.type === 'polynomial' ? schedule.type : undefined), remedy: 'use linear or cosine' },
-  { field: 'schedule.cycles', argument: 'num_cycles', got: ({ schedule }) => (schedule.cycles !== 0.5 ? schedule.cycles : undefined), remedy: 'use 0.5' },
   { field: 'evaluation.generate', argument: 'eval_with_do_generation', got: ({ evaluation }) => asked(evaluation.generate), remedy: 'leave it out: evaluation gives loss, perplexity and token accuracy' },
   { field: 'evaluation.saveOutput', argument: 'save_generation_output', got: ({ evaluation }) => asked(evaluation.saveOutput), remedy: 'use fettle generate' },
   { field: 'best.load', argument: 'load_best_model_at_end', got: ({ best }) => asked(best.load), remedy: 'take the checkpoint that you want from the output folder' },

@@ -83,6 +83,12 @@ export function checkConsistent(plan: Plan, where = ''): void {
   refuseMissing(plan, where)
 }
 
+/** A polynomial goes down. */
+function checkSchedule({ schedule, optimizer: { learningRate } }: Plan): void {
+  if (schedule.type !== 'polynomial' || schedule.endRate < learningRate) return
+  throw conflict(['schedule.endRate', 'optimizer.learningRate'], `the schedule ends at ${schedule.endRate}, not below the learning rate ${learningRate}`, 'a lower endRate (lr_end), or a higher learning rate')
+}
+
 /** A best checkpoint is one that was evaluated. */
 function checkBest({ best, evaluate, save, train }: Plan): void {
   if (best.patience !== null && evaluate.by === 'no') throw conflict(['best.patience', 'evaluate'], 'patience counts evaluations, and the plan never evaluates', ".evaluate({ each: 'epoch' })")
@@ -106,6 +112,7 @@ export function checkReady(plan: Plan): void {
   if (!plan.train && !plan.evalAtEnd) throw conflict(['train', 'evalAtEnd'], 'the plan neither trains nor evaluates', 'train: true')
   if (plan.data.path === null) throw new PlanError('plan.noData', "expected a data set to train on, got none; try .data('folder with train.json')", { field: 'data.path' })
   checkBest(plan)
+  checkSchedule(plan)
   if (plan.data.lazy && plan.steps === null && plan.train) throw conflict(['data.lazy', 'steps'], 'lazy reads data without knowing its length, so epochs have no meaning', '.steps(1000)')
   if (plan.data.packing && plan.evaluation.generate) throw conflict(['data.packing', 'evaluation.generate'], 'packing makes one row of many, and evaluation by generation needs each row on its own', '.data(path, { packing: false })')
 }
