@@ -2,6 +2,7 @@ import { tensor, type Tensor } from 'fettle-native'
 import type { PromptRule } from './architecture'
 import type { KeyValueCache } from './cache'
 import { onDevice } from './device'
+import type { EmbeddingNoise } from './noise'
 import { placementOf, type Placement } from './positions'
 
 /** Rows beside each other without padding: sequence i holds tokens `offsets[i]` to `offsets[i + 1]`, and sees itself only. */
@@ -44,6 +45,8 @@ export interface Batch {
   readonly lengths: readonly number[]
   readonly attention: Attention
   readonly targets?: Targets
+  /** Noise on the embeddings, in training. */
+  readonly noise?: EmbeddingNoise
 }
 
 /** A sequence to pack: ids and labels (−100: not supervised; not shifted, position t predicts t + 1). */

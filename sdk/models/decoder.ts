@@ -4,6 +4,7 @@ import type { LayerOrder } from './architecture'
 import type { Batch, Targets } from './batch'
 import type { ActivationShape, BlockContext, Blocks, Forward, HeadShape, LinearWeights, NormWeights, Place, Saved } from './blocks/types'
 import { freeAll } from './free'
+import { addNoise } from './noise'
 import type { LayerWeights, Parameters } from './parameters'
 import { Rope } from './rope'
 import { scoreBiases } from './scores'
@@ -170,10 +171,11 @@ export class Decoder {
 
   private layer(index: number): LayerWeights { return this.parameters.layers[index] }
 
-  /** Table, projection, learned positions, norm: each where the record has it. */
+  /** Table, noise, projection, learned positions, norm: each where the record has it. */
   private embedding(batch: Batch, context: BlockContext): { out: Tensor; saved: { projection: Saved; norm: Saved } } {
     const { blocks, parameters } = this, { embedding, positions, embeddingNorm, projectIn, architecture: { embedding: { scale } } } = parameters
     let x = blocks.embedding.forward(batch.ids, embedding, context), projection: Saved = null, norm: Saved = null
+    if (batch.noise !== undefined) x = addNoise(x, batch.noise, batch.attention)
     if (scale !== 1) x = ops.mul(x, scale)
     if (projectIn !== null) ({ out: x, saved: projection } = blocks.linear.forward(x, null, used(projectIn, context), outside('projectIn'), context))
     if (positions !== null) x = ops.add(x, ops.embedding(positions.value, this.positionRows(batch)))

@@ -1,8 +1,9 @@
 import { scope } from 'fettle-native'
 import type { RowReader } from '../data/dataset'
 import { TrainingError } from '../errors'
-import { packBatch } from '../models/batch'
+import { packBatch, type Batch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
+import { noiseSeed } from '../models/noise'
 import type { Plan } from '../plan/plan'
 import { AdamW } from './optimizer'
 import { learningRateAt } from './schedule'
@@ -64,13 +65,19 @@ export class Trainer {
     const { plan, decoder, windows, recompute, onPoint } = this.parts
     const micro = windows.at(this.done), rows = micro.flat()
     const learningRate = learningRateAt(plan.schedule, this.learningRate, this.done, windows.totalSteps)
-    const result = scope(() => trainStep(decoder, this.optimizer, micro.map((numbers) => packBatch(numbers.map((row) => this.parts.rows.row(row)), this.parameters.device, this.parameters.architecture.prompt)), {
+    const result = scope(() => trainStep(decoder, this.optimizer, micro.map((numbers, i) => this.batch(numbers, i)), {
       learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, onPoint,
     }))
     this.done++
     this.failures = result.outcome === 'not-finite' ? this.failures + 1 : 0
     if (this.failures >= patience) throw this.diverged(result, rows)
     return { ...result, step: this.done, learningRate, rows }
+  }
+
+  private batch(numbers: readonly number[], index: number): Batch {
+    const { rows, plan: { neftune, seed } } = this.parts, { device, architecture } = this.parameters
+    const batch = packBatch(numbers.map((row) => rows.row(row)), device, architecture.prompt)
+    return neftune === null || neftune === 0 ? batch : { ...batch, noise: { alpha: neftune, seed: noiseSeed(seed, this.done, index) } }
   }
 
   /** Writes masters, moments, generators, position and plan into a checkpoint's folder. */
