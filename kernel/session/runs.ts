@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Cell } from './cell'
 import { describeInterrupt, type CellError } from './errors'
 import { within } from 'fettle/dist/process'
-import { displayHook, type LiveRun } from 'fettle/dist/views'
+import { displayHook, type DisplayOptions, type LiveRun } from 'fettle/dist/views'
 
 /** How long an interrupted cell may take to finish what stands after its run, and a shutdown to end its runs: the Jupyter
  * client kills a kernel 5 s after it asked. */
@@ -26,7 +26,7 @@ export class Runs {
   constructor(private readonly current: () => Cell | null, private readonly giveUp: () => void, private readonly draw: (run: LiveRun, cell: Cell) => void,
     private readonly owner: () => Cell | null = current) {
     const registry = globalThis as unknown as Record<symbol, unknown>
-    registry[displayHook] = (run: KernelRun) => this.show(run)
+    registry[displayHook] = (run: KernelRun, options?: DisplayOptions) => this.show(run, options)
   }
 
   enter(): void { this.stopped = null }
@@ -39,8 +39,8 @@ export class Runs {
     return stopped
   }
 
-  /** Draws a run under the current cell, from now until it is over. */
-  show(run: KernelRun): void {
+  /** Watches a run of the current cell, and draws it there from now until it is over. */
+  show(run: KernelRun, { board = true }: DisplayOptions = {}): void {
     const cell = this.owner()
     if (!cell) return
     const entry: Watched = { run, over: false, cell }
@@ -49,7 +49,7 @@ export class Runs {
     const end = () => { entry.over = true; this.watched.delete(entry) }
     run.done.then(end, end)
     this.noteWaiting(entry)
-    this.draw(run, cell)
+    if (board) this.draw(run, cell)
   }
 
   /** An interrupt stops the runs that the present cell started or waits for; a second one leaves the cell at once. */

@@ -34,6 +34,8 @@ export interface StartOptions {
    * events are awaited. Default false: the run stops with this process, leaving a checkpoint.
    */
   readonly detached?: boolean
+  /** In a notebook: draw the run's board under the cell. Default true; `show(run)` draws it later. */
+  readonly board?: boolean
 }
 
 /**

@@ -4,7 +4,7 @@ import { PlanError } from '../errors'
 import type { Plan } from '../plan/plan'
 import { refusal } from '../plan/refuse'
 import { validatePlan } from '../plan/validate'
-import { show } from '../views/show'
+import { callHook, displayHook } from '../views/show'
 import { prepareFolder } from './folder'
 import { Run, type StartOptions } from './run'
 
@@ -31,16 +31,18 @@ export async function launch(plan: Plan, options: StartOptions, entry: string): 
   prepareFolder(valid)
   const run = new Run(valid, dir, entry, options)
   runs.set(dir, run)
-  show(run)
+  callHook(displayHook, run, { board: options.board ?? true })
   void run.gone.then(() => { if (runs.get(dir) === run) runs.delete(dir) })
   return run
 }
 
-function checkOptions({ startTimeout, hangTimeout, detached }: StartOptions): void {
+function checkOptions({ startTimeout, hangTimeout, detached, board }: StartOptions): void {
   for (const [name, value, usual] of [['startTimeout', startTimeout, 60_000], ['hangTimeout', hangTimeout, 120_000]] as const) {
     if (value !== undefined && !(value > 0)) throw refusal(`${name} of .start()`, 'a number of ms above 0', value, `.start({ ${name}: ${usual} })`)
   }
-  if (detached !== undefined && typeof detached !== 'boolean') throw refusal('detached of .start()', 'true or false', detached, '.start({ detached: true })')
+  for (const [name, value] of Object.entries({ detached, board })) {
+    if (value !== undefined && typeof value !== 'boolean') throw refusal(`${name} of .start()`, 'true or false', value, `.start({ ${name}: true })`)
+  }
 }
 
 /** The files are there: found out now rather than after a model was fetched and an old run deleted. */

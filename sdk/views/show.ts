@@ -30,6 +30,9 @@ export interface LiveRun {
   set?(values: { readonly learningRate: number }): Promise<unknown>
 }
 
+/** What a kernel's display is told beside the run. `board` false: an interrupt stops the run as any other, and nothing is drawn. */
+export interface DisplayOptions { readonly board?: boolean }
+
 /** A notebook kernel puts its display here; elsewhere there is none, and runs stay silent. */
 export const displayHook = Symbol.for('fettle.display')
 
@@ -43,7 +46,7 @@ export const chatHook = Symbol.for('fettle.chat')
 export function show(run: LiveRun): void { callHook(displayHook, run) }
 
 /** Tells the notebook kernel, where this is one, of a run or a chat. */
-export function callHook(name: symbol, value: object): void {
+export function callHook(name: symbol, value: object, options: DisplayOptions = {}): void {
   const hook = (globalThis as unknown as Record<symbol, unknown>)[name]
-  if (typeof hook === 'function') hook(value)
+  if (typeof hook === 'function') hook(value, options)
 }

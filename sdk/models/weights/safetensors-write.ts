@@ -9,8 +9,8 @@ import { safetensorsDtypes } from './safetensors-header'
 const codes = new Map<DType, { code: string; size: number; order: number }>(
   safetensorsDtypes.map(([code, dtype, size], order) => [dtype, { code, size, order }]))
 
-/** A tensor that is made when its turn to be written comes and freed after it, so that all of them never exist at once. */
-export interface LazyTensor { readonly dtype: DType; readonly shape: readonly number[]; readonly make: () => Tensor }
+/** A tensor, or its bytes, made when its turn to be written comes and freed after it, so that all of them never exist at once. */
+export type LazyTensor = { readonly dtype: DType; readonly shape: readonly number[] } & ({ readonly make: () => Tensor } | { readonly bytes: () => Uint8Array })
 
 /** What goes through memory at once while a tensor is written. */
 const pieceBytes = 64 << 20
@@ -27,7 +27,8 @@ export function writeSafetensors(path: string, entries: ReadonlyMap<string, Tens
   atomically(path, fd => {
     writeAll(fd, headerBytes(ordered, metadata))
     for (const { tensor, bytes } of ordered) {
-      if ('make' in tensor) native().scope(() => writeTensor(fd, tensor.make(), bytes))
+      if ('bytes' in tensor) writeAll(fd, tensor.bytes())
+      else if ('make' in tensor) native().scope(() => writeTensor(fd, tensor.make(), bytes))
       else writeTensor(fd, tensor, bytes)
     }
   })

@@ -1,0 +1,36 @@
+import type { TokenizerJson } from '../tokenizers/spec'
+import { addedToken } from '../tokenizers/spec'
+
+const special = ['<unk>', '<s>', '</s>', '[MASK]', '[gMASK]', '<sop>', '<eop>']
+
+/** Ids of the special tokens that GLM's prompts are made of. */
+export const specialIds = { mask: special.indexOf('[MASK]'), gmask: special.indexOf('[gMASK]'), start: special.indexOf('<sop>'), end: special.indexOf('<eop>') }
+
+/** The characters that GPT-2's byte-level alphabet writes bytes 0 to 255 with. */
+function byteAlphabet(): string[] {
+  const plain = (byte: number): boolean => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255)
+  let next = 256
+  return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(plain(byte) ? byte : next++))
+}
+
+/** A tokenizer of one token a byte behind a few special ones: content of tokenizer.json and tokenizer_config.json. */
+export function byteTokenizer(glm: boolean, startsWithEnd: boolean): { readonly json: TokenizerJson; readonly config: Record<string, unknown> } {
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false }
+  const token = (name: string): Record<string, unknown> => ({ SpecialToken: { id: name, type_id: 0 } }), text = { Sequence: { id: 'A', type_id: 0 } }
+  const round = glm ? [text, token('[gMASK]'), token('<sop>')] : startsWithEnd ? [token('</s>'), text] : null
+  const processor = round && {
+    type: 'TemplateProcessing', single: round, pair: [...round, { Sequence: { id: 'B', type_id: 1 } }],
+    special_tokens: Object.fromEntries(special.map((name, id) => [name, { id: name, ids: [id], tokens: [name] }])),
+  }
+  return {
+    json: {
+      version: '1.0', truncation: null, padding: null, normalizer: null, pre_tokenizer: byteLevel, post_processor: processor, decoder: byteLevel,
+      added_tokens: special.map((content, id) => addedToken(id, content, true)),
+      model: {
+        type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null, fuse_unk: false, byte_fallback: false,
+        vocab: Object.fromEntries([...special, ...byteAlphabet()].map((name, id) => [name, id])), merges: [],
+      },
+    },
+    config: { tokenizer_class: 'PreTrainedTokenizerFast', bos_token: glm ? '<sop>' : startsWithEnd ? '</s>' : '<s>', eos_token: glm ? '<eop>' : '</s>', unk_token: '<unk>', pad_token: '<unk>' },
+  }
+}
