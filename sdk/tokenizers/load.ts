@@ -75,9 +75,9 @@ function onlyGguf(folder: string): string | null {
 }
 
 function missing(modelPath: string): MissingTokenizer {
-  if (!fs.existsSync(modelPath)) return new MissingTokenizer(modelPath, 'does not exist', 'give the folder or .gguf file of a model')
+  if (!fs.existsSync(modelPath)) return new MissingTokenizer(modelPath, 'does not exist', 'give the folder, or the .gguf or .model file, of a model')
   const files = fs.statSync(modelPath).isDirectory() ? fs.readdirSync(modelPath) : []
   const other = files.find(name => name in otherKinds)
-  if (other === undefined) return new MissingTokenizer(modelPath, 'has no tokenizer', 'add its tokenizer.json, or work with ids (--ids)')
+  if (other === undefined) return new MissingTokenizer(modelPath, 'has no tokenizer', 'add its tokenizer.json or tokenizer.model, or work with ids (--ids)')
   return new MissingTokenizer(modelPath, `has a tokenizer that Fettle does not read yet: ${other}, ${otherKinds[other]}`, 'add the tokenizer.json of the same model, or work with ids (--ids)')
 }

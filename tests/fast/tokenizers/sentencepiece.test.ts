@@ -68,6 +68,12 @@ test('LLaMA: tokens of the files beside the model, and the space before each str
   assert.notEqual(each.fingerprint, first.fingerprint)
 })
 
+test("T5's file name: EOS ends a text, and no BOS begins it", (t) => {
+  const folder = temporaryFolder(t)
+  fs.copyFileSync(golden('sentencepiece-unigram.model'), path.join(folder, 'spiece.model'))
+  assert.deepEqual(loadTokenizer(folder).added, { before: [], after: [2] })
+})
+
 test('marks: the token at a place, and a border where one straddles it, without a second space', async () => {
   for (const model of [golden('sentencepiece-bpe.model'), golden('sentencepiece-unigram.model')]) {
     const tokenizer = loadTokenizer(model)
