@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { rowEncoder } from 'fettle/dist/data/encode'
 import { loadTokenizer } from 'fettle/dist/tokenizers'
 import { fixture } from '../../support/paths'
 import { bytePieces, firstPieces, pieceTypes, sentencePieceFile, type Piece } from '../../support/sentencepiece'
@@ -87,6 +88,20 @@ test('marks: the token at a place, and a border where one straddles it, without 
     assert.deepEqual([free.cuts[0], free.cuts[1], free.cuts[2]], [1, free.ids.length - 1, free.ids.length])
     assert.equal(tokenizer.decode(split.ids), tokenizer.decode(free.ids))
     assert.equal(tokenizer.decode(split.ids.subarray(split.cuts[1])), 'del</s>')
+  }
+})
+
+test("LLaMA 2's chat template: a prompt's ids begin the training row's, and EOS is trained", async (t) => {
+  const template = "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token }}[INST] {{ m.content }} [/INST]{% else %} {{ m.content }} {{ eos_token }}{% endif %}{% endfor %}"
+  for (const legacy of [true, false]) {
+    const tokenizer = loadTokenizer(folderOf(t, golden('sentencepiece-bpe.model'), { 'tokenizer_config.json': { legacy, chat_template: template } }))
+    const encoder = rowEncoder(tokenizer, { template: 'auto', system: null, srcLength: 200, maxLength: 400 })
+    const row = { src: ['the model', '类型'], tgt: ['learns from data', '蓝色'] }
+    const [{ ids, labels }] = await encoder.encode([row])
+    const prompt = await encoder.prompt({ src: row.src, tgt: row.tgt.slice(0, 1) })
+    assert.deepEqual([...ids.subarray(0, prompt.length)], prompt)
+    assert.equal(tokenizer.decode(labels.filter((label) => label >= 0)), legacy ? 'learns from data </s>蓝色 </s>' : 'learns from data </s> 蓝色 </s>')
+    assert.equal(tokenizer.decode(ids), '<s>[INST] the model [/INST] learns from data </s><s>[INST] 类型 [/INST] 蓝色 </s>')
   }
 })
 
