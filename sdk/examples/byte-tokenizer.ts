@@ -3,7 +3,7 @@ import { addedToken } from '../tokenizers/spec'
 
 const special = ['<unk>', '<s>', '</s>', '[MASK]', '[gMASK]', '<sop>', '<eop>']
 
-/** Ids of the special tokens that GLM's prompts are made of. */
+/** Ids of the special tokens of `tinyModel`'s tokenizer that GLM's prompts are made of: text, `gmask`, `start`, answer, `end`. */
 export const specialIds = { mask: special.indexOf('[MASK]'), gmask: special.indexOf('[gMASK]'), start: special.indexOf('<sop>'), end: special.indexOf('<eop>') }
 
 /** The characters that GPT-2's byte-level alphabet writes bytes 0 to 255 with. */

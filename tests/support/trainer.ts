@@ -40,11 +40,11 @@ export function trainerPlan(changes: PlanChanges): Plan {
   return { ...defaultPlan('tiny'), ...changes }
 }
 
-/** A trainer over a golden model with plain blocks; with `plan.lora` an adapter trains. */
-export function tinyTrainer(plan: Plan, rows: RowReader, options: { golden?: string; recompute?: boolean } = {}): Trainer {
+/** A trainer over a golden model (or the folder of another one) with plain blocks; with `plan.lora` an adapter trains. */
+export function tinyTrainer(plan: Plan, rows: RowReader, options: { golden?: string; model?: string; recompute?: boolean } = {}): Trainer {
   setThreads(1) // tiny products: a second thread only waits
   const dtype = plan.precision === 'bf16' ? 'bfloat16' : 'float32'
-  const parameters = loadParameters(openWeights(fixture('golden', options.golden ?? 'llama-v2-gqa')), { dtype, device: 'cpu', train: plan.lora === null })
+  const parameters = loadParameters(openWeights(options.model ?? fixture('golden', options.golden ?? 'llama-v2-gqa')), { dtype, device: 'cpu', train: plan.lora === null })
   if (plan.lora !== null) attachLora(parameters, loraConfig(plan.lora), { seed: plan.seed })
   // Neighbouring rows trade places in odd epochs, so that order depends on the epoch as in a real run.
   const order = (epoch: number): number[] => Array.from({ length: rows.rows }, (_, i) => (epoch % 2 === 1 && (i ^ 1) < rows.rows ? i ^ 1 : i))
