@@ -1,6 +1,8 @@
 import * as path from 'node:path'
 import { PlanError } from '../errors'
 import { groups, fields, parseArguments, readArguments, type Field } from '../plan/arguments'
+import { missingArguments } from '../plan/not-yet'
+import { conflict, notYet, refusal } from '../plan/refuse'
 import { inFlags } from '../run/death'
 import { metricsName } from '../run/folder'
 import { start } from '../run/start'
@@ -14,6 +16,8 @@ import type { Terminal } from './terminal'
 /** Arguments as flags: their values are read by the argument table, which knows their types. */
 const flags: readonly Flag[] = [
   ...fields.map((field): Flag => ({ name: field.name, type: field.type === 'flag' ? 'flag' : 'text', help: field.note, aliases: field.aliases })),
+  { name: 'gpus', type: 'text', value: '0,1,…', help: 'the GPUs that the run may see, one a rank; only one as yet' },
+  { name: 'ranks', type: 'number', value: 'N', help: 'worker processes; only 1 as yet', rule: 'mesh.dp' },
   { name: 'detach', type: 'flag', help: 'leave the run to itself once it trains; it outlives this command' },
 ]
 
@@ -27,7 +31,8 @@ export const runCommand: Command = {
 }
 
 async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number> {
-  const { json, debug, help, detach, ...overrides } = parsed.values
+  const { json, debug, help, detach, gpus, ranks, ...overrides } = parsed.values
+  chooseGpus(gpus as string | undefined, ranks as number | undefined)
   const [file, extra] = parsed.positionals
   if (extra !== undefined) throw new PlanError('cli.extra', `expected one argument file, got ${JSON.stringify(extra)} too; try fettle run ${file} --name value`, { extra })
   const { plan, notes } = file === undefined ? parseArguments({}, overrides) : readArguments(file, overrides)
@@ -42,6 +47,17 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
     detached: detach === true,
   })
   return watch(run, lines, terminal)
+}
+
+/** One rank, on one GPU when one is named: the worker sees no other. */
+function chooseGpus(gpus: string | undefined, ranks: number | undefined): void {
+  const list = gpus?.split(',').map((id) => id.trim()) ?? []
+  if (gpus !== undefined && !list.every((id) => /^\d+$/.test(id))) throw refusal('--gpus', 'numbers of GPUs', gpus, '--gpus 0')
+  if (new Set(list).size !== list.length) throw refusal('--gpus', 'each GPU once', gpus, `--gpus ${[...new Set(list)].join(',')}`)
+  if (ranks !== undefined && gpus !== undefined && ranks !== list.length) throw conflict(['gpus', 'ranks'], `--gpus names ${list.length} and --ranks says ${ranks}, and each rank has a GPU of its own`, `--gpus ${gpus} alone`)
+  if (list.length > 1) throw notYet('--gpus', gpus, `use --gpus ${list[0]}`)
+  if (ranks !== undefined && ranks > 1) throw notYet('--ranks', ranks, 'use --ranks 1')
+  if (list.length === 1) process.env.CUDA_VISIBLE_DEVICES = list[0]
 }
 
 /** Errors of runs: an event told them before they were thrown. */
@@ -91,10 +107,16 @@ async function watch(run: Run, lines: ProgressLines, terminal: Terminal): Promis
   }
 }
 
+/** What a field does, or why it does nothing. */
+function noteOf({ name, status, note }: Field): string {
+  const remedy = missingArguments.get(name)
+  return remedy === undefined ? marks[status] + note : marks.notYet + remedy
+}
+
 const marks: Record<Field['status'], string> = { plan: '', note: 'accepted, changes nothing: ', notYet: 'not there yet: ' }
 
 /** The argument table as text. */
 function argumentHelp(): string {
-  const line = (field: Field) => `    --${field.name} (${JSON.stringify(field.default)})${field.aliases.length > 0 ? `, also ${field.aliases.join(', ')}` : ''}\n        ${marks[field.status]}${field.note}`
+  const line = (field: Field) => `    --${field.name} (${JSON.stringify(field.default)})${field.aliases.length > 0 ? `, also ${field.aliases.join(', ')}` : ''}\n        ${noteOf(field)}`
   return Object.entries(groups).map(([title, group]) => `  ${title}\n${group.map(line).join('\n')}`).join('\n\n')
 }

@@ -107,7 +107,7 @@ function openTrainer(plan: Plan, decoder: Decoder, data: PreparedData, reporter:
   const windows = new Windows(rows.rows, plan.batch, plan, (epoch) => epochOrder({ rows: rows.rows, seed: plan.seed, epoch }))
   const length = (row: number): number => rows.length(row), largest = windows.largest(0, length)
   const { architecture, device, flat } = decoder.parameters
-  const { recompute } = planMemory({ architecture, bytesPerValue: plan.precision === 'bf16' ? 2 : 4, trainable: flat!.size, device }, largest, length, reporter.warn)
+  const { recompute } = planMemory({ architecture, bytesPerValue: plan.precision === 'bf16' ? 2 : 4, trainable: flat!.size, device, asked: plan.recompute === 'full' }, largest, length, reporter.warn)
   decoder.blocks.reserve(largest.tokens)
   return { trainer: new Trainer({ plan, decoder, rows, windows, recompute }), largest: largest.tokens }
 }

@@ -78,6 +78,7 @@ export function refuseNotYet(args: Arguments, plan: Plan): void {
   for (const name of ['tensor_parallel_degree', 'pipeline_parallel_degree', 'sharding_parallel_degree']) {
     if (args.get<number>(name) > 1) refused.push({ where: args.where(name), name, text: `${name} ${args.get(name)} is not there yet; use 1` })
   }
+  if (args.get<string>('sharding').includes('offload')) refused.push({ where: args.where('sharding'), name: 'sharding', text: `sharding ${show(args.get('sharding'))} is not there yet; leave offload out` })
   if (refused.length === 0) return
   throw new PlanError('plan.notYet', refused.map(({ where, text }) => where + text).join('\n'), { fields: refused.map(({ name }) => name) })
 }

@@ -111,7 +111,7 @@ const training: readonly Field[] = [
   noted('logging_strategy', 'text', 'steps', 'metrics.jsonl has a line for every step'),
   plan('logging_steps', 'whole', 500, 'a step is shown each so many steps', 'logEvery'),
   noted('logging_first_step', 'flag', false, 'metrics.jsonl has a line for every step'),
-  plan('save_strategy', 'text', 'steps', 'when to write a checkpoint: no, steps or epoch', strategy),
+  plan('save_strategy', 'text', 'no', 'when to write a checkpoint: no, steps or epoch', strategy),
   plan('save_steps', 'whole', 500, 'each so many steps', 'cadence.every'),
   plan('save_total_limit', 'whole', null, 'checkpoints kept; null: all', 'save.keep'),
   plan('seed', 'whole', 42, 'seed of order, initialisation and dropout', 'seed'),
@@ -133,9 +133,9 @@ const precision: readonly Field[] = [
 ]
 
 const oneRank = 'use 1'
-const sharding: Rule = { ...oneOf('stage1', 'stage2', 'stage3', 'offload', ''), example: 'stage1' }
+const sharding: Rule = { expected: 'stage1, stage2 or stage3, perhaps with offload, or nothing', example: 'stage1', ok: (value) => typeof value === 'string' && /^(stage[123]( offload)?|offload|)$/.test(value.trim()) }
 const machine: readonly Field[] = [
-  field('notYet', 'sharding', 'text', '', 'leave it out: one rank has nothing to share', { rule: sharding }),
+  field('note', 'sharding', 'text', '', 'one rank has nothing to share', { rule: sharding }),
   plan('sharding_parallel_degree', 'whole', -1, oneRank, degree),
   plan('tensor_parallel_degree', 'whole', -1, oneRank, degree),
   plan('pipeline_parallel_degree', 'whole', -1, oneRank, degree),

@@ -37,7 +37,7 @@ function fettleRun(args: string[], onLine?: (line: string, child: ReturnType<typ
 
 test('a run by file and flags: plain lines when piped, results where they belong', async (t) => {
   const folder = workplace(t, { evaluation_strategy: 'steps', eval_steps: 2, report_to: ['tensorboard'] })
-  const { code, out, err } = await fettleRun([path.join(folder, 'args.json'), '--learning-rate', '1e-3', '--save_steps=2', '--save_total_limit', '1', '--bf16'])
+  const { code, out, err } = await fettleRun([path.join(folder, 'args.json'), '--learning-rate', '1e-3', '--save_strategy', 'steps', '--save_steps=2', '--save_total_limit', '1', '--bf16'])
   assert.equal(code, 0, err)
   assert.equal(out, '')
   assert.doesNotMatch(err, /\r/)
@@ -117,4 +117,20 @@ test('--detach leaves the run to itself once it trains', async (t) => {
   run.close()
   for (const until = Date.now() + 10_000; isAlive(pid) && Date.now() < until;) await new Promise((resolve) => setTimeout(resolve, 50))
   assert.ok(!isAlive(pid))
+})
+
+test('one rank, on the GPU that is named; more are refused by name', async (t) => {
+  const file = path.join(workplace(t, { max_steps: 1 }), 'args.json')
+  const refused: [string[], RegExp][] = [
+    [['--gpus', '0,1,2,3'], /--gpus "0,1,2,3" is not there yet\s+use --gpus 0/], [['--ranks', '4'], /--ranks 4 is not there yet\s+use --ranks 1/],
+    [['--gpus', '0,0'], /each GPU once/], [['--gpus', 'all'], /numbers of GPUs for --gpus, got "all"\s+try --gpus 0/], [['--gpus', '0,1', '--ranks', '3'], /names 2 and --ranks says 3/],
+  ]
+  for (const [flags, pattern] of refused) {
+    const { code, err } = await fettleRun([file, ...flags])
+    assert.equal(code, 2)
+    assert.match(err, pattern)
+  }
+  const { code, err } = await fettleRun([file, '--ranks', '1', '--device', 'cpu', '--recompute'])
+  assert.equal(code, 0, err)
+  assert.doesNotMatch(err, /computed again/)
 })
