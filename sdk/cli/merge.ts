@@ -1,4 +1,5 @@
 import { PlanError } from '../errors'
+import type { SavedType } from '../export/output'
 import type { Command } from './command'
 import { exitCodes } from './exit'
 import type { Parsed } from './flags'
@@ -12,9 +13,9 @@ export const mergeCommand: Command = {
   usage: ['merge-lora MODEL ADAPTER OUTPUT', 'merge-lora --model_name_or_path MODEL --lora_path ADAPTER --merge_model_path OUTPUT'],
   flags: [
     { name: 'model_name_or_path', type: 'text', value: 'MODEL', help: 'the base: folder, GGUF file, builtin:… or hub repository', aliases: ['model'] },
-    { name: 'lora_path', type: 'text', value: 'DIR', help: "the adapter, in PEFT's layout", aliases: ['adapter'] },
+    { name: 'lora_path', type: 'text', value: 'DIR', help: "the adapter: LoRA, rsLoRA or DoRA in PEFT's layout, LoRA or rsLoRA in PaddleNLP's", aliases: ['adapter'] },
     { name: 'merge_model_path', type: 'text', value: 'DIR', help: 'a folder for the merged model', aliases: ['out', 'output'] },
-    { name: 'dtype', type: 'text', value: 'fp32|bf16', help: "number type of the merged weights (the base's own; bf16 for GGUF)", rule: 'precision' },
+    { name: 'dtype', type: 'text', value: 'fp32|bf16|fp16', help: "number type of the merged weights (the base's own; bf16 for GGUF)", rule: 'precision' },
     { name: 'device', type: 'text', value: 'NAME', help: 'accepted, changes nothing: one weight at a time is merged on the CPU' },
   ],
   run: merge,
@@ -35,7 +36,7 @@ async function merge(parsed: Parsed, terminal: Terminal): Promise<number> {
   const line = new StatusLine(terminal)
   let files: string[]
   try {
-    files = lazy.merge().mergeLora({ model: base, adapter, output, dtype: values.dtype as 'fp32' | 'bf16' | undefined, onProgress: ({ name, done, total }) => line.show('merge', `merging ${done + 1}/${total} ${name}`, 'merging …') })
+    files = lazy.merge().mergeLora({ model: base, adapter, output, dtype: values.dtype as SavedType | undefined, onProgress: ({ name, done, total }) => line.show('merge', `merging ${done + 1}/${total} ${name}`, 'merging …') })
   } finally { line.clear() }
   if (values.json) terminal.out(`${JSON.stringify({ output, files })}\n`)
   else terminal.err(`merged model in ${output}: ${files.join(', ')}\n`)

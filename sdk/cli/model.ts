@@ -7,7 +7,7 @@ import { StatusLine, type Terminal } from './terminal'
 
 /** Flags of commands that run a model in this process. */
 export const modelFlags: readonly Flag[] = [
-  { name: 'dtype', type: 'text', value: 'fp32|bf16', help: 'number type to compute in (fp32)', rule: 'precision' },
+  { name: 'dtype', type: 'text', value: 'fp32|bf16', help: 'number type to compute in (fp32)', rule: 'call.dtype' },
   { name: 'device', type: 'text', value: 'auto|cpu|cuda', help: 'where to compute (auto: a GPU when there is one)', rule: 'device' },
   { name: 'blocks', type: 'text', value: 'auto|plain', help: 'auto: fused blocks where there are; plain: ATen operators', rule: 'blocks' },
   { name: 'threads', type: 'number', value: 'N', help: 'CPU threads (all cores)', rule: 'threads' },

@@ -14,7 +14,7 @@ import { refuseInputs, savedType, type SavedType } from './output'
 export interface MergeOptions {
   /** Folder or .gguf file of the base model, on this machine. */
   readonly model: string
-  /** Folder of the adapter in PEFT's layout. */
+  /** Folder of the adapter in PEFT's layout or PaddleNLP's. */
   readonly adapter: string
   /** Folder that gets the merged model. */
   readonly output: string

@@ -145,6 +145,8 @@ export const rules = {
   // What a builder call takes, where the plan may also hold null.
   'call.data': dataPath,
   'call.steps': steps,
+  // What tools compute in; training has more.
+  'call.dtype': oneOf('fp32', 'bf16'),
 } satisfies Record<string, Rule>
 
 export type RuleName = keyof typeof rules
