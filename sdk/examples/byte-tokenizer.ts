@@ -1,17 +1,10 @@
-import type { TokenizerJson } from '../tokenizers/spec'
-import { addedToken } from '../tokenizers/spec'
+import { byteAlphabet } from '../tokenizers/byte-level'
+import { addedToken, type TokenizerJson } from '../tokenizers/spec'
 
 const special = ['<unk>', '<s>', '</s>', '[MASK]', '[gMASK]', '<sop>', '<eop>']
 
 /** Ids of the special tokens of `tinyModel`'s tokenizer that GLM's prompts are made of: text, `gmask`, `start`, answer, `end`. */
 export const specialIds = { mask: special.indexOf('[MASK]'), gmask: special.indexOf('[gMASK]'), start: special.indexOf('<sop>'), end: special.indexOf('<eop>') }
-
-/** The characters that GPT-2's byte-level alphabet writes bytes 0 to 255 with. */
-function byteAlphabet(): string[] {
-  const plain = (byte: number): boolean => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255)
-  let next = 256
-  return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(plain(byte) ? byte : next++))
-}
 
 /** A tokenizer of one token a byte behind a few special ones: content of tokenizer.json and tokenizer_config.json. */
 export function byteTokenizer(glm: boolean, startsWithEnd: boolean): { readonly json: TokenizerJson; readonly config: Record<string, unknown> } {

@@ -10,11 +10,6 @@ import type { PieceTokenizerSpec } from './sentencepiece/spec'
 import type { TokenizerSpec } from './spec'
 import type { Tokenizer } from './types'
 
-/** Tokenizer files that other kinds of model bring, and what they are. */
-const otherKinds: Readonly<Record<string, string>> = {
-  'qwen.tiktoken': "Qwen's tiktoken file", 'vocab.json': 'a vocab.json with merges.txt'
-}
-
 /** Reads the tokenizer of a folder that has the file. */
 type Reader = (folder: string, file: string) => Tokenizer
 
@@ -25,7 +20,9 @@ const readers: Readonly<Record<string, Reader>> = {
   'tokenizer.model': (folder, file) => pieceTokenizer(chatGlm().isChatGlm2(folder) ? chatGlm().specFromGlm2(folder, file) : pieces().specFromPieces(folder, file)),
   // The name that PaddleNLP gives to LLaMA's, and the one of T5's.
   'sentencepiece.bpe.model': (folder, file) => pieceTokenizer(pieces().specFromPieces(folder, file)),
-  'spiece.model': (folder, file) => pieceTokenizer(pieces().specFromPieces(folder, file))
+  'spiece.model': (folder, file) => pieceTokenizer(pieces().specFromPieces(folder, file)),
+  'qwen.tiktoken': (folder, file) => libraryTokenizer((require('./tiktoken') as typeof import('./tiktoken')).specFromTiktoken(folder, file)),
+  'vocab.json': (folder) => libraryTokenizer((require('./gpt2') as typeof import('./gpt2')).specFromMerges(folder))
 }
 
 const chatGlm = (): typeof import('./chatglm') => require('./chatglm')
@@ -42,7 +39,8 @@ function pieceTokenizer(spec: PieceTokenizerSpec): Tokenizer {
 }
 
 /**
- * Loads the tokenizer of a model: a Hugging Face folder with tokenizer.json or a SentencePiece model, or a .gguf or .model file.
+ * Loads the tokenizer of a model: a Hugging Face folder with tokenizer.json, a SentencePiece model, qwen.tiktoken, or vocab.json
+ * and merges.txt; or a .gguf or .model file.
  * A model without one gives a tokenizer that throws `tokenizer.missing` on first use, so that work on ids needs none.
  * @throws ModelError `tokenizer.file`, `tokenizer.sentencepiece`, `tokenizer.gguf` when there is one that is broken or of an
  * unknown kind (a vocabulary that the library refuses shows on first use)
@@ -76,8 +74,5 @@ function onlyGguf(folder: string): string | null {
 
 function missing(modelPath: string): MissingTokenizer {
   if (!fs.existsSync(modelPath)) return new MissingTokenizer(modelPath, 'does not exist', 'give the folder, or the .gguf or .model file, of a model')
-  const files = fs.statSync(modelPath).isDirectory() ? fs.readdirSync(modelPath) : []
-  const other = files.find(name => name in otherKinds)
-  if (other === undefined) return new MissingTokenizer(modelPath, 'has no tokenizer', 'add its tokenizer.json or tokenizer.model, or work with ids (--ids)')
-  return new MissingTokenizer(modelPath, `has a tokenizer that Fettle does not read yet: ${other}, ${otherKinds[other]}`, 'add the tokenizer.json of the same model, or work with ids (--ids)')
+  return new MissingTokenizer(modelPath, 'has no tokenizer', `add one of ${Object.keys(readers).join(', ')}, or work with ids (--ids)`)
 }
