@@ -11,6 +11,11 @@ export const configName = 'adapter_config.json'
 export const weightsName = 'adapter_model.safetensors'
 /** PaddleNLP's settings of a LoRA. */
 export const paddleConfigName = 'lora_config.json'
+/** PaddleNLP's settings of a prefix, and its weights. */
+export const paddlePrefixConfigName = 'prefix_config.json'
+export const paddlePrefixWeights = ['prefix_model_state.pdparams', 'peft_model.safetensors'] as const
+/** Beside PEFT's file, which holds a prefix's keys and values: the network that makes them, where there is one. */
+export const prefixEncoderName = 'prefix_encoder.safetensors'
 
 const weightFiles = { peft: [weightsName, 'adapter_model.bin'], paddle: ['peft_model.safetensors', 'lora_model_state.pdparams'] } as const
 
@@ -23,7 +28,7 @@ export interface AdapterFile { readonly path: string; readonly layout: AdapterLa
 /** Who wrote this folder; `null`: it holds no adapter. */
 export function layoutOf(folder: string): AdapterLayout | null {
   if (existsSync(join(folder, configName))) return 'peft'
-  return existsSync(join(folder, paddleConfigName)) ? 'paddle' : null
+  return [paddleConfigName, paddlePrefixConfigName].some((name) => existsSync(join(folder, name))) ? 'paddle' : null
 }
 
 /** @throws ModelError `lora.files` */

@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import { isAdapterFolder, readLoraConfig } from '../adapters/peft-config'
+import { baseModelOf } from '../adapters/kind'
+import { isAdapterFolder } from '../adapters/peft-config'
 import { ModelError, PlanError } from '../errors'
 import { defaultGeneration } from '../plan/defaults'
 import type { GenerationPlan, Plan } from '../plan/plan'
@@ -59,7 +60,7 @@ function liveParty(run: Run | AttachedRun, plan: Plan, options: ChatOptions): Pa
     throw conflict(['template'], `template ${JSON.stringify(options.template)} is not that of the run, whose worker puts the question as it was trained`, 'chat(run) without template, or chat(run.dir, { template })')
   }
   const voice = new RunVoice(run)
-  const own = read.base === null && plan.lora !== null
+  const own = read.base === null && plan.method !== 'sft'
   const base = own ? voice : new ServedVoice({ ...read.serving, model: read.base ?? plan.model, adapter: null }, read.onProgress)
   return party(`${shortName(plan.model)}, tuned in ${path.basename(run.dir)}`, read, plan, [
     { side: 'base', label: `base: ${shortName(read.base ?? plan.model)}`, voice: base, optional: !own },
@@ -110,7 +111,7 @@ type Found =
 function weightsOf(name: string): Found {
   if (!fs.statSync(name, { throwIfNoEntry: false })?.isDirectory()) return { kind: 'model', model: name, tuned: false }
   const has = (file: string): boolean => fs.existsSync(path.join(name, file))
-  if (isAdapterFolder(name)) return { kind: 'adapter', folder: path.resolve(name), base: readLoraConfig(name).baseModel || null }
+  if (isAdapterFolder(name)) return { kind: 'adapter', folder: path.resolve(name), base: baseModelOf(name) }
   if (has('config.json')) return { kind: 'model', model: name, tuned: has(metricsName) || has('plan.json') }
   if (!has(metricsName)) return { kind: 'model', model: name, tuned: false }
   const [newest] = listCheckpoints(name)

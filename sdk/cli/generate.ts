@@ -1,5 +1,6 @@
 import { join } from 'node:path'
-import { isAdapterFolder, readLoraConfig } from '../adapters/peft-config'
+import { baseModelOf } from '../adapters/kind'
+import { isAdapterFolder } from '../adapters/peft-config'
 import { PlanError } from '../errors'
 import type { Decoder } from '../models/decoder'
 import { defaultPlan } from '../plan/defaults'
@@ -53,9 +54,9 @@ async function generate(parsed: Parsed, terminal: Terminal): Promise<number> {
   return exitCodes.ok
 }
 
-/** The folder of an adapter stands for its base with it: the output of a LoRA run answers as it is. */
+/** The folder of an adapter stands for its base with it: the output of a run of an adapter answers as it is. */
 function baseAndAdapter(name: string, adapter: string | undefined): { model: string; adapter: string | undefined } {
-  const base = adapter === undefined && isAdapterFolder(name) ? readLoraConfig(name).baseModel : null
+  const base = adapter === undefined && isAdapterFolder(name) ? baseModelOf(name) : null
   return base === null ? { model: name, adapter } : { model: base, adapter: name }
 }
 
@@ -80,7 +81,7 @@ function loadDecoder(path: string, adapter: string | undefined, values: Parsed['
   const weights = lazy.weights().openWeights(path)
   try {
     const parameters = lazy.native().noGrad(() => lazy.load().loadParameters(weights, { dtype: values.dtype === 'bf16' ? 'bfloat16' : 'float32', device, train: false }))
-    if (adapter !== undefined) lazy.peft().loadLora(parameters, adapter)
+    if (adapter !== undefined) lazy.adapter().loadAdapter(parameters, adapter)
     return new Decoder(parameters, lazy.blocks().chooseBlocks({ device, dtype: parameters.dtype, blocks: values.blocks === 'plain' ? 'plain' : 'auto' }))
   } finally { weights.close() }
 }

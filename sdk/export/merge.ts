@@ -1,4 +1,5 @@
 import { noGrad, ops, scope, type DType, type Tensor } from 'fettle-native'
+import { adapterKind, refuseMerge } from '../adapters/kind'
 import { mergedRows } from '../adapters/lora'
 import { rankOf, scaleOf, type LoraConfig } from '../adapters/lora-config'
 import { modulesOf, readAdapterState } from '../adapters/peft'
@@ -31,9 +32,10 @@ interface Delta { readonly a: Tensor; readonly b: Tensor; readonly magnitude: Te
  * Merges a LoRA, rsLoRA or DoRA adapter into its base: a Hugging Face folder whose answers are those of base and adapter
  * together. Weights are read, merged in fp32, rounded once and written one after the other, so that memory holds one
  * at a time whatever the size of the model. Returns the names of the files.
- * @throws ModelError `lora.*`, `model.*`; PlanError `output.folder` when the output would overwrite its inputs
+ * @throws ModelError `lora.*`, `prefix.merge`, `model.*`; PlanError `output.folder` when the output would overwrite its inputs
  */
 export function mergeLora({ model, adapter, output, dtype, onProgress }: MergeOptions): string[] {
+  if (adapterKind(adapter) === 'prefix') throw refuseMerge(adapter)
   const base = openWeights(model)
   try {
     refuseInputs(output, [base.path, adapter], 'the merged model')

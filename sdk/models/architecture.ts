@@ -34,6 +34,8 @@ export interface Architecture {
   readonly logn: number | null
   /** The prompt is seen by all of its own tokens; `null`: causal everywhere. */
   readonly prompt: PromptRule | null
+  /** Positions go on after a trained prefix, as if its places were tokens; `false`: they are as without one. */
+  readonly countsPrefix: boolean
   readonly attentionBias: { readonly qkv: boolean; readonly out: boolean }
   readonly mlp: { readonly kind: 'gated' | 'plain'; readonly activation: 'silu' | 'gelu' | 'gelu_tanh' | 'relu'; readonly bias: boolean }
   readonly tiedHead: boolean

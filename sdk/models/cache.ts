@@ -1,22 +1,28 @@
 import { keep, ops, scope, tensor, type Device, type DType, type Tensor } from 'fettle-native'
 import { ModelError } from '../errors'
 import type { Architecture } from './architecture'
+import type { PrefixWeights } from './blocks/types'
 import { inType, onDevice } from './device'
 
 /**
  * Keys and values of past tokens: for each layer two tensors `[rows, capacity, kvHeads, headDim]`. Rows may have any
  * lengths up to the capacity; what lies past a row's length is masked, and zero, since a masked NaN would still spread.
+ * A trained prefix stands in front of each row, beside the capacity.
  */
 export class KeyValueCache {
+  /** Columns that a prefix takes: a row's token t is in column front + t. */
+  readonly front: number
   private length: number
   private layers: { keys: Tensor; values: Tensor }[]
   private count: number
 
-  constructor(architecture: Architecture, rows: number, capacity: number, private readonly dtype: DType, private readonly device: Device) {
-    this.length = capacity
+  constructor(architecture: Architecture, rows: number, capacity: number, private readonly dtype: DType, private readonly device: Device, prefix: PrefixWeights | null = null) {
+    this.front = prefix?.tokens ?? 0
+    this.length = this.front + capacity
     this.count = rows
     const heads = [architecture.kvHeads, architecture.headDim]
     this.layers = Array.from({ length: architecture.layers }, () => ({ keys: this.empty(heads), values: this.empty(heads) }))
+    if (prefix !== null) scope(() => this.fill(prefix))
   }
 
   get rows(): number { return this.count }
@@ -28,22 +34,26 @@ export class KeyValueCache {
   }
 
   /** Tokens that a row can hold. */
-  get capacity(): number { return this.length }
+  get capacity(): number { return this.length - this.front }
 
   /** Keeps only these rows, in this order: what ended leaves the batch. `used` tokens of each are copied. */
   select(rows: readonly number[], used: number): void {
     this.count = rows.length
     scope(() => {
       const index = onDevice(tensor(rows.map(BigInt)), this.device)
-      this.replace(used, (old) => ops.index_select(old, 0, index))
+      this.replace(this.front + used, (old) => ops.index_select(old, 0, index))
     })
   }
 
   /** Makes room for `needed` tokens a row, and `spare` more when it has to grow. `used` tokens of each are copied. */
   reserve(needed: number, used: number, spare: number): void {
-    if (needed <= this.length) return
-    this.length = needed + Math.max(spare, Math.floor(this.length / 2))
-    scope(() => this.replace(used, (old) => old))
+    if (needed <= this.capacity) return
+    this.length = this.front + needed + Math.max(spare, Math.floor(this.capacity / 2))
+    scope(() => this.replace(this.front + used, (old) => old))
+  }
+
+  private fill({ past, tokens }: PrefixWeights): void {
+    this.layers.forEach(({ keys, values }, layer) => [keys, values].forEach((stored, i) => ops.copy_(ops.narrow(stored, 1, 0, tokens), ops.select(past.value, 1, 2 * layer + i))))
   }
 
   private replace(used: number, choose: (old: Tensor) => Tensor): void {

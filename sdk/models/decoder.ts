@@ -2,7 +2,7 @@ import { ops, scope, type Tensor } from 'fettle-native'
 import { ModelError } from '../errors'
 import type { LayerOrder } from './architecture'
 import type { Batch, Targets } from './batch'
-import type { ActivationShape, BlockContext, Blocks, Forward, HeadShape, LinearWeights, NormWeights, Place, Saved } from './blocks/types'
+import type { ActivationShape, BlockContext, Blocks, Forward, HeadShape, LinearWeights, NormWeights, Place, PrefixWeights, Saved } from './blocks/types'
 import { freeAll } from './free'
 import { addNoise } from './noise'
 import type { LayerWeights, Parameters } from './parameters'
@@ -69,9 +69,11 @@ export class Decoder {
    */
   context(batch: Batch, options: PassOptions): BlockContext {
     this.refuseLength(Math.max(...batch.lengths))
-    const { dtype, architecture } = this.parameters
-    const { rope, scores } = scope(() => ({ rope: this.rope && this.rope.tables(batch, options.training ?? false), scores: scoreBiases(architecture, batch, dtype) }))
-    return { mode: options.mode, dropout: options.dropout ?? false, adapter: options.adapter ?? true, dtype, tokens: batch.tokens, attention: batch.attention, rope, scores }
+    const { dtype, architecture } = this.parameters, adapter = options.adapter ?? true, prefix = (adapter && this.parameters.adapter?.prefix) || null
+    const { rope, scores } = scope(() => ({
+      rope: this.rope && this.rope.tables(this.behind(batch, prefix), options.training ?? false), scores: scoreBiases(architecture, batch, dtype, prefix?.tokens ?? 0),
+    }))
+    return { mode: options.mode, dropout: options.dropout ?? false, adapter, dtype, tokens: batch.tokens, attention: batch.attention, rope, scores, prefix }
   }
 
   /** Token ids → `[N, hidden]`. */
@@ -83,13 +85,14 @@ export class Decoder {
    * an input; where it is the end token too, and the head is tied, it still learns as an output.
    */
   embedBackward(grad: Tensor, batch: Batch, context: BlockContext): void {
+    this.parameters.adapter?.collect?.()
     const { blocks, parameters } = this, { embedding, positions, embeddingNorm, projectIn, architecture: { embedding: { scale, frozenId } } } = parameters
     const learns = [embedding, positions, embeddingNorm?.weight, projectIn?.weight, projectIn?.lora?.a].some((weight) => (weight?.grad ?? null) !== null)
     if (!learns) return
     scope(() => {
       const { saved } = embeddingNorm === null && projectIn === null ? { saved: { projection: null, norm: null } } : this.embedding(batch, { ...context, mode: 'train' })
       let g = embeddingNorm === null ? grad : blocks.norm.backward(grad, null, saved.norm, embeddingNorm, outside('embeddingNorm'))
-      if (positions !== null) blocks.embedding.backward(g, this.positionRows(batch), positions)
+      if (positions !== null) blocks.embedding.backward(g, this.positionRows(batch, context), positions)
       if (projectIn !== null) g = blocks.linear.backward(g, saved.projection, projectIn, outside('projectIn'))
       if (embedding.grad === null) return
       if (scale !== 1) g = ops.mul(g, scale)
@@ -178,14 +181,21 @@ export class Decoder {
     if (batch.noise !== undefined) x = addNoise(x, batch.noise, batch.attention)
     if (scale !== 1) x = ops.mul(x, scale)
     if (projectIn !== null) ({ out: x, saved: projection } = blocks.linear.forward(x, null, used(projectIn, context), outside('projectIn'), context))
-    if (positions !== null) x = ops.add(x, ops.embedding(positions.value, this.positionRows(batch)))
+    if (positions !== null) x = ops.add(x, ops.embedding(positions.value, this.positionRows(batch, context)))
     if (embeddingNorm !== null) ({ out: x, saved: norm } = blocks.norm.forward(x, embeddingNorm, outside('embeddingNorm'), context))
     return { out: x, saved: { projection, norm } }
   }
 
-  private positionRows({ positions }: Batch): Tensor {
-    const learned = this.parameters.architecture.positions
+  private positionRows(batch: Batch, { prefix }: BlockContext): Tensor {
+    const learned = this.parameters.architecture.positions, { positions } = this.behind(batch, prefix)
     return learned.kind === 'learned' ? ops.add(positions, learned.offset) : positions
+  }
+
+  /** The batch where it stands behind a prefix. What is hidden keeps its place before the first position. */
+  private behind(batch: Batch, prefix: PrefixWeights | null): Batch {
+    if (prefix === null || !this.parameters.architecture.countsPrefix) return batch
+    const moved = ops.where(ops.lt(batch.positions, 0), batch.positions, ops.add(batch.positions, prefix.tokens))
+    return { ...batch, positions: moved, lengths: batch.lengths.map((length) => length + prefix.tokens) }
   }
 
   /** Hidden states → what the head multiplies. */
@@ -270,9 +280,10 @@ export class Decoder {
    * @throws ModelError `batch.length`
    */
   refuseLength(longest: number): void {
-    const { positions, maxPositions } = this.parameters.architecture
-    if (positions.kind !== 'learned' || longest <= maxPositions) return
-    throw new ModelError('batch.length', `expected at most ${maxPositions} tokens in a sequence, the positions that this model has learned, got ${longest}; shorten prompts and answers (max_length)`, { longest, maxPositions })
+    const { positions, maxPositions } = this.parameters.architecture, prefix = this.parameters.adapter?.prefix?.tokens ?? 0, room = maxPositions - prefix
+    if (positions.kind !== 'learned' || longest <= room) return
+    const behind = prefix > 0 ? ` less the ${prefix} of its prefix` : ''
+    throw new ModelError('batch.length', `expected at most ${room} tokens in a sequence, the positions that this model has learned${behind}, got ${longest}; shorten prompts and answers (max_length)`, { longest, maxPositions, prefix })
   }
 }
 

@@ -1,6 +1,6 @@
 import { ops, type Device, type DType, type Tensor } from 'fettle-native'
 import type { Architecture, NameMap, Role } from './architecture'
-import type { HeadNormWeights, HeadWeights, LinearWeights, LoraWeights, NormWeights, Weight } from './blocks/types'
+import type { HeadNormWeights, HeadWeights, LinearWeights, LoraWeights, NormWeights, PrefixWeights, Weight } from './blocks/types'
 import type { FlatParameters } from './flat'
 import { linearSpecs, outFeatures, storedWeights, type KeyedLinear, type LinearPlace, type StoredWeight } from './layout'
 
@@ -13,6 +13,8 @@ export interface NamedParameter {
   readonly grad: Tensor | null
   readonly decay: boolean
   readonly role: Role
+  /** What the library of its file calls it while it trains, where that is another name. */
+  readonly liveName?: string
 }
 
 /** A linear layer whose adapter may be attached, taken off, or merged into its weight. */
@@ -31,6 +33,14 @@ export interface LayerWeights extends Record<LinearPlace, AdaptableLinear> {
 export interface AttachedAdapter {
   /** Under the names of the adapter's own file. Views: call inside a scope. */
   named(): NamedParameter[]
+  /** Keys and values that it puts before each sequence. */
+  readonly prefix?: PrefixWeights
+  /** Follows the masters, as compute copies do. */
+  sync?(): void
+  /** Forgets gradients that it holds beside the flat ones. */
+  zeroGrad?(): void
+  /** The layers of a micro-batch have added their gradients: those held beside the flat ones go there. */
+  collect?(): void
   free(): void
 }
 
@@ -118,10 +128,10 @@ export class Parameters {
   /** A stored weight by its key in `storedWeights`. */
   stored(key: string): Weight { return this.weight(key) }
 
-  zeroGrad(): void { this.flat?.zeroGrad() }
+  zeroGrad(): void { this.flat?.zeroGrad(); this.adapter?.zeroGrad?.() }
 
   /** Brings compute copies up to the masters. Decoders also need `weightsChanged()`. */
-  sync(): void { this.flat?.sync() }
+  sync(): void { this.flat?.sync(); this.adapter?.sync?.() }
 
   free(): void {
     this.adapter?.free()

@@ -8,9 +8,10 @@ import { inType, onDevice } from './device'
  * Makes a batch's additions to attention scores, once for all layers: the slopes of ALiBi, windows, prompts that are
  * seen whole, and the masks of padded and cached batches. `null` where a sequence is causal and nothing else, so that
  * kernels which know only that can run.
+ * @param before places of a trained prefix, which stand at −before … −1 in front of each sequence
  */
-export function scoreBiases(architecture: Architecture, batch: Batch, dtype: DType): ScoreBiases {
-  const { window } = architecture, of = (size: number | null): ScoreBias => new Scores(architecture, batch, dtype, size).bias()
+export function scoreBiases(architecture: Architecture, batch: Batch, dtype: DType, before = 0): ScoreBiases {
+  const { window } = architecture, of = (size: number | null): ScoreBias => new Scores(architecture, batch, dtype, size, before).bias()
   const windowed = window !== null && window.layers.some((has) => has)
   return { full: windowed && window.layers.every((has) => has) ? null : of(null), windowed: windowed ? of(window.size) : null }
 }
@@ -20,7 +21,7 @@ class Scores {
   /** fp32 `[1, heads, 1, 1]` */
   private readonly slopes: Tensor | null
 
-  constructor(architecture: Architecture, private readonly batch: Batch, private readonly dtype: DType, private readonly window: number | null) {
+  constructor(architecture: Architecture, private readonly batch: Batch, private readonly dtype: DType, private readonly window: number | null, private readonly before: number) {
     this.device = batch.ids.device
     this.slopes = architecture.positions.kind === 'alibi'
       ? onDevice(tensor(Float32Array.from(alibiSlopes(architecture.heads)), [1, architecture.heads, 1, 1]), this.device)
@@ -36,13 +37,13 @@ class Scores {
   private packed(offsets: readonly number[]): ScoreBias {
     const lengths = offsets.slice(1).map((end, i) => end - offsets[i]), longest = Math.max(...lengths), { prefixes } = this.batch
     if (prefixes !== undefined) return lengths.map((length, i) => this.sequence(length, prefixes[i]))
-    const plain = this.slopes === null && (this.window === null || longest <= this.window)
+    const plain = this.before === 0 && this.slopes === null && (this.window === null || longest <= this.window)
     return plain ? null : this.sequence(longest, 0)
   }
 
   /** One sequence: `[1, heads or 1, length, length]`. */
   private sequence(length: number, prefix: number): Tensor {
-    const places = this.range(length), queries = ops.view(places, [1, 1, length, 1]), keys = ops.view(places, [1, 1, 1, length])
+    const queries = ops.view(this.range(length), [1, 1, length, 1]), keys = ops.view(this.range(length, -this.before), [1, 1, 1, this.before + length])
     const causal = this.seen(queries, keys)
     return this.added(prefix > 0 ? ops.logical_or(causal, ops.lt(keys, prefix)) : causal, queries, keys, -Infinity)
   }
@@ -56,11 +57,13 @@ class Scores {
 
   /** The mask says what is seen, padding too; positions count real tokens only, as distances should. */
   private masked({ rows, length, mask }: MaskedAttention): Tensor {
-    const places = this.range(length), seen = this.window === null ? mask : ops.logical_and(mask, this.seen(ops.view(places, [1, 1, length, 1]), ops.view(places, [1, 1, 1, length])))
-    const positions = this.batch.positions
+    const positions = ops.view(this.batch.positions, [rows, length]), front = this.range(0, -this.before)
+    const open = this.before === 0 ? mask : ops.cat([ops.ones([rows, 1, length, this.before], { dtype: 'bool', device: this.device }), mask], 3)
+    const seen = this.window === null ? open : ops.logical_and(open, this.seen(ops.view(this.range(length), [1, 1, length, 1]), ops.view(this.range(length, -this.before), [1, 1, 1, this.before + length])))
+    const keys = this.before === 0 ? positions : ops.cat([ops.expand(front, [rows, this.before]), positions], 1)
     // A finite lowest value instead of −∞: a padding row that sees nothing gives a mean, not NaN, as the references do.
     const lowest = this.dtype === 'float16' ? -65504 : -3.3e38
-    const bias = this.added(seen, ops.view(positions, [rows, 1, length, 1]), ops.view(positions, [rows, 1, 1, length]), lowest)
+    const bias = this.added(seen, ops.view(positions, [rows, 1, length, 1]), ops.view(keys, [rows, 1, 1, this.before + length]), lowest)
     return bias.dtype === 'bool' ? ops.where_scalar(bias, ops.zeros(bias.shape, { dtype: this.dtype, device: this.device }), lowest) : bias
   }
 
@@ -76,7 +79,7 @@ class Scores {
     return inType(ops.masked_fill_(bias, ops.logical_not(seen), hidden), this.dtype)
   }
 
-  private range(length: number): Tensor { return ops.arange(0, length, 1, { dtype: 'int64', device: this.device }) }
+  private range(end: number, start = 0): Tensor { return ops.arange(start, end, 1, { dtype: 'int64', device: this.device }) }
 }
 
 /**

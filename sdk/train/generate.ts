@@ -36,10 +36,11 @@ export function* generateSteps(decoder: Decoder, prompts: readonly (readonly num
   const { architecture, dtype, device } = decoder.parameters
   checkPrompts(prompts, options, architecture.vocabSize)
   if (prompts.length === 0 || maxNewTokens === 0) return
-  const stops = options.stopIds ?? architecture.eosIds, room = roomOf(architecture)
+  const stops = options.stopIds ?? architecture.eosIds, prefix = (options.adapter ?? true) ? decoder.parameters.adapter?.prefix ?? null : null
+  const front = architecture.countsPrefix ? prefix?.tokens ?? 0 : 0, room = roomOf(architecture) - front
   const sampler = new Sampler(options, prompts.length), placements = prompts.map((prompt) => placementOf(architecture.prompt, prompt))
   const longest = Math.max(...prompts.map((p) => p.length))
-  const cache = new KeyValueCache(architecture, prompts.length, longest + Math.min(maxNewTokens, growth), dtype, device)
+  const cache = new KeyValueCache(architecture, prompts.length, longest + Math.min(maxNewTokens, growth), dtype, device, prefix)
   try {
     let rows = prompts.map((_, row) => row)
     let past: number[][] = prompts.map((prompt) => [...prompt])
@@ -59,7 +60,7 @@ export function* generateSteps(decoder: Decoder, prompts: readonly (readonly num
       lengths = running.map((i) => lengths[i])
       cache.reserve(Math.max(...lengths) + 1, Math.max(...lengths), growth)
       // Keys that were turned by another base are of no use: such a step reads all rows anew.
-      if (lengths.some((length) => turnsAnew(architecture, length))) lengths = lengths.map(() => 0)
+      if (lengths.some((length) => turnsAnew(architecture, front + length))) lengths = lengths.map(() => 0)
     }
   } finally {
     cache.free()
@@ -122,7 +123,7 @@ function continuation(cache: KeyValueCache, next: readonly NextTokens[], rule: P
     positions[at] = BigInt(placement.position(start + t))
     blocks[at] = BigInt(placement.block(start + t))
     rows[at] = BigInt(i)
-    columns[at] = BigInt(start + t)
+    columns[at] = BigInt(cache.front + start + t)
   }))
   const place = (data: BigInt64Array): ReturnType<typeof tensor> => onDevice(tensor(data), device)
   const starts = next.map(({ start }) => start), first = starts.every((start) => start === 0)
@@ -130,7 +131,7 @@ function continuation(cache: KeyValueCache, next: readonly NextTokens[], rule: P
     batch: {
       ids: place(ids), positions: place(positions), ...promptPlaces(rule, next.map(({ placement }) => placement), () => place(blocks)),
       tokens: total, lengths: next.map(({ tokens, start }) => start + tokens.length),
-      attention: { kind: 'cached', cache, offsets, slots: { rows: place(rows), columns: place(columns) }, mask: first ? null : decodeMask(starts, device) },
+      attention: { kind: 'cached', cache, offsets, slots: { rows: place(rows), columns: place(columns) }, mask: first ? null : decodeMask(starts.map((start) => cache.front + start), device) },
     },
     last: BigInt64Array.from(offsets.slice(1), (end) => BigInt(end - 1)),
   }

@@ -1,5 +1,7 @@
 import { fusedAdamW, noGrad, ops, scope, type Device, type Tensor } from 'fettle-native'
-import { loadLora } from '../adapters/peft'
+import { loadAdapter } from '../adapters/adapter'
+import { PrefixAdapter } from '../adapters/prefix'
+import { refuseMerge } from '../adapters/kind'
 import { PlanError } from '../errors'
 import { plainBlocks } from '../models/blocks/plain'
 import type { Blocks } from '../models/blocks/types'
@@ -69,9 +71,10 @@ function prepare(weights: Weights, options: TraceOptions): Parameters {
   if (training && !options.inputs.has('labels')) refuse('grads and steps', 'labels in the inputs', 'none')
   const parameters = loadParameters(weights, { dtype: dtype === 'bf16' ? 'bfloat16' : 'float32', device, train: training && adapter === undefined })
   if (adapter === undefined) return parameters
-  const lora = loadLora(parameters, adapter)
+  const attached = loadAdapter(parameters, adapter)
   if (!merge) return parameters
-  lora.fuse()
+  if (attached instanceof PrefixAdapter) throw refuseMerge(adapter)
+  attached.fuse()
   return training ? thaw(parameters) : parameters
 }
 
@@ -122,11 +125,11 @@ function train(decoder: Decoder, traced: TraceBatch, options: TraceOptions, loss
   for (const { name, master: value } of trained(decoder.parameters)) results.set(`after.${name}`, ops.clone(value))
 }
 
-interface Trained { readonly name: string; readonly master: Tensor; readonly grad: Tensor }
+interface Trained { readonly name: string; readonly master: Tensor; readonly grad: Tensor; readonly liveName: string | undefined }
 
 /** What trains, under the names of its file. */
 function trained(parameters: Parameters): Trained[] {
-  return parameters.trainable().map((p) => ({ name: parameters.fileName(p.name), master: p.master as Tensor, grad: p.grad as Tensor }))
+  return parameters.trainable().map((p) => ({ name: parameters.fileName(p.name), master: p.master as Tensor, grad: p.grad as Tensor, liveName: p.liveName }))
 }
 
 function chosen(parameters: Parameters, grads: 'all' | readonly string[]): Trained[] {
@@ -135,7 +138,7 @@ function chosen(parameters: Parameters, grads: 'all' | readonly string[]): Train
   return grads.map((name) => {
     // A tied head has no weight of its own; its gradient is part of the embedding's.
     const tied = parameters.adapter === null && parameters.architecture.tiedHead && name === `${parameters.names.head}.weight`
-    const found = all.find((p) => p.name === (tied ? parameters.fileName(`${parameters.names.embedding}.weight`) : name))
+    const found = all.find((p) => p.liveName === name || p.name === (tied ? parameters.fileName(`${parameters.names.embedding}.weight`) : name))
     if (found === undefined) throw unknownName('name of what trains for grads', name, all.map((p) => p.name))
     return { ...found, name }
   })

@@ -7,6 +7,6 @@ import type { Session } from './session'
  * model as a Hugging Face folder with its tokenizer.
  */
 export function writeTrained({ adapter, decoder, modelPath, plan }: Session, folder: string): void {
-  if (adapter !== null) exportAdapter(adapter, folder, plan.model)
+  if (adapter !== null) exportAdapter(adapter, decoder.parameters, folder, plan.model)
   else exportModel(decoder.parameters, modelPath, folder)
 }

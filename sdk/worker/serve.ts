@@ -1,5 +1,5 @@
 import { cores, noGrad, setThreads, tuneAllocator, type Device } from 'fettle-native'
-import { loadLora } from '../adapters/peft'
+import { loadAdapter } from '../adapters/adapter'
 import type { ServePlan } from '../chat/serve-plan'
 import { rowEncoder } from '../data/encode'
 import { EnvironmentError, PlanError, serializeError } from '../errors'
@@ -69,7 +69,7 @@ function openDecoder(path: string, { adapter, precision, blocks }: ServePlan, de
   try {
     checkRoom(weights, precision === 'bf16' ? 2 : 4, availableMemory(device))
     const parameters = noGrad(() => loadParameters(weights, { dtype: precision === 'bf16' ? 'bfloat16' : 'float32', device, train: false }))
-    if (adapter !== null) loadLora(parameters, adapter)
+    if (adapter !== null) loadAdapter(parameters, adapter)
     return new Decoder(parameters, chooseBlocks({ device, dtype: parameters.dtype, blocks }))
   } finally {
     weights.close()

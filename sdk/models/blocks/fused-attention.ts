@@ -7,12 +7,12 @@ type AttentionSaved =
   | { readonly qkv: Tensor; readonly out: Tensor; readonly logSumExp: Tensor; readonly offsets: readonly number[] }
   | { readonly plain: Saved }
 
-/** Causal attention of packed rows, each sequence by itself. Masked and cached attention, biases (ALiBi, windows, prompts) and grouped heads run in the plain form. */
+/** Causal attention of packed rows, each sequence by itself. Masked and cached attention, biases (ALiBi, windows, prompts), prefixes and grouped heads run in the plain form. */
 export function fusedAttention(workspace: Workspace): AttentionBlock {
   return {
     forward(qkv, shape, place, context) {
       const { attention } = context, { heads, kvHeads, headDim, scale } = shape
-      if (attention.kind !== 'packed' || biasOf(shape, context) !== null || shape.layout !== 'separate') {
+      if (attention.kind !== 'packed' || context.prefix !== null || biasOf(shape, context) !== null || shape.layout !== 'separate') {
         const { out, saved } = plainAttention.forward(qkv, shape, place, context)
         return { out, saved: saved && { plain: saved } }
       }

@@ -58,7 +58,15 @@ export interface BlockContext {
   /** `null`: positions are not rotary. */
   readonly rope: RopeTables | null
   readonly scores: ScoreBiases
+  /** Trained keys and values that stand before each sequence; `null`: none. `scores` then have columns for them, in front. */
+  readonly prefix: PrefixWeights | null
 }
+
+/**
+ * Keys and values of a trained prefix (arXiv 2101.00190): `[tokens, 2 · layers, kvHeads, headDim]`, layer l's keys at 2l
+ * and its values at 2l + 1. They enter attention as they are: not normed, not rotated.
+ */
+export interface PrefixWeights { readonly tokens: number; readonly past: Weight }
 
 /**
  * Cosines and sines for each token of the batch: fp32 `[N, dim / 2]`, where `dim` is the rotated part of a head; those of
@@ -198,9 +206,10 @@ export interface AttentionBlock {
   /**
    * Joined, rotated qkv → `[N, heads·headDim]`, in each sequence of `context.attention` causal or as `context.scores` says. Softmax in fp32.
    * For `cached` attention keys and values are first appended to the cache of `place.layer`.
+   * A prefix comes before each sequence; a cache holds it already.
    */
   forward(qkv: Tensor, shape: HeadShape, place: Place, context: BlockContext): Forward
-  /** Gradient of the joined qkv. */
+  /** Gradient of the joined qkv; that of a prefix is added to its own. */
   backward(grad: Tensor, saved: Saved, shape: HeadShape, place: Place, context: BlockContext): Tensor
 }
 

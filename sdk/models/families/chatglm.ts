@@ -17,7 +17,7 @@ function architecture(config: Config): Architecture {
   const hiddenSize = requireInteger(config, 'hidden_size'), layers = requireInteger(config, 'num_layers')
   const heads = headsOf(config, hiddenSize, { heads: 'num_attention_heads' })
   return record(config, {
-    family: 'chatglm', vocabSize: requireInteger(config, 'vocab_size'), hiddenSize, layers, ...heads,
+    family: 'chatglm', countsPrefix: false, vocabSize: requireInteger(config, 'vocab_size'), hiddenSize, layers, ...heads,
     intermediateSize: optionalInteger(config, 'inner_hidden_size', 4 * hiddenSize), maxPositions: optionalInteger(config, 'max_sequence_length', 2048),
     norm: { kind: 'layer', eps: optionalNumber(config, 'layernorm_epsilon', 1e-5), bias: true },
     order: { norm: 'before', residual: 'normed', scale: Math.sqrt(2 * layers) },

@@ -18,7 +18,7 @@ function architecture(config: Config): Architecture {
   const heads = headsOf(config, hiddenSize, { heads: 'num_attention_heads', headDim: 'kv_channels', ...(optionalBoolean(config, 'multi_query_attention', false) ? { kvHeads: 'multi_query_group_num' } : {}) })
   const rms = optionalBoolean(config, 'rmsnorm', true), bias = optionalBoolean(config, 'add_bias_linear', false), normed = optionalBoolean(config, 'apply_residual_connection_post_layernorm', false)
   return record(config, {
-    family: 'chatglm2', vocabSize: requireInteger(config, 'padded_vocab_size'), hiddenSize, layers, ...heads,
+    family: 'chatglm2', countsPrefix: false, vocabSize: requireInteger(config, 'padded_vocab_size'), hiddenSize, layers, ...heads,
     intermediateSize: requireInteger(config, 'ffn_hidden_size'), maxPositions: optionalInteger(config, 'seq_length', 2048),
     norm: { kind: rms ? 'rms' : 'layer', eps: optionalNumber(config, 'layernorm_epsilon', 1e-5), bias: !rms },
     order: { norm: 'before', residual: normed ? 'normed' : 'input', scale: 1 },

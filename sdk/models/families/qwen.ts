@@ -14,7 +14,7 @@ function architecture(config: Config): Architecture {
   const heads = headsOf(config, hiddenSize, { heads: 'num_attention_heads', headDim: 'kv_channels' })
   const bias = !optionalBoolean(config, 'no_bias', true)
   return record(config, {
-    family: 'qwen', vocabSize: requireInteger(config, 'vocab_size'), hiddenSize, layers: requireInteger(config, 'num_hidden_layers'), ...heads,
+    family: 'qwen', countsPrefix: false, vocabSize: requireInteger(config, 'vocab_size'), hiddenSize, layers: requireInteger(config, 'num_hidden_layers'), ...heads,
     intermediateSize: Math.floor(requireInteger(config, 'intermediate_size') / 2), maxPositions: optionalInteger(config, 'max_position_embeddings', trainedLength),
     norm: { kind: 'rms', eps: optionalNumber(config, 'layer_norm_epsilon', 1e-6), bias: false },
     positions: plainRotary(Math.floor(heads.headDim * optionalNumber(config, 'rotary_pct', 1)), {

@@ -5,7 +5,7 @@ import { optionalInteger, requireInteger, tokenIds, type Config } from './config
 /** What most families have in common; a record says only where it differs. */
 const usual = {
   order: { norm: 'before', residual: 'input', scale: 1 },
-  finalNorm: true, qkvLayout: 'separate', queryKeyNorm: false, window: null, logn: null, prompt: null,
+  finalNorm: true, qkvLayout: 'separate', queryKeyNorm: false, window: null, logn: null, prompt: null, countsPrefix: true,
 } as const satisfies Partial<Architecture>
 
 type Usual = keyof typeof usual | 'attentionScale' | 'embedding' | 'eosIds' | 'bosId'

@@ -26,7 +26,7 @@ export function weight(value: Tensor, dtype: DType, trained: boolean): Weight {
 }
 
 export function context(dtype: DType, offsets: number[], rope: BlockContext['rope'], mode: BlockContext['mode'] = 'train'): BlockContext {
-  return { mode, dropout: false, adapter: true, dtype, tokens: offsets[offsets.length - 1], attention: { kind: 'packed', offsets }, rope, scores: { full: null, windowed: null } }
+  return { mode, dropout: false, adapter: true, dtype, tokens: offsets[offsets.length - 1], attention: { kind: 'packed', offsets }, rope, scores: { full: null, windowed: null }, prefix: null }
 }
 
 export const place = (id: Place['id'], layer = 0): Place => ({ layer, id })
