@@ -10,7 +10,8 @@ export class ProgressLines {
   readonly #status: StatusLine
   #recent: StepEvent[] = []
 
-  constructor(terminal: Terminal, logEvery: number) {
+  /** @param bars `false`: plain lines on a terminal too */
+  constructor(terminal: Terminal, logEvery: number, private readonly bars = true) {
     this.#terminal = terminal
     this.#logEvery = logEvery
     this.#status = new StatusLine(terminal)
@@ -25,7 +26,7 @@ export class ProgressLines {
 
   /** A download or another long step before training. */
   progress({ stage, done, total }: RunProgress): void {
-    this.#status.show(stage, `${stage} ${total ? percent(done / total) : ''}`, stage)
+    if (this.bars) this.#status.show(stage, `${stage} ${total ? percent(done / total) : ''}`, stage)
   }
 
   /** A line that stays. */
@@ -40,9 +41,10 @@ export class ProgressLines {
 
   #step(event: StepEvent): void {
     this.#recent = [...this.#recent.slice(-29), event]
+    const live = this.#terminal.live && this.bars
     const left = `${duration(this.#left(event))} left`, narrow = this.#terminal.columns < 100
-    const text = `${stepText(event, !(this.#terminal.live && narrow))}  ${left}`
-    if (this.#terminal.live) this.#status.draw(`${bar(event.step / event.totalSteps, narrow ? 8 : 20)} ${text}`)
+    const text = `${stepText(event, !(live && narrow))}  ${left}`
+    if (live) this.#status.draw(`${bar(event.step / event.totalSteps, narrow ? 8 : 20)} ${text}`)
     else if (event.step % this.#logEvery === 0 || event.step === event.totalSteps || event.step === 1) this.line(text)
   }
 

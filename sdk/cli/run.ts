@@ -36,7 +36,7 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
   const [file, extra] = parsed.positionals
   if (extra !== undefined) throw new PlanError('cli.extra', `expected one argument file, got ${JSON.stringify(extra)} too; try fettle run ${file} --name value`, { extra })
   const { plan, notes } = file === undefined ? parseArguments({}, overrides) : readArguments(file, overrides)
-  const lines = new ProgressLines(terminal, plan.logEvery)
+  const lines = new ProgressLines(terminal, plan.logEvery, plan.progress)
   for (const note of notes) lines.line(`note: ${note}`)
   const run = await start(plan, {
     onEvent: (event) => {

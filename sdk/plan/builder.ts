@@ -1,7 +1,7 @@
 import { defaultAlpha, defaultGeneration, defaultLora, defaultPlan, defaultPrefix, settle, type Settled } from './defaults'
 import { deepFreeze } from './freeze'
 import type {
-  AdamOptions, BestOptions, CadenceOptions, DataOptions, EvaluateOptions, Fp16Options, GenerationOptions, LogOptions, LoraOptions, PrefixOptions, SampleOptions, SaveOptions,
+  AdamOptions, BestOptions, CadenceOptions, DataOptions, EvaluateOptions, Fp16Options, GenerationOptions, LogOptions, LoraOptions, PrefixOptions, ResumeOptions, SampleOptions, SaveOptions,
   ScheduleOptions, ShardingOptions,
 } from './options'
 import type { Cadence, Plan, SchedulePlan } from './plan'
@@ -59,7 +59,7 @@ export abstract class PlanBuilder {
   data(path: string, options: DataOptions = {}): this {
     const read = readOptions('data', options, {
       srcLength: 'data.srcLength', maxLength: 'data.maxLength', template: 'data.template', system: 'data.system',
-      packing: 'data.packing', lazy: 'data.lazy', shuffleBuffer: 'data.shuffleBuffer',
+      packing: 'data.packing', lazy: 'data.lazy', shuffleBuffer: 'data.shuffleBuffer', seed: 'data.seed', dropLast: 'data.dropLast',
     })
     const given = new Set(this.#given)
     if (read.srcLength === undefined) given.delete('srcLength')
@@ -211,7 +211,10 @@ export abstract class PlanBuilder {
   overwrite(yes: boolean = true): this { return this.#with({ overwrite: readValue('overwrite', yes, 'overwrite') }) }
 
   /** Goes on from a checkpoint: the newest in the output folder, or the one at `path`; `null` starts afresh (the default). */
-  resume(path: string | true | null = true): this { return this.#with({ resume: readValue('resume', path, 'resume') }) }
+  resume(path: string | true | null = true, options: ResumeOptions = {}): this {
+    const { data = 'continue' } = readOptions('resume', options, { data: 'resumeData' })
+    return this.#with({ resume: readValue('resume', path, 'resume'), resumeData: data })
+  }
 
   /** Seed of data order, adapter initialisation and dropout. At least 0. Default 42. */
   seed(value: number): this { return this.#with({ seed: readValue('seed', value, 'seed') }) }
@@ -221,6 +224,9 @@ export abstract class PlanBuilder {
 
   /** CPU threads of the worker; `null` takes all cores. 1 to 4096. Default `null`. */
   threads(count: number | null): this { return this.#with({ threads: readValue('threads', count, 'threads') }) }
+
+  /** `false`: no bars on a terminal, a line for each shown step. Default `true`. */
+  progress(yes: boolean): this { return this.#with({ progress: readValue('progress', yes, 'progress') }) }
 
   /** `'plain'`: blocks made of ATen operators, the reference. `'auto'`: fused ones where they exist. Default `'auto'`. */
   blocks(form: Plan['blocks']): this { return this.#with({ blocks: readValue('blocks', form, 'blocks') }) }

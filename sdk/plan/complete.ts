@@ -2,9 +2,9 @@ import { defaultLora, defaultPlan } from './defaults'
 import { isRecord } from './record'
 
 /** Fields that plans of earlier builds do not have. */
-const added = ['prefix', 'neftune', 'fp16', 'recompute', 'evaluation', 'best'] as const
+const added = ['prefix', 'neftune', 'fp16', 'recompute', 'evaluation', 'best', 'resumeData', 'progress'] as const
 const addedWithin = {
-  data: ['packing', 'lazy', 'shuffleBuffer'], schedule: ['cycles', 'endRate', 'power'],
+  data: ['packing', 'lazy', 'shuffleBuffer', 'seed', 'dropLast'], schedule: ['cycles', 'endRate', 'power'],
 } as const
 const addedToLora = ['rsLora', 'dora', 'plusRatio', 'rankPattern', 'alphaPattern', 'from'] as const
 

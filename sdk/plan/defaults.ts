@@ -24,7 +24,7 @@ const learningRates: Readonly<Record<Plan['method'], number>> = { sft: 3e-5, lor
 export function defaultPlan(model: string): Plan {
   return {
     version: 1, model, method: 'sft', lora: null, prefix: null, neftune: null,
-    data: { path: null, srcLength: 1024, maxLength: 2048, template: 'auto', system: null, packing: false, lazy: false, shuffleBuffer: 10_000 },
+    data: { path: null, srcLength: 1024, maxLength: 2048, template: 'auto', system: null, packing: false, lazy: false, shuffleBuffer: 10_000, seed: null, dropLast: false },
     precision: 'fp32', fp16: { level: 'O1', lossScale: 32768 }, recompute: 'none', device: 'auto', blocks: 'auto',
     optimizer: { learningRate: 3e-5, weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 },
     schedule: { type: 'linear', warmupSteps: 0, warmupRatio: 0, cycles: 0.5, endRate: 1e-7, power: 1 },
@@ -36,9 +36,9 @@ export function defaultPlan(model: string): Plan {
     sample: { cadence: { by: 'no' }, prompts: [], generation: defaultGeneration },
     save: { cadence: { by: 'epoch' }, keep: 2 },
     logEvery: 1, train: true, evalAtEnd: false, seed: 42,
-    output: defaultOutput(model, 'sft'), overwrite: false, resume: null,
+    output: defaultOutput(model, 'sft'), overwrite: false, resume: null, resumeData: 'continue',
     mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 },
-    threads: null,
+    threads: null, progress: true,
   }
 }
 

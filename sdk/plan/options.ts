@@ -16,6 +16,16 @@ export interface DataOptions {
   readonly lazy?: boolean
   /** Rows among which a stream draws the next one; `lazy` alone uses it. At least 1. Default 10000. */
   readonly shuffleBuffer?: number
+  /** Seed of the order of rows; `null`: that of `.seed()`. At least 0. Default `null`. */
+  readonly seed?: number | null
+  /** Leaves out the last batch of an epoch when it is not full. Default `false`. */
+  readonly dropLast?: boolean
+}
+
+/** Options of `.resume()`. */
+export interface ResumeOptions {
+  /** `'continue'`: behind the last row that was trained on, of the same data. `'restart'`: the data from its beginning; it may have changed. Default `'continue'`. */
+  readonly data?: 'continue' | 'restart'
 }
 
 /** Options of `.lora()`. */

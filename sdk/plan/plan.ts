@@ -21,6 +21,10 @@ export interface DataPlan {
   readonly lazy: boolean
   /** Rows among which a stream draws the next one. Used with `lazy` alone. Default 10000. */
   readonly shuffleBuffer: number
+  /** Seed of the order of rows; `null` (default): the run's. */
+  readonly seed: number | null
+  /** Leaves out the last batch of an epoch when it is not full. Default `false`: it weighs its own tokens. */
+  readonly dropLast: boolean
 }
 
 /** Low-rank adapters on frozen weights (arXiv 2106.09685). */
@@ -257,8 +261,12 @@ export interface Plan {
   readonly overwrite: boolean
   /** Path of a checkpoint, `true`: the newest in output, `null` (default): start afresh. */
   readonly resume: string | true | null
+  /** What a resume reads: `continue` (default) goes on behind the last row that was trained on, `restart` begins the data again, which may have changed. */
+  readonly resumeData: 'continue' | 'restart'
   /** Ranks by kind of parallelism. */
   readonly mesh: MeshPlan
   /** CPU threads; `null` (default): all cores. */
   readonly threads: number | null
+  /** Bars on a terminal while it runs. Default `true`. */
+  readonly progress: boolean
 }

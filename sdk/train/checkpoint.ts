@@ -22,7 +22,7 @@ export async function saveCheckpoint(output: string, trainer: Trainer, keep: num
  * @throws CheckpointError `checkpoint.data`, `checkpoint.fit`
  */
 export function resumeFrom({ folder }: CheckpointEntry, trainer: Trainer, warn: Warn): void {
-  checkSameData(folder, readTrainingState(folder), trainer.data)
+  if (trainer.parts.plan.resumeData === 'continue') checkSameData(folder, readTrainingState(folder), trainer.data)
   warnPlanChanged(readPlan(folder), trainer.parts.plan, warn)
   trainer.restore(folder)
 }

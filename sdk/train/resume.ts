@@ -5,7 +5,10 @@ import type { TrainingState } from './state'
 import type { Warn } from './checkpoints'
 
 /** Fields that may differ at a resume without a word: where output goes and how it is watched. Data has its own check, by content. */
-const silent = new Set(['version', 'output', 'overwrite', 'resume', 'logEvery', 'threads', 'evalAtEnd', 'train', 'evaluate', 'sample', 'save', 'batch.evalSize', 'data'])
+const silent = new Set([
+  'version', 'output', 'overwrite', 'resume', 'logEvery', 'threads', 'evalAtEnd', 'train', 'evaluate', 'evaluation', 'best', 'sample', 'save', 'recompute', 'progress', 'resumeData', 'batch.evalSize', 'lora.from', 'prefix.from',
+  'data.path', 'data.srcLength', 'data.maxLength', 'data.template', 'data.system',
+])
 
 /** Dotted names of the fields that shape training and differ between two plans, with both values. */
 export function planDifferences(before: Plan, now: Plan): { readonly field: string; readonly before: unknown; readonly now: unknown }[] {
@@ -27,7 +30,7 @@ export function warnPlanChanged(before: Plan, now: Plan, warn: Warn): void {
 export function checkSameData(folder: string, training: TrainingState, data: TrainingState['data']): void {
   if (training.data.hash === data.hash) return
   throw new CheckpointError('checkpoint.data',
-    `the training data, tokenizer or data settings changed since ${folder} was written (${training.data.rows} rows then, ${data.rows} now); restore them to resume, or start afresh from its weights`,
+    `the training data, tokenizer or data settings changed since ${folder} was written (${training.data.rows} rows then, ${data.rows} now); restore them to resume, or begin the data again: .resume(true, { data: 'restart' }) / ignore_data_skip`,
     { folder, before: training.data, now: data })
 }
 

@@ -20,6 +20,8 @@ export interface TrainingState {
   readonly updates: number
   /** Which rows: their hash and number. */
   readonly data: { readonly hash: string; readonly rows: number }
+  /** Step at which the data was begun, when it was begun again by a resume. */
+  readonly dataStart?: number
   /** Base learning rate that a `set` put in the plan's place. */
   readonly learningRate?: number
   /** Generator states by device, base64. */
@@ -27,7 +29,7 @@ export interface TrainingState {
 }
 
 /** Where the trainer stands, beside the optimizer's own state. */
-type Position = Pick<TrainingState, 'step' | 'data' | 'learningRate'>
+type Position = Pick<TrainingState, 'step' | 'data' | 'dataStart' | 'learningRate'>
 
 /** The weights and moments that a checkpoint holds. */
 export interface LiveState { readonly parameters: Parameters; readonly optimizer: AdamW }
@@ -35,7 +37,7 @@ export interface LiveState { readonly parameters: Parameters; readonly optimizer
 const kinds = ['master', 'exp_avg', 'exp_avg_sq'] as const
 
 /** Writes all that a resume needs but the model's own weights: fp32 masters, moments, generator states, position, plan. */
-export function writeState(folder: string, live: LiveState, { step, data, learningRate }: Position, plan: Plan): void {
+export function writeState(folder: string, live: LiveState, { step, data, dataStart, learningRate }: Position, plan: Plan): void {
   scope(() => {
     const entries = new Map<string, Tensor>()
     for (const parameter of live.parameters.trainable()) {
@@ -44,7 +46,7 @@ export function writeState(folder: string, live: LiveState, { step, data, learni
     writeSafetensors(path.join(folder, stateNames.optimizer), entries)
   })
   const rng = Object.fromEntries(generators(live).map((device) => [device, Buffer.from(getRngState(device)).toString('base64')]))
-  const training: TrainingState = { version: 1, step, updates: live.optimizer.updates, data, learningRate, rng }
+  const training: TrainingState = { version: 1, step, updates: live.optimizer.updates, data, dataStart, learningRate, rng }
   fs.writeFileSync(path.join(folder, stateNames.training), `${JSON.stringify(training, null, 1)}\n`)
   fs.writeFileSync(path.join(folder, stateNames.plan), `${JSON.stringify(plan, null, 1)}\n`)
 }

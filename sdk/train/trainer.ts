@@ -40,6 +40,8 @@ export class Trainer {
   private done = 0
   private failures = 0
   private ownRate: number | undefined
+  /** Step at which the data begins: 0 but after a resume that began it again. */
+  private dataStart = 0
 
   /** @throws ModelError `batch.length` when a row is longer than the model can be trained on */
   constructor(readonly parts: TrainerParts) {
@@ -49,6 +51,9 @@ export class Trainer {
 
   /** Optimizer steps done. */
   get step(): number { return this.done }
+
+  /** Has the last step ended an epoch? */
+  get endsEpoch(): boolean { return this.parts.windows.endsEpoch(this.done - this.dataStart) }
 
   /** Base learning rate that the schedule scales: the plan's, or what `setLearningRate` put in its place. */
   get learningRate(): number { return this.ownRate ?? this.parts.plan.optimizer.learningRate }
@@ -63,7 +68,7 @@ export class Trainer {
    */
   next(): TrainerStep {
     const { plan, decoder, windows, recompute, onPoint } = this.parts
-    const micro = windows.at(this.done), rows = micro.flat()
+    const micro = windows.at(this.done - this.dataStart), rows = micro.flat()
     const learningRate = learningRateAt(plan.schedule, this.learningRate, this.done, windows.totalSteps)
     const result = scope(() => trainStep(decoder, this.optimizer, micro.map((numbers, i) => this.batch(numbers, i)), {
       learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, onPoint,
@@ -81,15 +86,16 @@ export class Trainer {
   }
 
   /** Writes masters, moments, generators, position and plan into a checkpoint's folder. */
-  write(folder: string): void { writeState(folder, this, { step: this.done, data: this.data, learningRate: this.ownRate }, this.parts.plan) }
+  write(folder: string): void { writeState(folder, this, { step: this.done, data: this.data, dataStart: this.dataStart || undefined, learningRate: this.ownRate }, this.parts.plan) }
 
   /**
    * Goes on from a checkpoint that is verified and of the same data; with a rate that was set there, unless this plan names
    * another base rate than the checkpoint's: who wrote it meant that.
    */
   restore(folder: string): void {
-    const { step, learningRate } = restoreState(folder, this)
+    const { step, learningRate, dataStart = 0 } = restoreState(folder, this)
     this.done = step
+    this.dataStart = this.parts.plan.resumeData === 'restart' ? step : dataStart
     const planned = readPlan(folder).optimizer.learningRate === this.parts.plan.optimizer.learningRate
     this.ownRate = planned ? learningRate : undefined
     this.parts.decoder.weightsChanged()

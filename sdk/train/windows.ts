@@ -1,3 +1,4 @@
+import { DataError } from '../errors'
 import type { BatchPlan } from '../plan/plan'
 
 /** Row numbers of an epoch in the order that it takes them: a pure function of the epoch (and of the run's seed). */
@@ -5,15 +6,19 @@ export type EpochOrder = (epoch: number) => ArrayLike<number>
 
 /**
  * Which rows each optimizer step takes. A window is up to `accumulate` micro-batches of up to `size` rows; the last of
- * an epoch may be shorter. Everything follows from the step's number, so a resume needs no other position.
+ * an epoch may be shorter, or is left out. Everything follows from the step's number, so a resume needs no other position.
  */
 export class Windows {
   readonly stepsPerEpoch: number
   readonly totalSteps: number
+  /** Rows of an epoch: all, or those of full batches. */
+  private readonly used: number
   private cached: { epoch: number; order: ArrayLike<number> } | null = null
 
-  constructor(readonly rows: number, private readonly batch: BatchPlan, limit: { readonly epochs: number; readonly steps: number | null }, private readonly order: EpochOrder) {
-    this.stepsPerEpoch = Math.max(1, Math.ceil(rows / (batch.size * batch.accumulate)))
+  constructor(readonly rows: number, private readonly batch: BatchPlan, limit: { readonly epochs: number; readonly steps: number | null; readonly data?: { readonly dropLast: boolean } }, private readonly order: EpochOrder) {
+    this.used = limit.data?.dropLast ? rows - rows % batch.size : rows
+    if (this.used === 0 && rows > 0) throw new DataError('data.no-batch', `expected at least one full batch of ${batch.size} rows, as the last one is dropped, got ${rows} rows; take a smaller batch, or keep the last one (dropLast / dataloader_drop_last false)`, { rows, size: batch.size })
+    this.stepsPerEpoch = Math.max(1, Math.ceil(this.used / (batch.size * batch.accumulate)))
     this.totalSteps = limit.steps ?? Math.ceil(limit.epochs * this.stepsPerEpoch)
   }
 
@@ -22,7 +27,7 @@ export class Windows {
     const epoch = Math.floor(step / this.stepsPerEpoch)
     const order = this.epoch(epoch)
     const perStep = this.batch.size * this.batch.accumulate
-    const start = (step % this.stepsPerEpoch) * perStep, end = Math.min(this.rows, start + perStep)
+    const start = (step % this.stepsPerEpoch) * perStep, end = Math.min(this.used, start + perStep)
     const batches: number[][] = []
     for (let i = start; i < end; i += this.batch.size) {
       batches.push(Array.from({ length: Math.min(this.batch.size, end - i) }, (_, k) => order[i + k]))

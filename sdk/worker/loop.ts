@@ -23,7 +23,7 @@ export async function train(session: Session, tasks: Tasks, commands: Commands, 
 
 async function steps(trainer: Trainer, { plan }: Session, tasks: Tasks, commands: Commands, reporter: Reporter): Promise<boolean> {
   const { windows } = trainer.parts
-  const due = (cadence: Cadence): boolean => cadence.by === 'steps' ? trainer.step % cadence.every === 0 : cadence.by === 'epoch' && windows.endsEpoch(trainer.step)
+  const due = (cadence: Cadence): boolean => cadence.by === 'steps' ? trainer.step % cadence.every === 0 : cadence.by === 'epoch' && trainer.endsEpoch
   while (trainer.step < windows.totalSteps) {
     await commands.between()
     if (commands.stopping) return true

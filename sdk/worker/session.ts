@@ -104,7 +104,7 @@ function openTrainer(plan: Plan, decoder: Decoder, data: PreparedData, reporter:
     throw new DataError('data.no-labels', `none of the ${split.rows} rows of ${split.sources.join(', ')} has an answer left to train on; fill tgt, or raise maxLength in .data(path, { maxLength: n }) / max_length so that answers are not cut away`, { sources: split.sources, rows: split.rows })
   }
   const rows = openRows(split)
-  const windows = new Windows(rows.rows, plan.batch, plan, (epoch) => epochOrder({ rows: rows.rows, seed: plan.seed, epoch }))
+  const windows = new Windows(rows.rows, plan.batch, plan, (epoch) => epochOrder({ rows: rows.rows, seed: plan.data.seed ?? plan.seed, epoch }))
   const length = (row: number): number => rows.length(row), largest = windows.largest(0, length)
   const { architecture, device, flat } = decoder.parameters
   const { recompute } = planMemory({ architecture, bytesPerValue: plan.precision === 'bf16' ? 2 : 4, trainable: flat!.size, device, asked: plan.recompute === 'full' }, largest, length, reporter.warn)

@@ -1,6 +1,6 @@
 import { setThreads } from 'fettle-native'
 import { attachLora } from 'fettle/dist/adapters/lora'
-import { loraConfig } from 'fettle/dist/adapters/lora-config'
+import { loraConfigOf } from 'fettle/dist/adapters/lora-config'
 import { attachPrefix } from 'fettle/dist/adapters/prefix'
 import { prefixConfigOf } from 'fettle/dist/adapters/prefix-config'
 import type { Row, RowReader } from 'fettle/dist/data/dataset'
@@ -47,7 +47,7 @@ export function tinyTrainer(plan: Plan, rows: RowReader, options: { golden?: str
   setThreads(1) // tiny products: a second thread only waits
   const dtype = plan.precision === 'bf16' ? 'bfloat16' : 'float32'
   const parameters = loadParameters(openWeights(options.model ?? fixture('golden', options.golden ?? 'llama-v2-gqa')), { dtype, device: 'cpu', train: plan.lora === null && plan.prefix === null })
-  if (plan.lora !== null) attachLora(parameters, loraConfig(plan.lora), { seed: plan.seed })
+  if (plan.lora !== null) attachLora(parameters, loraConfigOf(plan.lora), { seed: plan.seed })
   if (plan.prefix !== null) attachPrefix(parameters, prefixConfigOf(plan.prefix, parameters.architecture), { seed: plan.seed })
   // Neighbouring rows trade places in odd epochs, so that order depends on the epoch as in a real run.
   const order = (epoch: number): number[] => Array.from({ length: rows.rows }, (_, i) => (epoch % 2 === 1 && (i ^ 1) < rows.rows ? i ^ 1 : i))

@@ -44,3 +44,9 @@ dataset(b, { model: 'm' }) // error
 dataset(b).then((data) => data.rows('0')) // error
 checkpoints('output', { verfy: true }) // error
 b.inspect({ rows: 3 }) // error
+b.lora({ rankPattern: { q_proj: '4' } }) // error
+b.prefix({ tokns: 4 }) // error
+b.best({ load: 'yes' }) // error
+b.fp16({ level: 'O3' }) // error
+b.recompute('half') // error
+b.resume(true, { data: 'skip' }) // error

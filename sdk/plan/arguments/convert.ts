@@ -22,6 +22,7 @@ export function planFrom(args: Arguments): Plan {
       path: args.get('dataset_name_or_path'), srcLength: args.get('src_length'), maxLength: args.get('max_length'),
       template: args.get('chat_template') ?? 'auto', system: args.get('system'),
       packing: args.get('intokens'), lazy: args.get('lazy'), shuffleBuffer: args.get('shuffle_buffer'),
+      seed: args.get('data_seed'), dropLast: args.get('dataloader_drop_last'),
     },
     precision: args.get('bf16') ? 'bf16' : args.get('fp16') ? 'fp16' : 'fp32', fp16: { level: args.get('fp16_opt_level'), lossScale: args.get('scale_loss') },
     recompute: args.get('recompute') ? args.get('recompute_granularity') : 'none',
@@ -50,8 +51,9 @@ export function planFrom(args: Arguments): Plan {
     logEvery: args.get('logging_steps'), train: args.get('do_train'),
     evalAtEnd: args.has('do_eval') ? args.get('do_eval') : strategy !== 'no',
     seed: args.get('seed'), output: args.get('output_dir'), overwrite: args.get('overwrite_output_dir'), resume: args.get('resume_from_checkpoint') || null,
+    resumeData: args.get('ignore_data_skip') ? 'restart' : 'continue',
     mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 },
-    threads: args.get('threads'),
+    threads: args.get('threads'), progress: args.get('disable_tqdm') !== true,
   }
 }
 

@@ -18,6 +18,7 @@ const idle: readonly Idle[] = [
   { fields: ['num_prefix_tokens', 'prefix_path', 'prefix_projection', 'prefix_projection_hidden_size'], holds: not('prefix_tuning', true), why: because('prefix_tuning') },
   { fields: ['num_prefix_tokens', 'prefix_projection', 'prefix_projection_hidden_size'], holds: (args) => args.get('prefix_tuning') === true && args.get('prefix_path') !== null, why: () => 'the prefix at prefix_path has its own' },
   { fields: ['prefix_projection_hidden_size'], holds: (args) => args.get('prefix_tuning') === true && args.get('prefix_path') === null && args.get('prefix_projection') === false, why: because('prefix_projection') },
+  { fields: ['ignore_data_skip'], holds: (args) => !args.get('resume_from_checkpoint'), why: because('resume_from_checkpoint') },
   { fields: ['neftune_noise_alpha'], holds: not('neftune', true), why: because('neftune') },
   { fields: ['shuffle_buffer'], holds: not('lazy', true), why: because('lazy') },
   { fields: ['fp16_opt_level', 'scale_loss'], holds: not('fp16', true), why: because('fp16') },

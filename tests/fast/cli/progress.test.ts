@@ -67,3 +67,12 @@ test("a model's answer cannot steer the terminal", () => {
 test('a fault of Fettle says so', () => {
   assert.match(errorBlock(new TypeError('x is not a function'), false), /^error: x is not a function\n {2}this is a fault of Fettle; .*\n {2}\(internal\)\n$/)
 })
+
+test('without bars a terminal gets lines', () => {
+  const { terminal, text } = screen(true)
+  const lines = new ProgressLines(terminal, 2, false)
+  lines.progress({ stage: 'model', done: 1, total: 2 })
+  for (let n = 1; n <= 4; n++) lines.event(step(n))
+  assert.doesNotMatch(text(), /\r|model|#/)
+  assert.deepEqual(text().trimEnd().split('\n').map((line) => line.slice(0, 9)), ['step 1/10', 'step 2/10', 'step 4/10'])
+})

@@ -33,7 +33,7 @@ function expected(family: keyof typeof families, kind: string): Plan {
     optimizer: { ...base.optimizer, learningRate: kind === 'lora' ? 3e-4 : kind === 'pt' ? 3e-2 : 3e-5 }, schedule: { ...base.schedule, warmupSteps: 30 },
     batch: { size: pp || (qwen && kind === 'sft') ? 1 : 4, evalSize: 8, accumulate: pp ? 8 : 4 }, epochs: 3,
     evaluate: { by: 'epoch' }, evaluation: { generate: false, saveOutput: false, generation }, best: { ...base.best, load: true, metric: pp ? null : 'accuracy' },
-    sample: { ...base.sample, generation }, save: { cadence: { by: 'epoch' }, keep: 1 }, evalAtEnd: true, output: `./checkpoints/${family}_${kind}_ckpts`,
+    sample: { ...base.sample, generation }, save: { cadence: { by: 'epoch' }, keep: 1 }, evalAtEnd: true, progress: false, output: `./checkpoints/${family}_${kind}_ckpts`,
   }
 }
 
@@ -64,13 +64,13 @@ test('each field of a plan goes to an argument file and back, alone and together
     { method: 'lora', lora: { rank: 4, alpha: 3, dropout: 0.1, targets: ['q_proj', 'layers.0.*'], rsLora: true, dora: true, plusRatio: 16, rankPattern: { q_proj: 2 }, alphaPattern: { '.*v_proj': 1.5 }, from: null } },
     { method: 'lora', lora: { ...defaultLora, targets: '.*\\.(q|v)_proj', from: 'adapter' } },
     { method: 'prefix', prefix: { tokens: 5, projection: true, projectionSize: 12, from: 'prefix' } }, { neftune: 3 }, { neftune: 0 },
-    { data: { path: 'd', srcLength: 5, maxLength: 60, template: 'none', system: 'S', packing: true, lazy: true, shuffleBuffer: 9 } }, { precision: 'bf16' }, { precision: 'fp16', fp16: { level: 'O2', lossScale: 128 } },
+    { data: { path: 'd', srcLength: 5, maxLength: 60, template: 'none', system: 'S', packing: true, lazy: true, shuffleBuffer: 9, seed: 3, dropLast: true } }, { precision: 'bf16' }, { precision: 'fp16', fp16: { level: 'O2', lossScale: 128 } },
     { recompute: 'full' }, { recompute: 'full_attn' }, { recompute: 'core_attn' }, { device: 'cpu' }, { device: 'cuda' }, { blocks: 'plain' }, { optimizer: { learningRate: 1, weightDecay: 2, beta1: 0.1, beta2: 0.2, epsilon: 0.3, maxGradNorm: 0 } },
     { schedule: { type: 'polynomial', warmupSteps: 3, warmupRatio: 0.5, cycles: 1.5, endRate: 0, power: 2 } }, { batch: { size: 1, evalSize: 2, accumulate: 3 } }, { epochs: 0.5 }, { steps: 9 },
     { evaluate: { by: 'steps', every: 3 } }, { evaluate: { by: 'epoch' } }, { evaluation: { generate: true, saveOutput: true, generation } }, { sample: { cadence: { by: 'steps', every: 2 }, prompts: ['a, b'], generation } },
     { best: { metric: 'bleu4', greaterIsBetter: true, load: true, patience: 2, minDelta: 0.5 } }, { best: { metric: 'loss', greaterIsBetter: false, load: false, patience: null, minDelta: 0 } },
     { save: { cadence: { by: 'no' }, keep: null } }, { save: { cadence: { by: 'steps', every: 4 }, keep: 1 } }, { logEvery: 8 }, { train: false }, { evalAtEnd: true }, { seed: 1 }, { output: 'o' }, { overwrite: true },
-    { resume: true }, { resume: 'c' }, { threads: 3 },
+    { resume: true, resumeData: 'restart' }, { resume: 'c' }, { resumeData: 'continue' }, { threads: 3 }, { progress: false },
   ]
   const touched = new Set(changes.flatMap((change) => Object.keys(change)))
   assert.deepEqual(Object.keys(base).filter((name) => !touched.has(name)), ['version', 'model', 'mesh'])

@@ -17,7 +17,7 @@ test("defaults are the reference's", () => {
   assert.deepEqual(notes, [])
   assert.deepEqual(plan, {
     version: 1, model: 'm', method: 'sft', lora: null, prefix: null, neftune: null,
-    data: { path: './data', srcLength: 1024, maxLength: 2048, template: 'auto', system: null, packing: false, lazy: false, shuffleBuffer: 10_000 },
+    data: { path: './data', srcLength: 1024, maxLength: 2048, template: 'auto', system: null, packing: false, lazy: false, shuffleBuffer: 10_000, seed: null, dropLast: false },
     precision: 'fp32', fp16: { level: 'O1', lossScale: 32768 }, recompute: 'none', device: 'auto', blocks: 'auto',
     optimizer: { learningRate: 5e-5, weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 },
     schedule: { type: 'linear', warmupSteps: 0, warmupRatio: 0, cycles: 0.5, endRate: 1e-7, power: 1 }, batch: { size: 8, evalSize: 8, accumulate: 1 }, epochs: 3, steps: null,
@@ -26,7 +26,7 @@ test("defaults are the reference's", () => {
     best: { metric: null, greaterIsBetter: null, load: false, patience: null, minDelta: 0 },
     sample: { cadence: { by: 'no' }, prompts: [], generation: { maxNewTokens: 1024, minNewTokens: 0, temperature: 0, topK: 1, topP: 1, seed: 0, stop: [] } },
     save: { cadence: { by: 'no' }, keep: null }, logEvery: 500, train: true, evalAtEnd: false, seed: 42, output: 'out', overwrite: false,
-    resume: null, mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 }, threads: null,
+    resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 }, threads: null, progress: true,
   })
 })
 
@@ -41,7 +41,7 @@ test('an example file in its one-rank form becomes its plan', () => {
   assert.equal(plan.method, 'lora')
   assert.deepEqual(plan.lora, { rank: 8, alpha: 16, dropout: 0, targets: 'all-linear', rsLora: false, dora: false, plusRatio: 1, rankPattern: {}, alphaPattern: {}, from: null })
   assert.deepEqual([plan.precision, plan.evaluate, plan.save, plan.evalAtEnd, plan.schedule.warmupSteps], ['bf16', { by: 'epoch' }, { cadence: { by: 'epoch' }, keep: 1 }, true, 30])
-  assert.deepEqual(notes.map((note) => note.split(' ')[0]).sort(), ['disable_tqdm', 'eval_accumulation_steps', 'fp16_opt_level', 'metric_for_best_model', 'use_flash_attention'])
+  assert.deepEqual(notes.map((note) => note.split(' ')[0]).sort(), ['eval_accumulation_steps', 'fp16_opt_level', 'metric_for_best_model', 'use_flash_attention'])
 })
 
 test('a setting whose switch is off is a note', () => {
@@ -132,7 +132,7 @@ test('contradictions name the way out', () => {
 
 test('what is not there yet is refused by name, all of it at once', () => {
   refused(() => planOf({ pissa: true, weight_quantize_algo: 'nf4', tensor_parallel_degree: 4 }), 'plan.notYet', /weight_quantize_algo "nf4" is not there yet; use bf16/, /pissa true/, /tensor_parallel_degree 4 is not there yet; use 1/)
-  for (const [name, value] of Object.entries({ pissa: true, weight_quantize_algo: 'nf4', do_predict: true, sharding: 'offload', data_seed: 3 })) {
+  for (const [name, value] of Object.entries({ pissa: true, weight_quantize_algo: 'nf4', do_predict: true, sharding: 'offload' })) {
     refused(() => planOf({ [name]: value }), 'plan.notYet', new RegExp(`${name} .*not there yet`))
   }
   assert.doesNotThrow(() => planOf({ fp16: false, recompute: false, neftune_noise_alpha: 5.0, tensor_parallel_degree: -1, sharding: '' }))

@@ -34,7 +34,7 @@ test('every method reaches its field', () => {
     .output('out').overwrite().seed(7).device('cpu').threads(1).blocks('plain').log({ every: 10 }).tp(1).pp(1).dp(1).sharding({ stage: 0, degree: 1 })
   assert.deepEqual(plan, {
     version: 1, model: 'm', method: 'lora', lora: { rank: 4, alpha: 8, dropout: 0.1, targets: ['q_proj'], rsLora: false, dora: false, plusRatio: 1, rankPattern: {}, alphaPattern: {}, from: null }, prefix: null, neftune: null,
-    data: { path: 'd', srcLength: 100, maxLength: 200, template: 'none', system: 'S', packing: false, lazy: false, shuffleBuffer: 10_000 }, precision: 'bf16', fp16: { level: 'O1', lossScale: 32768 }, recompute: 'none', device: 'cpu', blocks: 'plain',
+    data: { path: 'd', srcLength: 100, maxLength: 200, template: 'none', system: 'S', packing: false, lazy: false, shuffleBuffer: 10_000, seed: null, dropLast: false }, precision: 'bf16', fp16: { level: 'O1', lossScale: 32768 }, recompute: 'none', device: 'cpu', blocks: 'plain',
     optimizer: { learningRate: 1e-4, weightDecay: 0.1, beta1: 0.8, beta2: 0.95, epsilon: 1e-6, maxGradNorm: 2 },
     schedule: { type: 'cosine', warmupSteps: 0, warmupRatio: 0.1, cycles: 0.5, endRate: 1e-7, power: 1 }, batch: { size: 2, evalSize: 4, accumulate: 3 }, epochs: 3, steps: 200,
     evaluate: { by: 'steps', every: 50 },
@@ -42,7 +42,7 @@ test('every method reaches its field', () => {
     best: { metric: null, greaterIsBetter: null, load: false, patience: null, minDelta: 0 },
     sample: { cadence: { by: 'epoch' }, prompts: ['p'], generation: { maxNewTokens: 7, minNewTokens: 0, temperature: 1, topK: 5, topP: 1, seed: 0, stop: [] } },
     save: { cadence: { by: 'steps', every: 25 }, keep: null }, logEvery: 10, train: true, evalAtEnd: true, seed: 7, output: 'out', overwrite: true,
-    resume: null, mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 }, threads: 1,
+    resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 }, threads: 1, progress: true,
   })
 })
 

@@ -35,8 +35,8 @@ test('a wrong plan is refused by field', () => {
 
 test('a plan of an earlier build gets the fields that came later, at their defaults', () => {
   const old = good()
-  for (const name of ['prefix', 'neftune', 'fp16', 'recompute', 'evaluation', 'best']) delete old[name]
-  for (const name of ['packing', 'lazy', 'shuffleBuffer']) delete old.data[name]
+  for (const name of ['prefix', 'neftune', 'fp16', 'recompute', 'evaluation', 'best', 'resumeData', 'progress']) delete old[name]
+  for (const name of ['packing', 'lazy', 'shuffleBuffer', 'seed', 'dropLast']) delete old.data[name]
   for (const name of ['cycles', 'endRate', 'power']) delete old.schedule[name]
   for (const name of ['rsLora', 'dora', 'plusRatio', 'rankPattern', 'alphaPattern', 'from']) delete old.lora[name]
   assert.deepEqual(validatePlan(old), good())

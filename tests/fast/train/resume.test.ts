@@ -8,6 +8,7 @@ import type { LoraPlan, Plan } from 'fettle/dist/plan/plan'
 import { resumeFrom, saveCheckpoint } from 'fettle/dist/train/checkpoint'
 import { findCheckpoint } from 'fettle/dist/train/checkpoints'
 import { isDiskFull } from 'fettle/dist/train/disk'
+import { planDifferences } from 'fettle/dist/train/resume'
 import type { Trainer } from 'fettle/dist/train/trainer'
 import { temporaryFolder } from '../../support/tiny'
 import { freeTrainer, memoryRows, randomRows, tinyTrainer, trainerPlan } from '../../support/trainer'
@@ -22,6 +23,7 @@ const plans: Record<string, Plan> = {
   'SFT in fp32': trainerPlan(common),
   'SFT in bf16': trainerPlan({ ...common, precision: 'bf16' }),
   'LoRA with dropout': trainerPlan({ ...common, method: 'lora', lora: dropout }),
+  'rsLoRA, DoRA and LoRA+ with patterns': trainerPlan({ ...common, method: 'lora', lora: { ...dropout, rsLora: true, dora: true, plusRatio: 8, rankPattern: { q_proj: 2 }, alphaPattern: { v_proj: 3 } } }),
   'LoRA with dropout in bf16': trainerPlan({ ...common, method: 'lora', lora: dropout, precision: 'bf16' })
 }
 const rows = memoryRows(randomRows(11))
@@ -122,4 +124,30 @@ test('a full disk: nothing half-written stays, and the cause is known', async (t
   assert.deepEqual(fs.readdirSync(output), ['checkpoint-1'])
   assert.equal(isDiskFull(new Error('other')), false)
   freeTrainer(trainer)
+})
+
+test('a resume that begins the data again takes other rows too, and the next resume goes on from there', async (t) => {
+  const output = temporaryFolder(t), plan = plans['SFT in fp32'], first = tinyTrainer(plan, rows)
+  run(first, 2)
+  await saveCheckpoint(output, first, null, noWeights)
+  const other = memoryRows(randomRows(9, 7), 'other rows'), restart: Plan = { ...plan, resumeData: 'restart' }
+  const refused = tinyTrainer(plan, other)
+  const entry = (await findCheckpoint(output, true, () => {}))!
+  assert.throws(() => resumeFrom(entry, refused, () => {}), { name: 'CheckpointError', code: 'checkpoint.data', message: /ignore_data_skip/ })
+  const again = tinyTrainer(restart, other)
+  resumeFrom(entry, again, () => {})
+  assert.deepEqual(again.next().rows, again.parts.windows.at(0).flat())
+  assert.equal(again.step, 3)
+  await saveCheckpoint(output, again, null, noWeights)
+  const later = tinyTrainer(plan, other)
+  resumeFrom((await findCheckpoint(output, true, () => {}))!, later, () => {})
+  assert.deepEqual(later.next().rows, later.parts.windows.at(1).flat())
+  assert.deepEqual(again.next().rows, later.parts.windows.at(1).flat())
+  assert.deepEqual(bits(again), bits(later))
+  for (const trainer of [first, refused, again, later]) freeTrainer(trainer)
+})
+
+test('what of the data shapes training is told when it changed', () => {
+  const plan = plans['SFT in fp32']
+  assert.deepEqual(planDifferences(plan, { ...plan, data: { ...plan.data, path: 'elsewhere', seed: 4, packing: true }, recompute: 'full', progress: false }).map(({ field }) => field), ['data.packing', 'data.seed'])
 })

@@ -30,3 +30,9 @@ test('the largest micro-batch of what is left', () => {
   assert.deepEqual(windows.largest(0, length), { step: 0, rows: [2, 3], tokens: 101 })
   assert.equal(windows.largest(4, length).step, 4)
 })
+test('a batch that is not full may be left out', () => {
+  const dropping = (rows: number, size = 2): Windows => new Windows(rows, { size, evalSize: 2, accumulate: 3 }, { epochs: 1, steps: null, data: { dropLast: true } }, order)
+  assert.deepEqual([dropping(11).at(0), dropping(11).at(1)], [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9]]])
+  assert.equal(dropping(7).stepsPerEpoch, 1)
+  assert.throws(() => dropping(3, 4), { name: 'DataError', code: 'data.no-batch' })
+})
