@@ -39,6 +39,16 @@ export function adapterFile(folder: string): AdapterFile {
   return { path: join(folder, name), layout, pickled: !name.endsWith('.safetensors') }
 }
 
+/**
+ * The weights file of a prefix.
+ * @throws ModelError `prefix.files`
+ */
+export function prefixFile(folder: string): string {
+  const names = existsSync(join(folder, configName)) ? weightFiles.peft : paddlePrefixWeights, name = names.find((each) => existsSync(join(folder, each)))
+  if (name === undefined) throw new ModelError('prefix.files', `expected ${names.join(' or ')} in ${folder}, found none; give the folder that a prefix was saved into`, { folder })
+  return join(folder, name)
+}
+
 /** Shapes by the names that PEFT gives, as PEFT lays them out: A [r, in], B [out, r]. Reads no values. */
 export function adapterShapes({ path, layout, pickled }: AdapterFile): Map<string, readonly number[]> {
   const tensors: ReadonlyMap<string, { readonly shape: readonly number[] }> = pickled ? pickledTensors(path) : readSafetensorsHeader(path).tensors

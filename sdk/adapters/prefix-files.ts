@@ -5,7 +5,7 @@ import { ModelError } from '../errors'
 import type { Parameters } from '../models/parameters'
 import { readSafetensors, writeJsonAtomically, writeSafetensors } from '../models/weights'
 import { PickleFile } from '../models/weights/pickle'
-import { configName, paddlePrefixWeights, prefixEncoderName, weightsName } from './adapter-files'
+import { configName, prefixEncoderName, prefixFile, weightsName } from './adapter-files'
 import { readPrefixConfig, type SavedPrefix } from './kind'
 import { attachPrefix, type PrefixAdapter } from './prefix'
 import { embeddingsName, type PrefixConfig } from './prefix-config'
@@ -49,7 +49,7 @@ interface Read { readonly config: PrefixConfig; readonly state: ReadonlyMap<stri
 function readPeft(folder: string, { config }: SavedPrefix): Read {
   const encoder = join(folder, prefixEncoderName)
   if (config.hidden !== null && existsSync(encoder)) return { config, state: readSafetensors(encoder) }
-  const state = readAny(folder, [weightsName, 'adapter_model.bin'])
+  const state = readAny(prefixFile(folder))
   return { config: { ...config, hidden: null }, state }
 }
 
@@ -58,7 +58,7 @@ function readPeft(folder: string, { config }: SavedPrefix): Read {
  * the last axis is [2, layers, width] where ours is [layers, 2, width].
  */
 function readPaddle(folder: string, { config, layers, kvHeads, headDim }: SavedPrefix): Read {
-  const found = readAny(folder, paddlePrefixWeights), width = kvHeads * headDim
+  const found = readAny(prefixFile(folder)), width = kvHeads * headDim
   const need = (name: string): Tensor => {
     const tensor = found.get(name)
     if (tensor === undefined) throw new ModelError('prefix.state', `expected ${name} in the prefix of ${folder}, got ${[...found.keys()].join(', ') || 'nothing'}; the files are not of one save`, { name, folder })
@@ -81,10 +81,8 @@ function readPaddle(folder: string, { config, layers, kvHeads, headDim }: SavedP
   }
 }
 
-function readAny(folder: string, names: readonly string[]): Map<string, Tensor> {
-  const name = names.find((each) => existsSync(join(folder, each)))
-  if (name === undefined) throw new ModelError('prefix.files', `expected ${names.join(' or ')} in ${folder}, found none; give the folder that a prefix was saved into`, { folder })
-  if (name.endsWith('.safetensors')) return readSafetensors(join(folder, name))
-  const file = new PickleFile(join(folder, name))
+function readAny(path: string): Map<string, Tensor> {
+  if (path.endsWith('.safetensors')) return readSafetensors(path)
+  const file = new PickleFile(path)
   try { return new Map([...file.tensors.keys()].map((each) => [each, file.read(each)])) } finally { file.close() }
 }

@@ -60,7 +60,7 @@ function describe(family: Family, { repository, config, pickled = false }: Publi
   const a = family.architecture({ ...config }), names = family.names(a)
   const parameters = storedWeights(a, names).reduce((sum, { shape }) => sum + shape.reduce((x, y) => x * y, 1), 0)
   const step = { tokens: catalogTokens, longest: catalogTokens, bytesPerValue: 2, recompute: false, parameters }
-  const adapter = trainableShare(defaultLora, a, names, parameters).parameters
+  const adapter = trainableShare({ lora: defaultLora, prefix: null }, a, names, parameters).parameters
   return {
     repository, parameters, pickled, download: 2 * parameters,
     loraMemory: runMemory(a, { ...step, trainable: adapter, adapter: true }), sftMemory: runMemory(a, { ...step, trainable: parameters, adapter: false }),

@@ -1,8 +1,9 @@
 import { loraConfigOf, rankOf, type LoraConfig } from '../adapters/lora-config'
+import { prefixConfigOf, prefixWeights } from '../adapters/prefix-config'
 import { chooseTargets } from '../adapters/targets'
 import type { Architecture, NameMap } from '../models/architecture'
 import { linearSpecs, storedWeights } from '../models/layout'
-import type { LoraPlan } from '../plan/plan'
+import type { Plan } from '../plan/plan'
 import type { ModelPart, TrainableShare } from './types'
 
 const partOf: Readonly<Record<string, ModelPart['name']>> = {
@@ -22,7 +23,11 @@ export function countParts(architecture: Architecture, names: NameMap): ModelPar
 }
 
 /** What trains of a model with `own` values: all of them, or an adapter's. */
-export function trainableShare(lora: LoraPlan | null, architecture: Architecture, names: NameMap, own: number): TrainableShare {
+export function trainableShare({ lora, prefix }: Pick<Plan, 'lora' | 'prefix'>, architecture: Architecture, names: NameMap, own: number): TrainableShare {
+  if (prefix !== null) {
+    const parameters = prefixWeights(architecture, prefixConfigOf(prefix, architecture)).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0)
+    return { method: 'prefix', parameters, of: own + parameters, share: parameters / (own + parameters) }
+  }
   if (lora === null) return { method: 'sft', parameters: own, of: own, share: 1 }
   const parameters = countLora(loraConfigOf(lora), architecture, names)
   return { method: 'lora', parameters, of: own + parameters, share: parameters / (own + parameters) }

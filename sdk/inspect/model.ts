@@ -8,7 +8,7 @@ import { openWeights, readGguf, resolveModel, type ResolveOptions, type Weights 
 import { formatOf, weightFiles } from '../models/weights/hugging-face'
 import { paddleFiles } from '../models/weights/paddle'
 import type { LoraOptions } from '../plan/options'
-import type { LoraPlan } from '../plan/plan'
+import type { Plan } from '../plan/plan'
 import { modelView, type TextAndHtml } from '../views/objects'
 import { countParts, trainableShare } from './count'
 import { Shown } from './shown'
@@ -49,13 +49,14 @@ export class ModelInfo extends Shown {
 export async function model(source: string | PlanSource, options: ModelInfoOptions = {}): Promise<ModelInfo> {
   if (typeof source !== 'string') {
     const plan = planOf(source, 'model')
-    return describe(plan.model, plan.lora, true, options)
+    return describe(plan.model, plan, options)
   }
   const lora = options.lora === undefined ? null : new Draft(source || 'model').lora(options.lora).plan.lora
-  return describe(source, lora, lora !== null, options)
+  return describe(source, lora && { lora, prefix: null }, options)
 }
 
-async function describe(name: string, lora: LoraPlan | null, trains: boolean, options: ResolveOptions): Promise<ModelInfo> {
+/** @param trains what of the model; `null`: nothing says */
+async function describe(name: string, trains: Pick<Plan, 'lora' | 'prefix'> | null, options: ResolveOptions): Promise<ModelInfo> {
   const weights = openWeights(await resolveModel(name, options))
   try {
     const family = familyOf(weights.config)
@@ -67,7 +68,7 @@ async function describe(name: string, lora: LoraPlan | null, trains: boolean, op
       name, path: weights.path, format: weights.kind, family: a.family, layers: a.layers, hiddenSize: a.hiddenSize, intermediateSize: a.intermediateSize,
       heads: a.heads, kvHeads: a.kvHeads, headDim: a.headDim, vocabSize: a.vocabSize, contextLength: a.maxPositions, tiedHead: a.tiedHead,
       parameters, parts, types: storedTypes(weights), bytes: filesOf(weights).reduce((sum, file) => sum + statSync(file).size, 0),
-      trainable: trains ? trainableShare(lora, a, names, parameters) : null, warnings: faults(weights, a, names),
+      trainable: trains ? trainableShare(trains, a, names, parameters) : null, warnings: faults(weights, a, names),
     })
   } finally {
     weights.close()

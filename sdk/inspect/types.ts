@@ -10,8 +10,8 @@ export interface ModelPart {
 
 /** What trains of a model. */
 export interface TrainableShare {
-  /** `sft`: all weights; `lora`: an adapter. */
-  readonly method: 'sft' | 'lora'
+  /** `sft`: all weights; `lora`: an adapter; `prefix`: keys and values before each row. */
+  readonly method: 'sft' | 'lora' | 'prefix'
   /** Values that train. */
   readonly parameters: number
   /** Values in all, the adapter's included. */
@@ -164,15 +164,17 @@ export interface AdapterFacts {
   readonly path: string
   /** Name of the model that it adapts; `null` when the folder does not say. */
   readonly base: string | null
-  /** Inner size r of the adapter. */
-  readonly rank: number
-  /** The adapter is scaled by alpha / rank, for rsLoRA by alpha / √rank. */
-  readonly alpha: number
+  /** Inner size r of a LoRA; `null`: a prefix has none. */
+  readonly rank: number | null
+  /** The adapter is scaled by alpha / rank, for rsLoRA by alpha / √rank; `null`: a prefix is not. */
+  readonly alpha: number | null
   /** Dropout in training. */
   readonly dropout: number
-  /** Variant of the formula. */
-  readonly kind: 'LoRA' | 'rsLoRA' | 'DoRA'
-  /** Modules that it changes, by the last part of their names. */
+  /** Variant of the formula, or `prefix`: keys and values before each row. */
+  readonly kind: 'LoRA' | 'rsLoRA' | 'DoRA' | 'prefix'
+  /** Places of a prefix in front of each row; `null`: it is none. */
+  readonly tokens: number | null
+  /** Modules that it changes, by the last part of their names; a prefix changes none. */
   readonly targets: readonly string[]
   /** Modules that it changes, in all layers. */
   readonly modules: number

@@ -8,6 +8,8 @@ export interface StepSize {
   /** Of an activation: 2 in bf16, 4 in fp32. */
   readonly bytesPerValue: number
   readonly recompute: boolean
+  /** A trained prefix: its places, and the sequences that each see it. */
+  readonly prefix?: { readonly places: number; readonly sequences: number }
 }
 
 /**
@@ -15,18 +17,20 @@ export interface StepSize {
  * of two layers, and the inputs of the others), and what the record adds to attention scores. Fused blocks take a tenth
  * more than this, plain ones two or three times as much.
  */
-export function stepMemory(a: Architecture, { tokens, longest, bytesPerValue, recompute }: StepSize): number {
+export function stepMemory(a: Architecture, { tokens, longest, bytesPerValue, recompute, prefix = { places: 0, sequences: 0 } }: StepSize): number {
   const qkv = (a.heads + 2 * a.kvHeads) * a.headDim
   const layer = 2 * a.hiddenSize + qkv + a.heads * a.headDim + (a.mlp.kind === 'gated' ? 2 : 1) * a.intermediateSize
   const kept = recompute ? 2 * layer + a.layers * a.hiddenSize : a.layers * layer
-  return tokens * kept * bytesPerValue + scoreMemory(a, longest, bytesPerValue)
+  // Keys and values behind a prefix are put together anew for each sequence and layer.
+  const joined = prefix.places === 0 ? 0 : (recompute ? 1 : a.layers) * (tokens + prefix.sequences * prefix.places) * 2 * a.kvHeads * a.headDim
+  return (tokens * kept + joined) * bytesPerValue + scoreMemory(a, longest, longest + prefix.places, bytesPerValue)
 }
 
-/** ALiBi is a number for each head and pair of tokens, windows and prompts a mask; made once for all layers. */
-function scoreMemory(a: Architecture, longest: number, bytesPerValue: number): number {
-  if (a.positions.kind === 'alibi') return a.heads * longest ** 2 * (4 + (bytesPerValue === 4 ? 0 : bytesPerValue))
-  const masked = a.prompt !== null || (a.window !== null && longest > a.window.size)
-  return masked ? longest ** 2 : 0
+/** ALiBi is a number for each head and pair of tokens, windows, prompts and prefixes a mask; made once for all layers. */
+function scoreMemory(a: Architecture, longest: number, keys: number, bytesPerValue: number): number {
+  if (a.positions.kind === 'alibi') return a.heads * longest * keys * (4 + (bytesPerValue === 4 ? 0 : bytesPerValue))
+  const masked = keys > longest || a.prompt !== null || (a.window !== null && longest > a.window.size)
+  return masked ? longest * keys : 0
 }
 
 /** What decides the memory of a whole run. */

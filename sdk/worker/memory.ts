@@ -24,6 +24,8 @@ export interface MemoryNeed {
   /** Numbers that train. Their gradients and moments take memory only when the first step writes them. */
   readonly trainable: number
   readonly device: string
+  /** Places of a trained prefix. */
+  readonly prefix?: number
   /** Layers are recomputed in any case. */
   readonly asked?: boolean
 }
@@ -36,10 +38,10 @@ export interface LargestBatch { readonly step: number; readonly rows: readonly n
  * not end it hours later. Where its step does not fit, layers are recomputed; where that does not fit either, it is refused.
  * @throws TrainingError `train.memory`
  */
-export function planMemory({ architecture, bytesPerValue, trainable, device, asked = false }: MemoryNeed, largest: LargestBatch, length: (row: number) => number, warn: Warn): { readonly recompute: boolean } {
+export function planMemory({ architecture, bytesPerValue, trainable, device, prefix = 0, asked = false }: MemoryNeed, largest: LargestBatch, length: (row: number) => number, warn: Warn): { readonly recompute: boolean } {
   const free = availableMemory(device)
   const longest = largest.rows.reduce((best, row) => (length(row) > length(best) ? row : best), largest.rows[0])
-  const need = (recompute: boolean): number => 12 * trainable + stepMemory(architecture, { tokens: largest.tokens, longest: length(longest), bytesPerValue, recompute })
+  const need = (recompute: boolean): number => 12 * trainable + stepMemory(architecture, { tokens: largest.tokens, longest: length(longest), bytesPerValue, recompute, prefix: { places: prefix, sequences: largest.rows.length } })
   if (!asked && need(false) <= free) return { recompute: false }
   const what = `the largest batch (step ${largest.step + 1}: ${largest.tokens} tokens, its longest row number ${longest} with ${length(longest)})`
   if (need(true) > free) {

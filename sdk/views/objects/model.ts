@@ -8,7 +8,7 @@ import { bytesText, factsHtml, factsText, frame, gridHtml, gridText, heading, me
 export function trainableText({ trainable }: ModelFacts): string | null {
   if (trainable === null) return null
   if (trainable.method === 'sft') return `all ${short(trainable.parameters)} values train`
-  return `${short(trainable.parameters)} of ${short(trainable.of)} values train (${shareText(trainable.share)}, LoRA)`
+  return `${short(trainable.parameters)} of ${short(trainable.of)} values train (${shareText(trainable.share)}, ${trainable.method === 'lora' ? 'LoRA' : 'prefix'})`
 }
 
 /** A model: what it is in a line, its sizes, and where its parameters are. */

@@ -20,6 +20,7 @@ export interface PlanFacts {
 
 function title(plan: Plan): string {
   if (!plan.train) return `Evaluates ${plan.model}`
+  if (plan.method === 'prefix') return `Trains a prefix of ${plan.prefix!.tokens} tokens on ${plan.model}`
   return plan.method === 'lora' ? `Trains a LoRA adapter of rank ${plan.lora!.rank} on ${plan.model}` : `Trains all weights of ${plan.model}`
 }
 

@@ -33,7 +33,8 @@ type Reader = readonly [name: string, read: (plan: Plan) => string | null]
 
 const groups: readonly (readonly [title: string, readers: readonly Reader[]])[] = [
   ['What trains', [
-    ['model', (p) => p.model], ['method', (p) => p.method === 'lora' ? 'LoRA' : 'all weights'],
+    ['model', (p) => p.model], ['method', (p) => ({ lora: 'LoRA', prefix: 'prefix', sft: 'all weights' })[p.method]],
+    ['prefix', (p) => p.prefix && `${whole(p.prefix.tokens)} tokens`], ['projection', (p) => p.prefix && (p.prefix.projection ? `through ${p.prefix.projectionSize === null ? 'the hidden size' : whole(p.prefix.projectionSize)}` : 'no')],
     ['rank', (p) => p.lora && String(p.lora.rank)], ['alpha', (p) => p.lora && String(p.lora.alpha)], ['dropout', (p) => p.lora && String(p.lora.dropout)],
     ['targets', (p) => p.lora && (typeof p.lora.targets === 'string' ? p.lora.targets : p.lora.targets.join(', '))],
     ['resume', (p) => p.resume === null ? 'no' : p.resume === true ? 'newest checkpoint' : p.resume],

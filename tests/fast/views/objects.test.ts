@@ -40,7 +40,7 @@ test('hostile and endless strings stay text, and short', () => {
   const plan = sft(hostile.slice(0, 60)).data(hostile, { template: long, system: hostile }).sample({ every: 1, prompts: [hostile, long], stop: [hostile] }).plan
   for (const view of [
     modelView(model), dataView(data, [hostileRow]), rowsView([hostileRow], 1), planView(plan, { model, data, steps: 3, epochs: 1 }),
-    adapterView({ path: long, base: hostile, rank: 1, alpha: 2, dropout: 0, kind: 'LoRA', targets: [hostile, long], modules: 1, layers: 1, parameters: 1, bytes: 1, steps: 1 }),
+    adapterView({ path: long, base: hostile, rank: 1, alpha: 2, dropout: 0, kind: 'LoRA', tokens: null, targets: [hostile, long], modules: 1, layers: 1, parameters: 1, bytes: 1, steps: 1 }),
     checkpointsView({ dir: hostile, verified: false, checkpoints: [{ folder: long, step: 1, time: null, bytes: 1, state: 'broken', reason: hostile, kind: null, loss: NaN, evalLoss: null, resumes: false }] }),
     resultView({ steps: 1, loss: NaN, evalLoss: 1, output: hostile, stopped: true, ms: 5 }), evaluationView(evaluation(1, NaN)), evaluationsView([evaluation(1, NaN), evaluation(2, 1)]),
   ]) checkMarkup(view)
