@@ -16,7 +16,6 @@ interface Missing {
 const asked = (holds: boolean): true | undefined => (holds ? true : undefined)
 
 const missing: readonly Missing[] = [
-  { field: 'method', argument: 'prefix_tuning', got: ({ method }) => (method === 'prefix' ? method : undefined), remedy: 'use lora' },
   { field: 'data.packing', argument: 'intokens', got: ({ data }) => asked(data.packing), remedy: 'leave it out: rows are always packed without padding, and batch sizes count rows' },
   { field: 'data.lazy', argument: 'lazy', got: ({ data }) => asked(data.lazy), remedy: 'leave it out: data is prepared once, on disk' },
   { field: 'precision', argument: 'fp16', got: ({ precision }) => (precision === 'fp16' ? precision : undefined), remedy: 'use bf16' },

@@ -1,7 +1,5 @@
 import { cores, manualSeed, noGrad, setThreads, type Device } from 'fettle-native'
-import { attachLora, type LoraAdapter } from '../adapters/lora'
-import { loraConfigOf } from '../adapters/lora-config'
-import { loadLora } from '../adapters/peft'
+import type { Adapter } from '../adapters/adapter'
 import type { PreparedData, RowReader } from '../data/dataset'
 import { rowEncoder, type RowEncoder } from '../data/encode'
 import { openRows } from '../data/arrow-reader'
@@ -15,10 +13,11 @@ import { resolveModel } from '../models/hub/resolve'
 import { loadParameters } from '../models/load'
 import type { Parameters } from '../models/parameters'
 import { openWeights } from '../models/weights'
-import type { LoraPlan, Plan } from '../plan/plan'
+import type { Plan } from '../plan/plan'
 import { loadTokenizer, type Tokenizer } from '../tokenizers'
 import { Trainer } from '../train/trainer'
 import { Windows } from '../train/windows'
+import { openAdapter } from './adapters'
 import { planMemory } from './memory'
 import type { Reporter } from './reporter'
 
@@ -34,7 +33,7 @@ export interface Session {
   readonly data: PreparedData
   readonly dev: RowReader | null
   readonly decoder: Decoder
-  readonly adapter: LoraAdapter | null
+  readonly adapter: Adapter | null
   /** `null` when the plan does not train. */
   readonly trainer: Trainer | null
   /** Tokens of the largest training batch; evaluation stays within it. */
@@ -57,7 +56,7 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   await new Promise((resolve) => setImmediate(resolve))
   reporter.progress('model: read weights', 0, null)
   const parameters = loadModel(plan, modelPath, device)
-  const adapter = plan.lora === null ? null : openLora(plan.lora, parameters, plan.seed)
+  const adapter = openAdapter(plan, parameters)
   const decoder = new Decoder(parameters, chooseBlocks({ device, dtype: parameters.dtype, blocks: plan.blocks }))
   const data = await preparing
   const dev = data.dev === null ? null : openRows(data.dev)
@@ -87,15 +86,10 @@ function loadModel(plan: Plan, modelPath: string, device: Device): Parameters {
   const weights = openWeights(modelPath)
   try {
     const dtype = plan.precision === 'bf16' ? 'bfloat16' : 'float32'
-    return noGrad(() => loadParameters(weights, { dtype, device, train: plan.train && plan.lora === null }))
+    return noGrad(() => loadParameters(weights, { dtype, device, train: plan.train && plan.method === 'sft' }))
   } finally {
     weights.close()
   }
-}
-
-/** A new adapter, or one to go on from, which brings all but the dropout. */
-function openLora(lora: LoraPlan, parameters: Parameters, seed: number): LoraAdapter {
-  return lora.from === null ? attachLora(parameters, loraConfigOf(lora), { seed }) : loadLora(parameters, lora.from, { dropout: lora.dropout })
 }
 
 function openTrainer(plan: Plan, decoder: Decoder, data: PreparedData, reporter: Reporter): { trainer: Trainer; largest: number } {
@@ -106,8 +100,8 @@ function openTrainer(plan: Plan, decoder: Decoder, data: PreparedData, reporter:
   const rows = openRows(split)
   const windows = new Windows(rows.rows, plan.batch, plan, (epoch) => epochOrder({ rows: rows.rows, seed: plan.data.seed ?? plan.seed, epoch }))
   const length = (row: number): number => rows.length(row), largest = windows.largest(0, length)
-  const { architecture, device, flat } = decoder.parameters
-  const { recompute } = planMemory({ architecture, bytesPerValue: plan.precision === 'bf16' ? 2 : 4, trainable: flat!.size, device, asked: plan.recompute === 'full' }, largest, length, reporter.warn)
+  const { architecture, device, flat, adapter } = decoder.parameters
+  const { recompute } = planMemory({ architecture, bytesPerValue: plan.precision === 'bf16' ? 2 : 4, trainable: flat!.size, prefix: adapter?.prefix?.tokens, device, asked: plan.recompute === 'full' }, largest, length, reporter.warn)
   decoder.blocks.reserve(largest.tokens)
   return { trainer: new Trainer({ plan, decoder, rows, windows, recompute }), largest: largest.tokens }
 }
