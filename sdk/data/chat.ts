@@ -61,6 +61,8 @@ export class ChatEncoder implements RowEncoder {
 
   under(changes: Partial<Omit<TemplateSettings, 'template'>>): RowEncoder { return new ChatEncoder(this.tokenizer, this.template, { ...this.settings, ...changes }) }
 
+  split(row: Rounds): readonly Rounds[] { return [row] }
+
   notes(): readonly string[] { return [...this.odd] }
 
   private messages({ src, tgt }: Rounds): ChatMessage[] {

@@ -1,9 +1,12 @@
 import * as fs from 'node:fs'
-import { DataError } from '../errors'
+import * as path from 'node:path'
+import { DataError, FettleError } from '../errors'
 import type { DataPlan } from '../plan/plan'
-import { compileChatTemplate, type Tokenizer } from '../tokenizers'
+import { compileChatTemplate, type ChatTemplate, type Tokenizer } from '../tokenizers'
+import { isPaddleTemplate, templateFromPaddle } from '../tokenizers/paddle-template'
 import { ChatEncoder } from './chat'
 import { IGNORED } from './dataset'
+import { OneAnswerEncoder, opensAnswers } from './one-answer'
 import { PlainEncoder } from './plain'
 
 /** What a row becomes: ids and labels of equal length, labels −100 where nothing is trained and not shifted. */
@@ -32,6 +35,8 @@ export interface FittedPrompt {
 /** Turns rows into ids and labels by one template. */
 export interface RowEncoder {
   readonly kind: 'chat' | 'plain'
+  /** The sequences that a row is trained as: itself, or one a round where a sequence has one answer. */
+  split(row: Rounds): readonly Rounds[]
   encode(rows: readonly Rounds[]): Promise<EncodedRow[]>
   /**
    * Ids of a prompt, cut as training cuts it, that ends where the answer begins.
@@ -48,13 +53,20 @@ export interface RowEncoder {
 
 /**
  * The encoder that a plan asks for: `auto` takes the model's chat template when it has one, `none` the plain form, and
- * anything else is the path of a Jinja file.
+ * anything else is the path of a Jinja file, or of PaddleNLP's chat_template.json or its folder. Models that see their prompt
+ * whole get one answer a sequence.
  * @throws DataError `data.template` when the file cannot be read, ModelError `tokenizer.chat-template` when it is broken
  */
 export function rowEncoder(tokenizer: Tokenizer, settings: TemplateSettings): RowEncoder {
-  if (settings.template === 'none' || (settings.template === 'auto' && tokenizer.chatTemplate === null)) return new PlainEncoder(tokenizer, settings)
-  if (settings.template === 'auto') return new ChatEncoder(tokenizer, { name: '', render: (messages, options) => tokenizer.renderChat(messages, options) }, settings)
-  return new ChatEncoder(tokenizer, compileChatTemplate(readTemplate(settings.template), settings.template, tokenizer.specialTexts), settings)
+  const template = chatTemplateOf(tokenizer, settings)
+  if (opensAnswers(tokenizer)) return new OneAnswerEncoder(tokenizer, template, settings)
+  return template === null ? new PlainEncoder(tokenizer, settings) : new ChatEncoder(tokenizer, template, settings)
+}
+
+function chatTemplateOf(tokenizer: Tokenizer, { template }: TemplateSettings): ChatTemplate | null {
+  if (template === 'none' || (template === 'auto' && tokenizer.chatTemplate === null)) return null
+  if (template === 'auto') return { name: '', render: (messages, options) => tokenizer.renderChat(messages, options) }
+  return compileChatTemplate(readTemplate(template), template, tokenizer.specialTexts)
 }
 
 /** The text of the template that decides the ids, for the cache key. */
@@ -63,12 +75,30 @@ export function templateText(tokenizer: Tokenizer, { template }: TemplateSetting
   return template === 'auto' ? tokenizer.chatTemplate : readTemplate(template)
 }
 
-function readTemplate(file: string): string {
+function readTemplate(given: string): string {
+  let file = given
   try {
-    return fs.readFileSync(file, 'utf8')
+    if (fs.statSync(given).isDirectory()) file = path.join(given, 'chat_template.json')
+    const text = fs.readFileSync(file, 'utf8')
+    return file.endsWith('.json') ? templateOfJson(file, text) : text
   } catch (cause) {
-    throw new DataError('data.template', `template ${file}: cannot be read (${(cause as NodeJS.ErrnoException).code}); give "auto", "none" or the path of a Jinja file`, { template: file }, { cause })
+    if (cause instanceof FettleError) throw cause
+    throw new DataError('data.template', `template ${file}: cannot be read (${(cause as NodeJS.ErrnoException).code}); give "auto", "none" or the path of a Jinja file or of a chat_template.json`, { template: file }, { cause })
   }
+}
+
+/** PaddleNLP's parts as one template, or the template that Hugging Face's file holds. */
+function templateOfJson(file: string, text: string): string {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch (cause) {
+    throw new DataError('data.template', `template ${file}: is not JSON (${(cause as Error).message}); give PaddleNLP's chat_template.json or a Jinja file`, { template: file }, { cause })
+  }
+  const record = (typeof json === 'object' && json !== null ? json : {}) as Record<string, unknown>
+  if (isPaddleTemplate(record)) return templateFromPaddle(record, file)
+  if (typeof record.chat_template === 'string') return record.chat_template
+  throw new DataError('data.template', `template ${file}: has neither "conversation" nor "chat_template"; give PaddleNLP's chat_template.json or a Jinja file`, { template: file })
 }
 
 /**

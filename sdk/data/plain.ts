@@ -36,6 +36,8 @@ export class PlainEncoder implements RowEncoder {
 
   under(changes: Partial<Omit<TemplateSettings, 'template'>>): RowEncoder { return new PlainEncoder(this.tokenizer, { ...this.settings, ...changes }) }
 
+  split(row: Rounds): readonly Rounds[] { return [row] }
+
   notes(): readonly string[] { return [] }
 
   /** @param targets the last is null for a prompt, which ends with its source */

@@ -47,7 +47,7 @@ export async function prepareSplit({ files, tokenizer, data, cache, onProgress =
     try {
       const tally = new Tally(tokenizer)
       const stats = newReadStats()
-      for await (const { rows, encoded } of encodeAll(readRows(files, stats), encoder)) {
+      for await (const { rows, encoded } of encodeAll(sequences(readRows(files, stats), encoder), encoder)) {
         for (const [i, row] of encoded.entries()) {
           tally.add(row, rows[i])
           await writer.add(row)
@@ -68,6 +68,11 @@ function sizeOf(file: string): number {
   const stat = fs.statSync(file, { throwIfNoEntry: false })
   if (!stat?.isFile()) throw new DataError('data.not-found', `${file}: is not a file; check the path`, { file })
   return stat.size
+}
+
+/** Rows as they are trained; a line's bytes are counted once. */
+function* sequences(rows: Iterable<DataRow>, encoder: RowEncoder): Generator<DataRow> {
+  for (const row of rows) for (const [i, part] of encoder.split(row).entries()) yield { ...row, ...part, bytes: i === 0 ? row.bytes : 0 }
 }
 
 interface Batch { readonly rows: readonly DataRow[]; readonly encoded: readonly EncodedRow[] }

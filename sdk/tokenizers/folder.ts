@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { ModelError } from '../errors'
+import { isPaddleTemplate, templateFromPaddle } from './paddle-template'
 import { type AddedToken, type TokenizerJson, type TokenizerSpec } from './spec'
 
 /** Reads the tokenizer files of a Hugging Face folder, or null when it has no tokenizer.json. */
@@ -76,8 +77,9 @@ function untrimmed(processor: unknown): unknown {
 export function chatTemplate(folder: string, config: Record<string, unknown>): string | null {
   const file = path.join(folder, 'chat_template.jinja')
   if (fs.existsSync(file)) return fs.readFileSync(file, 'utf8')
-  const separate = readJson(folder, 'chat_template.json')?.chat_template
-  if (typeof separate === 'string') return separate
+  const separate = readJson(folder, 'chat_template.json')
+  if (separate !== null && isPaddleTemplate(separate)) return templateFromPaddle(separate, path.join(folder, 'chat_template.json'))
+  if (typeof separate?.chat_template === 'string') return separate.chat_template
   const inConfig = config.chat_template
   if (typeof inConfig === 'string') return inConfig
   if (!Array.isArray(inConfig)) return null
