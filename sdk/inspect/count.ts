@@ -1,3 +1,4 @@
+import { adapterFile, adapterShapes } from '../adapters/adapter-files'
 import { loraConfigOf, rankOf, type LoraConfig } from '../adapters/lora-config'
 import { prefixConfigOf, prefixWeights } from '../adapters/prefix-config'
 import { chooseTargets } from '../adapters/targets'
@@ -29,8 +30,13 @@ export function trainableShare({ lora, prefix }: Pick<Plan, 'lora' | 'prefix'>, 
     return { method: 'prefix', parameters, of: own + parameters, share: parameters / (own + parameters) }
   }
   if (lora === null) return { method: 'sft', parameters: own, of: own, share: 1 }
-  const parameters = countLora(loraConfigOf(lora), architecture, names)
+  const parameters = lora.from === null ? countLora(loraConfigOf(lora), architecture, names) : countSaved(lora.from)
   return { method: 'lora', parameters, of: own + parameters, share: parameters / (own + parameters) }
+}
+
+/** Values of a saved adapter, by the header of its file. */
+function countSaved(folder: string): number {
+  return [...adapterShapes(adapterFile(folder)).values()].reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0)
 }
 
 /** Values of a new adapter: A [rank, in] and B [out, rank] for each module, with DoRA a length for each row. @throws ModelError `lora.target` */

@@ -11,6 +11,9 @@ const warmup = (plan: Plan): number => plan.schedule.warmupSteps
 
 /** Settings that are without effect beside the others, or say something else than what one likely means. */
 const rules: readonly Idle[] = [
+  { holds: (p) => p.schedule.type !== 'cosine' && p.schedule.cycles !== 0.5, says: (p) => `cycles ${p.schedule.cycles} changes nothing: the schedule is ${p.schedule.type}.` },
+  { holds: (p) => p.neftune === 0, says: () => 'NEFTune with alpha 0 adds nothing.' },
+  { holds: (p) => p.best.metric !== null && !p.best.load && p.best.patience === null, says: () => 'The metric of the best checkpoint changes nothing: it is neither loaded nor waited for.' },
   { holds: (p) => p.data.path === null, says: () => "No data yet: .data('folder with train.json')." },
   { holds: (p) => !p.train, says: (p) => p.evalAtEnd ? 'Nothing trains: this run only evaluates.' : 'Nothing trains and nothing is evaluated: such a run is refused.' },
   { holds: (p) => p.schedule.type === 'constant' && (warmup(p) > 0 || p.schedule.warmupRatio > 0), says: () => "The warm-up changes nothing: schedule 'constant' has none ('constant_with_warmup' rises first)." },

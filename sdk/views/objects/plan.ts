@@ -20,8 +20,10 @@ export interface PlanFacts {
 
 function title(plan: Plan): string {
   if (!plan.train) return `Evaluates ${plan.model}`
-  if (plan.method === 'prefix') return `Trains a prefix of ${plan.prefix!.tokens} tokens on ${plan.model}`
-  return plan.method === 'lora' ? `Trains a LoRA adapter of rank ${plan.lora!.rank} on ${plan.model}` : `Trains all weights of ${plan.model}`
+  const { lora, prefix } = plan, from = (lora ?? prefix)?.from ?? null
+  if (lora === null && prefix === null) return `Trains all weights of ${plan.model}`
+  if (from !== null) return `Trains the ${lora === null ? 'prefix' : 'adapter'} of ${from} further, on ${plan.model}`
+  return lora === null ? `Trains a prefix of ${prefix!.tokens} tokens on ${plan.model}` : `Trains a ${lora.rsLora ? 'rs' : ''}${lora.dora ? 'DoRA' : 'LoRA'} adapter of rank ${lora.rank} on ${plan.model}`
 }
 
 /** `300 steps of 16 rows (0.96 epochs)`. */

@@ -1,5 +1,5 @@
 import { defaultAlpha, defaultLora, defaultPlan, defaultPrefix, settle } from '../../plan/defaults'
-import type { Cadence, GenerationPlan, Plan } from '../../plan/plan'
+import type { Cadence, GenerationPlan, LoraPlan, Plan } from '../../plan/plan'
 import { rateText, whole } from '../format'
 
 /** One setting of a plan, as it is read. */
@@ -31,36 +31,67 @@ function samplingText(g: GenerationPlan): string {
 
 type Reader = readonly [name: string, read: (plan: Plan) => string | null]
 
+/** Of a new adapter; one to go on from brings its own. */
+const ofNew = (name: string, read: (lora: LoraPlan) => string): Reader => [name, ({ lora }) => (lora?.from === null ? read(lora) : null)]
+
+const loraReaders: readonly Reader[] = [
+  ofNew('rank', ({ rank }) => String(rank)), ofNew('alpha', ({ alpha }) => String(alpha)), ['dropout', ({ lora }) => lora && String(lora.dropout)],
+  ofNew('targets', ({ targets }) => (typeof targets === 'string' ? targets : targets.join(', '))),
+  ofNew('scale', ({ rsLora }) => (rsLora ? 'alpha / √rank (rsLoRA)' : 'alpha / rank')), ofNew('lengths of rows', ({ dora }) => (dora ? 'trained (DoRA)' : 'as they are')),
+  ['rate of B', ({ lora }) => lora && (lora.plusRatio === 1 ? 'as that of A' : `${lora.plusRatio} × that of A (LoRA+)`)],
+  ofNew('other ranks', ({ rankPattern }) => tableText(rankPattern)), ofNew('other alphas', ({ alphaPattern }) => tableText(alphaPattern)),
+]
+
+function tableText(table: Readonly<Record<string, number>>): string {
+  const entries = Object.entries(table)
+  return entries.length === 0 ? 'none' : entries.map(([name, value]) => `${name} ${value}`).join(', ')
+}
+
+function scheduleText({ schedule: { type, cycles, endRate, power } }: Plan): string {
+  if (type === 'polynomial') return `polynomial of power ${power} to ${rateText(endRate)}`
+  return type === 'cosine' && cycles !== 0.5 ? `cosine of ${cycles} waves` : type
+}
+
+function bestText({ best }: Plan): string {
+  const { metric, greaterIsBetter, load, patience, minDelta } = best
+  if (!load && patience === null) return 'not looked for'
+  return [`by ${metric ?? 'loss'}${greaterIsBetter === null ? '' : greaterIsBetter ? ' (higher is better)' : ' (lower is better)'}`, ...(load ? ['loaded at the end'] : []),
+    ...(patience === null ? [] : [`the run ends after ${patience} evaluations without a better one`]), ...(minDelta > 0 ? [`better by more than ${minDelta}`] : [])].join(', ')
+}
+
 const groups: readonly (readonly [title: string, readers: readonly Reader[]])[] = [
   ['What trains', [
     ['model', (p) => p.model], ['method', (p) => ({ lora: 'LoRA', prefix: 'prefix', sft: 'all weights' })[p.method]],
     ['prefix', (p) => p.prefix && `${whole(p.prefix.tokens)} tokens`], ['projection', (p) => p.prefix && (p.prefix.projection ? `through ${p.prefix.projectionSize === null ? 'the hidden size' : whole(p.prefix.projectionSize)}` : 'no')],
-    ['rank', (p) => p.lora && String(p.lora.rank)], ['alpha', (p) => p.lora && String(p.lora.alpha)], ['dropout', (p) => p.lora && String(p.lora.dropout)],
-    ['targets', (p) => p.lora && (typeof p.lora.targets === 'string' ? p.lora.targets : p.lora.targets.join(', '))],
+    ...loraReaders, ['goes on from', (p) => (p.lora ?? p.prefix)?.from ?? null], ['NEFTune', (p) => p.neftune === null ? 'off' : `alpha ${p.neftune}`],
     ['resume', (p) => p.resume === null ? 'no' : p.resume === true ? 'newest checkpoint' : p.resume],
+    ['a resume reads', (p) => p.resume === null ? null : p.resumeData === 'restart' ? 'the data from its beginning' : 'on where it stood'],
   ]],
   ['Data', [
     ['path', (p) => p.data.path ?? 'none yet'], ['longest source', (p) => `${whole(p.data.srcLength)} tokens`], ['longest row', (p) => `${whole(p.data.maxLength)} tokens`],
     ['template', (p) => p.data.template], ['system', (p) => p.data.system ?? 'none'],
+    ['packing', (p) => p.data.packing ? 'rows are packs up to the longest row' : 'a row is a record'], ['read', (p) => p.data.lazy ? `as a stream, shuffled among ${whole(p.data.shuffleBuffer)} rows` : 'prepared once, on disk'],
+    ['order', (p) => p.data.seed === null ? 'by the seed' : `by seed ${p.data.seed}`], ['last batch', (p) => p.data.dropLast ? 'left out unless it is full' : 'kept'],
   ]],
   ['Length', [
     ['train', (p) => yes(p.train)], ['steps', (p) => p.steps === null ? null : whole(p.steps)], ['epochs', (p) => p.steps === null ? String(p.epochs) : null],
     ['batch', (p) => `${whole(p.batch.size)} rows`], ['accumulate', (p) => `${whole(p.batch.accumulate)} batch${p.batch.accumulate === 1 ? '' : 'es'}`],
   ]],
   ['Optimizer', [
-    ['learning rate', (p) => rateText(p.optimizer.learningRate)], ['schedule', (p) => p.schedule.type], ['warm-up', warmupText],
+    ['learning rate', (p) => rateText(p.optimizer.learningRate)], ['schedule', scheduleText], ['warm-up', warmupText],
     ['weight decay', (p) => String(p.optimizer.weightDecay)], ['clip norm', (p) => p.optimizer.maxGradNorm === 0 ? 'off' : String(p.optimizer.maxGradNorm)],
     ['AdamW', (p) => `β ${p.optimizer.beta1}, ${p.optimizer.beta2}, ε ${p.optimizer.epsilon}`],
   ]],
   ['On the way', [
-    ['evaluate', (p) => cadenceText(p.evaluate)], ['evaluate at end', (p) => yes(p.evalAtEnd)], ['evaluation batch', (p) => `${whole(p.batch.evalSize)} rows`],
+    ['evaluate', (p) => cadenceText(p.evaluate)], ['evaluate at end', (p) => yes(p.evalAtEnd)], ['evaluation', (p) => p.evaluation.generate ? `BLEU-4 and Rouge of answers (${samplingText(p.evaluation.generation)})${p.evaluation.saveOutput ? ', written to generated_output.json' : ''}` : 'loss, perplexity, accuracy'],
+    ['best checkpoint', bestText], ['evaluation batch', (p) => `${whole(p.batch.evalSize)} rows`],
     ['sample', (p) => cadenceText(p.sample.cadence)], ['prompts', (p) => p.sample.prompts.length === 0 ? 'first rows of the data' : p.sample.prompts.map((text) => JSON.stringify(text)).join(', ')],
     ['answers', (p) => samplingText(p.sample.generation)], ['save', (p) => cadenceText(p.save.cadence)],
     ['keep', (p) => p.save.keep === null ? 'all checkpoints' : `${p.save.keep} checkpoint${p.save.keep === 1 ? '' : 's'}`], ['show', (p) => cadenceText({ by: 'steps', every: p.logEvery })],
   ]],
   ['Machine', [
-    ['precision', (p) => p.precision], ['device', (p) => p.device], ['blocks', (p) => p.blocks], ['threads', (p) => p.threads === null ? 'all cores' : whole(p.threads)],
-    ['seed', (p) => String(p.seed)], ['output', (p) => p.output], ['overwrite', (p) => yes(p.overwrite)],
+    ['precision', (p) => p.precision === 'fp16' ? `fp16 ${p.fp16.level}, loss scale from ${whole(p.fp16.lossScale)}` : p.precision], ['recompute', (p) => p.recompute === 'none' ? 'where memory asks for it' : p.recompute], ['device', (p) => p.device], ['blocks', (p) => p.blocks], ['threads', (p) => p.threads === null ? 'all cores' : whole(p.threads)],
+    ['seed', (p) => String(p.seed)], ['output', (p) => p.output], ['overwrite', (p) => yes(p.overwrite)], ['bars', (p) => yes(p.progress)],
   ]],
 ]
 

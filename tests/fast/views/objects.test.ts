@@ -130,3 +130,12 @@ test('sizes and shares as people read them', () => {
   assert.deepEqual([bytesText(12), bytesText(98_400_000), bytesText(2.5e9)], ['12 B', '98.4 MB', '2.50 GB'])
   assert.deepEqual([shareText(0.035), shareText(0.00026), shareText(0)], ['3.5%', '0.026%', '0.0%'])
 })
+
+test('a plan tells what it trains and how, new adapters and those to go on from', () => {
+  const text = (plan: Parameters<typeof planView>[0]): string => planView(plan)['text/plain']
+  const lora = text(sft('m').data('d').lora({ rank: 16, rsLora: true, dora: true, plusRatio: 16, rankPattern: { q_proj: 4 } }).neftune().recompute().plan)
+  for (const part of [/^Trains a rsDoRA adapter of rank 16 on m/, /alpha \/ √rank/, /trained \(DoRA\)/, /16 × that of A/, /q_proj 4/, /NEFTune +alpha 5/, /recompute +full/]) assert.match(lora, part)
+  const more = text(sft('m').data('d', { seed: 3, dropLast: true }).lora({ from: 'out' }).schedule('polynomial', { power: 2 }).resume(true, { data: 'restart' }).plan)
+  for (const part of [/^Trains the adapter of out further, on m/, /goes on from +out/, /by seed 3/, /left out unless/, /polynomial of power 2/, /from its beginning/]) assert.match(more, part)
+  assert.doesNotMatch(more, /rank +8/)
+})
