@@ -1,4 +1,7 @@
 import * as path from 'node:path'
+import { adapterFile } from '../adapters/adapter-files'
+import { readPrefixConfig } from '../adapters/kind'
+import { readLoraConfig } from '../adapters/peft-config'
 import { discoverData, requireSplit } from '../data/discover'
 import { PlanError } from '../errors'
 import type { Plan } from '../plan/plan'
@@ -16,7 +19,7 @@ const runs = new Map<string, Run>()
 /**
  * Starts a run in a worker process of its own and gives its handle at once; data, model and training follow as events.
  * Throws a `PlanError` for a plan that cannot run and for an output folder that holds an earlier run, and a `DataError`
- * where the data set lacks a file that the plan needs.
+ * where the data set lacks a file that the plan needs, and a `ModelError` for an adapter to go on from that is none.
  */
 export async function start(plan: Plan, options: StartOptions = {}): Promise<Run> { return launch(plan, options, workerEntry) }
 
@@ -25,6 +28,7 @@ export async function launch(plan: Plan, options: StartOptions, entry: string): 
   checkOptions(options)
   const valid = validatePlan(plan)
   checkData(valid)
+  checkAdapter(valid)
   const dir = path.resolve(valid.output)
   // Nothing awaits between the last look and `runs.set`: of two starts at once into one folder the second is refused.
   for (let earlier = busy(dir); earlier; earlier = busy(dir)) await earlier.close()
@@ -51,6 +55,15 @@ function checkData(plan: Plan): void {
   const files = discoverData(data)
   if (plan.train) requireSplit(data, files, 'train')
   if (plan.evalAtEnd || plan.evaluate.by !== 'no') requireSplit(data, files, 'dev')
+}
+
+/** The adapter to go on from is there and of a kind that can be, for the same reason. */
+function checkAdapter({ lora, prefix }: Plan): void {
+  const from = (lora ?? prefix)?.from ?? null
+  if (from === null) return
+  if (lora !== null) readLoraConfig(from)
+  else readPrefixConfig(from)
+  adapterFile(from)
 }
 
 /** An earlier run of this process whose worker still answers questions, and gives its folder up; one that trains keeps it. */

@@ -135,3 +135,14 @@ test('a run goes on from an adapter, with its rank and values', async (t) => {
     assert.ok(need(before, 'base_model.model.model.layers.0.mlp.up_proj.lora_B.weight').toArray().some((value) => value !== 0))
   })
 })
+
+test('an adapter to go on from that is none is refused before anything starts', async (t) => {
+  const folder = temporaryFolder(t), { data } = workerPlan(folder, {})
+  const from = (adapter: string) => sft(path.join(folder, 'model')).data(data.path!).lora({ from: adapter }).output(path.join(folder, 'out')).start()
+  await assert.rejects(from(folder), { name: 'ModelError', code: 'lora.files' })
+  fs.writeFileSync(path.join(folder, 'adapter_config.json'), '{"peft_type": "LORA", "r": 8}')
+  await assert.rejects(from(folder), { name: 'ModelError', code: 'lora.files', message: /adapter_model\.safetensors or adapter_model\.bin/ })
+  fs.writeFileSync(path.join(folder, 'adapter_config.json'), '{"peft_type": "PREFIX_TUNING"}')
+  await assert.rejects(from(folder), { name: 'ModelError', code: 'lora.kind' })
+  assert.equal(fs.existsSync(path.join(folder, 'out')), false)
+})

@@ -50,6 +50,19 @@ test('a setting whose switch is off is a note', () => {
   assert.deepEqual(notes({ warmup_steps: 5, warmup_ratio: 0.1, lr_scheduler_type: 'constant' }).map((note) => note.split(':')[0]), ['warmup_steps changes nothing', 'warmup_ratio changes nothing'])
   assert.deepEqual(notes({ eval_steps: 5 }), ['eval_steps changes nothing: evaluation_strategy is "no"'])
   for (const save_strategy of ['no', 'epoch']) assert.deepEqual(notes({ save_steps: 5, save_strategy }), [`save_steps changes nothing: save_strategy is "${save_strategy}"`])
+  const idle: [Record<string, unknown>, string, RegExp][] = [
+    [{ neftune_noise_alpha: 3 }, 'neftune_noise_alpha', /neftune is false/], [{ shuffle_buffer: 3 }, 'shuffle_buffer', /lazy is false/], [{ fp16_opt_level: 'O2', bf16: true }, 'fp16_opt_level', /fp16 is false/],
+    [{ scale_loss: 3 }, 'scale_loss', /fp16 is false/], [{ recompute_granularity: 'full_attn' }, 'recompute_granularity', /recompute is false/], [{ num_cycles: 2 }, 'num_cycles', /lr_scheduler_type is "linear"/],
+    [{ power: 2 }, 'power', /lr_scheduler_type is "linear"/], [{ lr_end: 0, lr_scheduler_type: 'cosine' }, 'lr_end', /"cosine"/], [{ save_generation_output: false, metric_for_best_model: 'accuracy' }, 'metric_for_best_model', /load_best_model_at_end is false/],
+    [{ lora: true, lora_path: 'a', lora_rank: 4 }, 'lora_rank', /the adapter at lora_path has its own/], [{ lora_path: 'a' }, 'lora_path', /lora is false/], [{ rslora: true }, 'rslora', /lora is false/], [{ lora_plus_scale: 2 }, 'lora_plus_scale', /lora is false/],
+    [{ num_prefix_tokens: 3 }, 'num_prefix_tokens', /prefix_tuning is false/], [{ ignore_data_skip: true }, 'ignore_data_skip', /resume_from_checkpoint is null/],
+  ]
+  for (const [extra, name, why] of idle) {
+    const [note, ...more] = notes(extra)
+    assert.deepEqual(more, [])
+    assert.match(note, new RegExp(`^${name} changes nothing: `))
+    assert.match(note, why)
+  }
   assert.deepEqual(notes({ lora: true, lora_rank: 4, warmup_steps: 5, eval_steps: 5, evaluation_strategy: 'steps', save_strategy: 'steps', save_steps: 5 }), [])
 })
 
@@ -125,7 +138,8 @@ test('contradictions name the way out', () => {
     [{ load_best_model_at_end: true, evaluation_strategy: 'epoch' }, /evaluation_strategy is "epoch" and save_strategy "no"/],
     [{ load_best_model_at_end: true, evaluation_strategy: 'steps', eval_steps: 30, save_strategy: 'steps', save_steps: 50 }, /multiple of eval_steps, but they are 50 and 30/],
     [{ lazy: true }, /"max_steps": 1000/], [{ intokens: true, eval_with_do_generation: true }, /"intokens": false/],
-    [{ zero_padding: true, eval_with_do_generation: true }, /"intokens": false/], [{ do_train: false }, /nothing to do/],
+    [{ zero_padding: true, eval_with_do_generation: true }, /"intokens": false/], [{ early_stopping_patience: 2 }, /evaluation_strategy is "no"; try "evaluation_strategy": "epoch"/],
+    [{ load_best_model_at_end: true, evaluation_strategy: 'no', save_strategy: 'no' }, /needs evaluations/], [{ lr_scheduler_type: 'polynomial', lr_end: 1 }, /lr_end/], [{ do_train: false }, /nothing to do/],
   ]
   for (const [extra, pattern] of conflicts) refused(() => planOf(extra), 'plan.conflict', pattern)
 })

@@ -41,3 +41,17 @@ test('a plan of an earlier build gets the fields that came later, at their defau
   for (const name of ['rsLora', 'dora', 'plusRatio', 'rankPattern', 'alphaPattern', 'from']) delete old.lora[name]
   assert.deepEqual(validatePlan(old), good())
 })
+
+test('what cannot be brought together is refused when a run starts, with the way out', () => {
+  const conflict = (change: (plan: Record<string, any>) => void, pattern: RegExp): void => {
+    const plan = good()
+    change(plan)
+    assert.throws(() => validatePlan(plan), (error) => error instanceof PlanError && ['plan.conflict', 'plan.notYet'].includes(error.code) && pattern.test(error.message))
+  }
+  conflict((plan) => { plan.best.load = true }, /evaluate wherever it saves; try the same for both|best\.load/)
+  conflict((plan) => { plan.best.patience = 2 }, /patience counts evaluations|best\.patience/)
+  conflict((plan) => { plan.schedule.type = 'polynomial'; plan.schedule.endRate = 1 }, /ends at 1, not below the learning rate 0\.0003/)
+  conflict((plan) => { plan.data.lazy = true }, /\.steps\(1000\)|data\.lazy/)
+  conflict((plan) => { plan.data.packing = true; plan.evaluation.generate = true }, /each row on its own|data\.packing/)
+  conflict((plan) => { plan.prefix = { tokens: 1, projection: false, projectionSize: null, from: null } }, /method is "lora" while prefix is/)
+})
