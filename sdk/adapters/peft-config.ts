@@ -42,7 +42,7 @@ export function readLoraConfig(folder: string): SavedLora {
 /** PaddleNLP's: α / r, or α / √r with rslora. What it adds beside is refused by name. */
 function readPaddleConfig(path: string): SavedLora {
   const saved = parse(path)
-  const unknown = ['pissa', 'do_qat', 'lora_use_mixer', 'use_mora', 'trainable_bias', 'trainable_modules', 'head_dim'].find((flag) => saved[flag] !== undefined && saved[flag] !== null && saved[flag] !== false && !(Array.isArray(saved[flag]) && (saved[flag] as unknown[]).length === 0))
+  const unknown = ['pissa', 'do_qat', 'lora_use_mixer', 'use_mora', 'trainable_bias', 'trainable_modules', 'enable_lora_list'].find((flag) => saved[flag] !== undefined && saved[flag] !== null && saved[flag] !== false && !(Array.isArray(saved[flag]) && (saved[flag] as unknown[]).length === 0))
   const refuse = (what: string): never => { throw new ModelError('lora.kind', `${path} asks for ${what}, which is not supported; supported are LoRA and rsLoRA of PaddleNLP on single linear layers`, { path, what }) }
   if (unknown !== undefined) refuse(`${unknown} ${JSON.stringify(saved[unknown])}`)
   if (typeof saved['tensor_parallel_degree'] === 'number' && saved['tensor_parallel_degree'] > 1) refuse(`tensor_parallel_degree ${saved['tensor_parallel_degree']}`)
