@@ -12,13 +12,14 @@ import { mergeCommand } from './cli/merge'
 import { modelsCommand } from './cli/models'
 import { isTold, runCommand } from './cli/run'
 import { errorBlock, processTerminal, type Terminal } from './cli/terminal'
+import { scoreCommand } from './cli/score'
 import { tokenizeCommand } from './cli/tokenize'
 import { traceCommand } from './cli/trace'
 import { PlanError, serializeError } from './errors'
 import { unknownName } from './plan/refuse'
 
 /** All commands of `fettle`, in the order of its help. */
-export const commands: readonly Command[] = [runCommand, generateCommand, chatCommand, mergeCommand, convertCommand, tokenizeCommand, traceCommand, modelsCommand, doctorCommand]
+export const commands: readonly Command[] = [runCommand, generateCommand, chatCommand, mergeCommand, convertCommand, tokenizeCommand, scoreCommand, traceCommand, modelsCommand, doctorCommand]
 
 /** Runs `fettle` with the arguments after its name, and sets the exit code. Never throws. */
 export async function main(argv: readonly string[]): Promise<void> {

@@ -22,3 +22,4 @@ export { resolveModel, type ModelProgress, type ResolveOptions } from './models/
 export * as examples from './examples'
 export * from './inspect'
 export { chat, chatHook, Chat, type AskOptions, type ChatAnswer, type ChatOptions, type ChatPiece, type ChatProgress, type ChatSide, type ChatState, type ChatTarget, type ChatTurnState } from './chat'
+export { readPairs, score, type CharacterScores, type ScoreOptions, type Scores, type TextPair, type WordScores } from './metrics'
