@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import * as path from 'node:path'
 import { test } from 'node:test'
 import { sft } from 'fettle'
+import { defaultPrefix } from 'fettle/dist/plan/defaults'
 import { rule, type RuleName } from 'fettle/dist/plan/rules'
 import * as ts from 'typescript'
 import { repoRoot } from '../../support/paths'
@@ -55,10 +56,21 @@ const lora = sft('m').lora().plan.lora!
 const options: Record<string, Record<string, readonly [RuleName, unknown]>> = {
   DataOptions: {
     srcLength: ['data.srcLength', plan.data.srcLength], maxLength: ['data.maxLength', plan.data.maxLength],
-    template: ['data.template', plan.data.template], system: ['data.system', 'none'],
+    template: ['data.template', plan.data.template], system: ['data.system', 'none'], packing: ['data.packing', plan.data.packing], lazy: ['data.lazy', plan.data.lazy],
+    shuffleBuffer: ['data.shuffleBuffer', plan.data.shuffleBuffer], seed: ['data.seed', plan.data.seed], dropLast: ['data.dropLast', plan.data.dropLast] },
+  LoraOptions: { rank: ['lora.rank', lora.rank], alpha: ['lora.alpha', '2 · rank'], dropout: ['lora.dropout', lora.dropout], targets: ['lora.targets', lora.targets],
+    rsLora: ['lora.rsLora', lora.rsLora], dora: ['lora.dora', lora.dora], plusRatio: ['lora.plusRatio', lora.plusRatio], rankPattern: ['lora.rankPattern', 'Default `{}`'], alphaPattern: ['lora.alphaPattern', 'Default `{}`'],
+    from: ['lora.from', 'none'],
   },
-  LoraOptions: { rank: ['lora.rank', lora.rank], alpha: ['lora.alpha', '2 · rank'], dropout: ['lora.dropout', lora.dropout], targets: ['lora.targets', lora.targets] },
-  ScheduleOptions: { warmupSteps: ['schedule.warmupSteps', plan.schedule.warmupSteps], warmupRatio: ['schedule.warmupRatio', plan.schedule.warmupRatio] },
+  PrefixOptions: { tokens: ['prefix.tokens', defaultPrefix.tokens], projection: ['prefix.projection', defaultPrefix.projection], projectionSize: ['prefix.projectionSize', defaultPrefix.projectionSize], from: ['prefix.from', 'none'] },
+  Fp16Options: { level: ['fp16.level', plan.fp16.level], lossScale: ['fp16.lossScale', plan.fp16.lossScale] },
+  BestOptions: {
+    metric: ['best.metric', plan.best.metric], greaterIsBetter: ['best.greaterIsBetter', plan.best.greaterIsBetter], load: ['best.load', true],
+    patience: ['best.patience', plan.best.patience], minDelta: ['best.minDelta', plan.best.minDelta],
+  },
+  ResumeOptions: { data: ['resumeData', plan.resumeData] },
+  EvaluateOptions: { generate: ['evaluation.generate', plan.evaluation.generate], saveOutput: ['evaluation.saveOutput', plan.evaluation.saveOutput] },
+  ScheduleOptions: { warmupSteps: ['schedule.warmupSteps', plan.schedule.warmupSteps], warmupRatio: ['schedule.warmupRatio', plan.schedule.warmupRatio], cycles: ['schedule.cycles', plan.schedule.cycles], endRate: ['schedule.endRate', plan.schedule.endRate], power: ['schedule.power', plan.schedule.power] },
   AdamOptions: { beta1: ['optimizer.beta1', plan.optimizer.beta1], beta2: ['optimizer.beta2', plan.optimizer.beta2], epsilon: ['optimizer.epsilon', plan.optimizer.epsilon] },
   CadenceOptions: { every: ['cadence.every', 'No default'], each: ['cadence.each', 'No default'] },
   GenerationOptions: {
@@ -110,7 +122,7 @@ test('docstrings of options state the range of the rule and the default of the c
     const type = checker.getDeclaredTypeOfSymbol(symbol)
     const own = checker.getPropertiesOfType(type).length > 0 ? [type] : []
     const members = (type.isUnion() ? type.types : own).flatMap((part) => part.getProperties()).filter((member) => !isMark(member))
-    const shared = symbol.name === 'SampleOptions' || symbol.name === 'SaveOptions' ? { ...options.CadenceOptions, ...options.GenerationOptions, ...known } : known
+    const shared = ['SampleOptions', 'SaveOptions', 'EvaluateOptions'].includes(symbol.name) ? { ...options.CadenceOptions, ...options.GenerationOptions, ...known } : known
     for (const member of members) {
       const entry = shared[member.name]
       assert.ok(entry, `${symbol.name}.${member.name} is new: say here where its rule and default are`)
