@@ -1,4 +1,4 @@
-import type { CommandEvent, EvalEvent, PreparedEvent, RunEvent, StartedEvent, StepEvent } from '../run/events'
+import type { CommandEvent, DoneEvent, EvalEvent, PreparedEvent, RunEvent, StartedEvent, StepEvent } from '../run/events'
 import type { RunProgress } from '../run/run'
 import { clip, digits, duration, percent, short, whole } from '../views/format'
 import { StatusLine, type Terminal } from './terminal'
@@ -78,7 +78,7 @@ function linesOf(event: RunEvent): string[] {
     case 'saved': return [event.final ? `final weights in ${event.path}` : `checkpoint ${event.path}`]
     case 'warning': return [`warning: ${event.message}`]
     case 'command': return commandLines(event)
-    case 'done': return [`${event.stopped ? 'stopped' : 'done'} after step ${event.atStep}, ${duration(event.ms)}`]
+    case 'done': return [...(event.best ? [bestText(event.best)] : []), `${event.stopped ? 'stopped' : 'done'} after step ${event.atStep}, ${duration(event.ms)}`]
     default: return []
   }
 }
@@ -104,5 +104,14 @@ function commandLines({ command, atStep, learningRate }: CommandEvent): string[]
 
 /** An evaluation in one line. */
 export function evalText(event: EvalEvent): string {
-  return `evaluation at step ${event.atStep}: loss ${digits(event.loss, 4)}  perplexity ${digits(event.perplexity, 4)}  accuracy ${percent(event.accuracy)}  (${whole(event.rows)} rows)`
+  return `evaluation at step ${event.atStep}: loss ${digits(event.loss, 4)}  perplexity ${digits(event.perplexity, 4)}  accuracy ${percent(event.accuracy)}  ${scoresText(event)}(${whole(event.rows)} rows)`
+}
+
+/** BLEU and Rouge of an evaluation that wrote answers. */
+function scoresText({ bleu4, rouge1, rouge2, rougel }: EvalEvent): string {
+  return bleu4 === undefined ? '' : `BLEU-4 ${digits(bleu4, 3)}  Rouge-1/2/L ${[rouge1!, rouge2!, rougel!].map((score) => digits(score, 3)).join('/')}  `
+}
+
+function bestText({ step, metric, value, loaded }: NonNullable<DoneEvent['best']>): string {
+  return `best ${metric} ${digits(value, 4)} at step ${step}${loaded ? ': the final weights are those of its checkpoint' : ''}`
 }

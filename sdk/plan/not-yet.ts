@@ -20,10 +20,6 @@ const missing: readonly Missing[] = [
   { field: 'data.lazy', argument: 'lazy', got: ({ data }) => asked(data.lazy), remedy: 'leave it out: data is prepared once, on disk' },
   { field: 'precision', argument: 'fp16', got: ({ precision }) => (precision === 'fp16' ? precision : undefined), remedy: 'use bf16' },
   { field: 'recompute', argument: 'recompute_granularity', got: ({ recompute }) => (recompute !== 'none' && recompute !== 'full' ? recompute : undefined), remedy: 'use full', partly: true },
-  { field: 'evaluation.generate', argument: 'eval_with_do_generation', got: ({ evaluation }) => asked(evaluation.generate), remedy: 'leave it out: evaluation gives loss, perplexity and token accuracy' },
-  { field: 'evaluation.saveOutput', argument: 'save_generation_output', got: ({ evaluation }) => asked(evaluation.saveOutput), remedy: 'use fettle generate' },
-  { field: 'best.load', argument: 'load_best_model_at_end', got: ({ best }) => asked(best.load), remedy: 'take the checkpoint that you want from the output folder' },
-  { field: 'best.patience', argument: 'early_stopping_patience', got: ({ best }) => best.patience ?? undefined, remedy: 'leave it out' },
 ]
 
 /** What to do instead, by the names of arguments that are not there yet. */

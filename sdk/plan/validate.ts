@@ -1,4 +1,5 @@
 import { PlanError } from '../errors'
+import { figureNames, figureOf, isScore } from '../train/best'
 import { completePlan } from './complete'
 import { defaultLora, defaultPlan, defaultPrefix } from './defaults'
 import { deepFreeze } from './freeze'
@@ -90,7 +91,12 @@ function checkSchedule({ schedule, optimizer: { learningRate } }: Plan): void {
 }
 
 /** A best checkpoint is one that was evaluated. */
-function checkBest({ best, evaluate, save, train }: Plan): void {
+function checkBest({ best, evaluate, evaluation, save, train }: Plan): void {
+  const figure = figureOf(best.metric)
+  if (figure === undefined) throw unknownName('figure of an evaluation', best.metric as string, figureNames)
+  if (isScore(figure) && !evaluation.generate) {
+    throw conflict(['best.metric', 'evaluation.generate'], `best.metric is ${show(best.metric)}, which only an evaluation by generation gives`, "an evaluation that generates (eval_with_do_generation), or metric 'accuracy'")
+  }
   if (best.patience !== null && evaluate.by === 'no') throw conflict(['best.patience', 'evaluate'], 'patience counts evaluations, and the plan never evaluates', ".evaluate({ each: 'epoch' })")
   if (!best.load || !train) return
   const met = evaluate.by === save.cadence.by && evaluate.by !== 'no'

@@ -104,6 +104,11 @@ export interface EvalEvent extends Base {
   readonly perplexity: number
   /** Share of supervised positions whose argmax is the label. */
   readonly accuracy: number
+  /** Of an evaluation by generation: BLEU-4 and Rouge of the answers, on characters, from 0 to 1. */
+  readonly bleu4?: number
+  readonly rouge1?: number
+  readonly rouge2?: number
+  readonly rougel?: number
   /** Dev rows that were read. */
   readonly rows: number
   /** Duration in ms. */
@@ -161,6 +166,8 @@ export interface DoneEvent extends Turn {
   readonly stopped: boolean
   /** Absolute path of the output folder. */
   readonly output: string
+  /** The best evaluation, where the plan asks for one, and whether the final weights are those of its checkpoint instead of the last. */
+  readonly best?: { readonly step: number; readonly metric: string; readonly value: number; readonly loaded: boolean }
   /** Duration of the run in ms. */
   readonly ms: number
 }

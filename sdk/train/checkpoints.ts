@@ -58,10 +58,13 @@ export async function findCheckpoint(output: string, resume: string | true, warn
   throw new CheckpointError('checkpoint.missing', `expected a checkpoint in ${root}, found none; start without resume, or give the path of a checkpoint-N folder.`, { folder: root })
 }
 
-/** Deletes the checkpoints written longest ago until `keep` are left. The newest always stays. */
-export function pruneCheckpoints(output: string, keep: number | null): string[] {
+/** Deletes the checkpoints written longest ago until `keep` are left. The newest always stays, and so does that of step `best`. */
+export function pruneCheckpoints(output: string, keep: number | null, best: number | null = null): string[] {
   if (keep === null) return []
-  const old = listCheckpoints(output).slice(Math.max(1, keep)).map((entry) => entry.folder)
+  const [newest, ...rest] = listCheckpoints(output)
+  if (newest === undefined) return []
+  const kept = rest.some(({ step }) => step === best) ? 2 : 1
+  const old = rest.filter(({ step }) => step !== best).slice(Math.max(0, keep - kept)).map((entry) => entry.folder)
   for (const folder of old) {
     // The manifest goes first: a delete that is cut short must not leave something that looks whole.
     fs.rmSync(path.join(folder, manifestName), { force: true })

@@ -6,6 +6,7 @@ import type { NamedParameter, Parameters } from '../models/parameters'
 import { readSafetensors, writeSafetensors } from '../models/weights'
 import { completePlan } from '../plan/complete'
 import type { Plan } from '../plan/plan'
+import type { BestState } from './best'
 import type { AdamW } from './optimizer'
 
 /** Files of a checkpoint beside the weights. */
@@ -24,12 +25,14 @@ export interface TrainingState {
   readonly dataStart?: number
   /** Base learning rate that a `set` put in the plan's place. */
   readonly learningRate?: number
+  /** The best evaluations so far, where the plan compares them. */
+  readonly best?: BestState
   /** Generator states by device, base64. */
   readonly rng: Readonly<Record<string, string>>
 }
 
 /** Where the trainer stands, beside the optimizer's own state. */
-type Position = Pick<TrainingState, 'step' | 'data' | 'dataStart' | 'learningRate'>
+type Position = Pick<TrainingState, 'step' | 'data' | 'dataStart' | 'learningRate' | 'best'>
 
 /** The weights and moments that a checkpoint holds. */
 export interface LiveState { readonly parameters: Parameters; readonly optimizer: AdamW }
@@ -37,7 +40,7 @@ export interface LiveState { readonly parameters: Parameters; readonly optimizer
 const kinds = ['master', 'exp_avg', 'exp_avg_sq'] as const
 
 /** Writes all that a resume needs but the model's own weights: fp32 masters, moments, generator states, position, plan. */
-export function writeState(folder: string, live: LiveState, { step, data, dataStart, learningRate }: Position, plan: Plan): void {
+export function writeState(folder: string, live: LiveState, { step, data, dataStart, learningRate, best }: Position, plan: Plan): void {
   scope(() => {
     const entries = new Map<string, Tensor>()
     for (const parameter of live.parameters.trainable()) {
@@ -46,7 +49,7 @@ export function writeState(folder: string, live: LiveState, { step, data, dataSt
     writeSafetensors(path.join(folder, stateNames.optimizer), entries)
   })
   const rng = Object.fromEntries(generators(live).map((device) => [device, Buffer.from(getRngState(device)).toString('base64')]))
-  const training: TrainingState = { version: 1, step, updates: live.optimizer.updates, data, dataStart, learningRate, rng }
+  const training: TrainingState = { version: 1, step, updates: live.optimizer.updates, data, dataStart, learningRate, best, rng }
   fs.writeFileSync(path.join(folder, stateNames.training), `${JSON.stringify(training, null, 1)}\n`)
   fs.writeFileSync(path.join(folder, stateNames.plan), `${JSON.stringify(plan, null, 1)}\n`)
 }
@@ -87,6 +90,21 @@ export function restoreState(folder: string, live: LiveState): TrainingState {
     if (state !== undefined) setRngState(new Uint8Array(Buffer.from(state, 'base64')), device)
   }
   return training
+}
+
+/**
+ * Brings the weights alone to a checkpoint's. Decoders need `weightsChanged()` afterwards.
+ * @throws CheckpointError `checkpoint.fit`
+ */
+export function restoreWeights(folder: string, { parameters }: Pick<LiveState, 'parameters'>): void {
+  scope(() => {
+    const saved = readSafetensors(path.join(folder, stateNames.optimizer))
+    for (const { name, master } of parameters.trainable()) {
+      const source = saved.get(`master.${name}`)
+      if (source === undefined || source.shape.join() !== master!.shape.join()) throw misfit(folder, name, master!.shape, source?.shape)
+      ops.copy_(master!, source)
+    }
+  })
 }
 
 function misfit(folder: string, name: string, expected?: readonly number[], shape?: readonly number[]): CheckpointError {

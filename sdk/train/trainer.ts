@@ -5,9 +5,10 @@ import { packBatch, type Batch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
 import { noiseSeed } from '../models/noise'
 import type { Plan } from '../plan/plan'
+import { BestKeeper, noBest } from './best'
 import { AdamW } from './optimizer'
 import { learningRateAt } from './schedule'
-import { readPlan, restoreState, writeState, type TrainingState } from './state'
+import { readPlan, restoreState, restoreWeights, writeState, type TrainingState } from './state'
 import { trainStep, type StepOptions, type StepResult } from './step'
 import type { Windows } from './windows'
 
@@ -37,6 +38,8 @@ const patience = 3
 /** Training by steps: batches, schedule, optimizer, state. When to evaluate or save is the loop's business. */
 export class Trainer {
   readonly optimizer: AdamW
+  /** Which evaluation and which checkpoint were the best. */
+  readonly best: BestKeeper
   private done = 0
   private failures = 0
   private ownRate: number | undefined
@@ -46,6 +49,7 @@ export class Trainer {
   /** @throws ModelError `batch.length` when a row is longer than the model can be trained on */
   constructor(readonly parts: TrainerParts) {
     parts.decoder.refuseLength(parts.rows.split.longest)
+    this.best = new BestKeeper(parts.plan.best)
     this.optimizer = new AdamW(parts.decoder.parameters.flat!, parts.plan.optimizer, parts.plan.lora?.plusRatio)
   }
 
@@ -86,18 +90,25 @@ export class Trainer {
   }
 
   /** Writes masters, moments, generators, position and plan into a checkpoint's folder. */
-  write(folder: string): void { writeState(folder, this, { step: this.done, data: this.data, dataStart: this.dataStart || undefined, learningRate: this.ownRate }, this.parts.plan) }
+  write(folder: string): void { writeState(folder, this, { step: this.done, data: this.data, dataStart: this.dataStart || undefined, learningRate: this.ownRate, best: this.best.state }, this.parts.plan) }
 
   /**
    * Goes on from a checkpoint that is verified and of the same data; with a rate that was set there, unless this plan names
    * another base rate than the checkpoint's: who wrote it meant that.
    */
   restore(folder: string): void {
-    const { step, learningRate, dataStart = 0 } = restoreState(folder, this)
+    const { step, learningRate, dataStart = 0, best = noBest } = restoreState(folder, this)
+    this.best.state = best
     this.done = step
     this.dataStart = this.parts.plan.resumeData === 'restart' ? step : dataStart
     const planned = readPlan(folder).optimizer.learningRate === this.parts.plan.optimizer.learningRate
     this.ownRate = planned ? learningRate : undefined
+    this.parts.decoder.weightsChanged()
+  }
+
+  /** Takes the weights of a checkpoint of this run, and nothing else of it. */
+  takeWeights(folder: string): void {
+    restoreWeights(folder, this)
     this.parts.decoder.weightsChanged()
   }
 

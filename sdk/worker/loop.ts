@@ -1,24 +1,29 @@
 import { getThreads, pageFaults, residentMemory, scope } from 'fettle-native'
 import { hostname } from 'node:os'
 import type { Cadence } from '../plan/plan'
+import type { DoneEvent } from '../run/events'
 import type { Trainer, TrainerStep } from '../train/trainer'
 import type { Commands } from './commands'
 import type { Reporter } from './reporter'
 import type { Session } from './session'
 import type { Tasks } from './tasks'
 
-/** The run from its first step to its last, or to a stop. Returns whether it was stopped before its end. */
-export async function train(session: Session, tasks: Tasks, commands: Commands, reporter: Reporter): Promise<boolean> {
+/** How a run came to its end. */
+export interface Outcome { readonly stopped: boolean; readonly best?: DoneEvent['best'] }
+
+/** The run from its first step to its last, or to a stop before its end. */
+export async function train(session: Session, tasks: Tasks, commands: Commands, reporter: Reporter): Promise<Outcome> {
   const { plan, trainer } = session
   const first = trainer?.step ?? 0
   tellStart(session, reporter, first)
   if (first === 0 && plan.sample.cadence.by !== 'no') await tasks.sample() // the untouched model's answers, to compare with
   const stopped = trainer !== null && await steps(trainer, session, tasks, commands, reporter)
-  if (stopped) return true
+  if (stopped) return { stopped }
   if (trainer !== null && trainer.step > first && plan.sample.cadence.by !== 'no' && tasks.last.sample !== tasks.step) await tasks.sample()
-  if (plan.evalAtEnd && tasks.last.eval !== tasks.step) await tasks.evaluate()
+  if (plan.evalAtEnd && tasks.last.eval !== tasks.step) await tasks.judge()
+  const best = tasks.takeBest()
   if (trainer !== null) tasks.saveFinal()
-  return false
+  return { stopped, best }
 }
 
 async function steps(trainer: Trainer, { plan }: Session, tasks: Tasks, commands: Commands, reporter: Reporter): Promise<boolean> {
@@ -28,9 +33,15 @@ async function steps(trainer: Trainer, { plan }: Session, tasks: Tasks, commands
     await commands.between()
     if (commands.stopping) return true
     runStep(trainer, reporter)
-    if (due(plan.evaluate)) await tasks.evaluate()
+    const evaluated = due(plan.evaluate)
+    if (evaluated) await tasks.judge()
     if (due(plan.sample.cadence)) await tasks.sample()
     if (due(plan.save.cadence)) await tasks.saveIfRoom()
+    if (evaluated && trainer.best.exhausted) {
+      const { figure, state: { best, misses } } = trainer.best
+      reporter.warn('train.early', `${misses} evaluations in a row brought no better ${figure} than ${best?.value} at step ${best?.step}: the run ends here, after step ${trainer.step} of ${windows.totalSteps}`)
+      break
+    }
   }
   // What was asked during the last step is answered before the end.
   await commands.between(true)

@@ -6,6 +6,7 @@ import { resumeFrom } from '../train/checkpoint'
 import { findCheckpoint, type CheckpointEntry } from '../train/checkpoints'
 import { cleanLeftovers } from '../train/manifest'
 import { newRunId } from '../run/control'
+import type { DoneEvent } from '../run/events'
 import type { Channel } from './channel'
 import { Commands } from './commands'
 import { openControl } from './control'
@@ -42,7 +43,7 @@ export async function runWorker(channel: Channel): Promise<number> {
 
 async function live(plan: Plan, channel: Channel, reporter: Reporter): Promise<void> {
   const started = performance.now(), output = path.resolve(plan.output)
-  const done = (atStep: number, stopped: boolean): void => { reporter.event({ type: 'done', atStep, stopped, output, ms: performance.now() - started }) }
+  const done = (atStep: number, stopped: boolean, best?: DoneEvent['best']): void => { reporter.event({ type: 'done', atStep, stopped, output, ...(best === undefined ? {} : { best }), ms: performance.now() - started }) }
   tuneAllocator()
   const checkpoint = await openOutput(plan, output, reporter)
   // A stop while data is prepared or a model fetched does not wait for that: the process ends, and its helpers with it.
@@ -58,9 +59,9 @@ async function live(plan: Plan, channel: Channel, reporter: Reporter): Promise<v
   if (checkpoint !== null && session.trainer !== null) resumeFrom(checkpoint, session.trainer, reporter.warn)
   const tasks = new Tasks(session, reporter, channel)
   const commands = new Commands(channel, tasks, reporter)
-  const stopped = await train(session, tasks, commands, reporter)
+  const { stopped, best } = await train(session, tasks, commands, reporter)
   if (stopped) await leaveCheckpoint(tasks, commands)
-  done(tasks.step, stopped)
+  done(tasks.step, stopped, best)
   commands.stopped(null) // a stop that came with the last step
   if (!commands.closing) await commands.serve()
 }

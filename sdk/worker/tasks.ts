@@ -1,13 +1,17 @@
+import { existsSync } from 'node:fs'
 import { DataError, PlanError } from '../errors'
+import type { CharacterScores } from '../metrics/characters'
 import type { GenerationPlan } from '../plan/plan'
-import type { EvalEvent, SampleEvent } from '../run/events'
+import type { DoneEvent, EvalEvent, SampleEvent } from '../run/events'
 import type { ChatReply } from '../run/protocol'
 import { saveCheckpoint } from '../train/checkpoint'
+import { checkpointFolder } from '../train/checkpoints'
 import { isDiskFull } from '../train/disk'
 import { evaluateSteps, type EvaluateResult } from '../train/evaluate'
 import { answer, samplePrompts, type AnswerOptions, type SamplePrompt } from './answers'
 import { writeTrained } from './output'
 import type { Channel } from './channel'
+import { scoreAnswers } from './generated'
 import { converse, type Hearing, type Question } from './conversation'
 import type { Reporter } from './reporter'
 import type { Session } from './session'
@@ -38,8 +42,32 @@ export class Tasks {
       if (this.channel.isLeaving) return null
     }
     const { loss, perplexity, accuracy } = next.value
+    const scores = plan.evaluation.generate ? await this.scores() : {}
+    if (scores === null) return null
     this.last.eval = this.step
-    return this.reporter.event({ type: 'eval', atStep: this.step, loss, perplexity, accuracy, rows: dev.rows, ms: performance.now() - started })
+    return this.reporter.event({ type: 'eval', atStep: this.step, loss, perplexity, accuracy, ...scores, rows: dev.rows, ms: performance.now() - started })
+  }
+
+  private scores(): Promise<CharacterScores | null> {
+    return scoreAnswers(this.session, { isOver: () => this.channel.isLeaving, onProgress: (done, total) => this.reporter.progress('answering held-out rows', done, total) })
+  }
+
+  /** An evaluation of the plan's cadence, which the best checkpoint is chosen by. */
+  async judge(): Promise<void> {
+    const event = await this.evaluate()
+    if (event !== null) this.session.trainer?.best.judge(this.step, event)
+  }
+
+  /** Takes the best checkpoint's weights where the plan asks for them and the last are not the best. @returns what is known of the best */
+  takeBest(): DoneEvent['best'] {
+    const { plan, trainer, output } = this.session
+    if (trainer === null || (!plan.best.load && plan.best.patience === null)) return undefined
+    const { figure, state } = trainer.best, mark = plan.best.load ? trainer.best.betterThan(this.step) : null
+    const folder = mark === null ? null : checkpointFolder(output, mark.step), stands = folder !== null && existsSync(folder)
+    if (folder !== null && !stands) this.reporter.warn('best.gone', `the best checkpoint, ${folder}, is gone; the final weights are the last ones`)
+    if (stands) trainer.takeWeights(folder)
+    const best = mark ?? state.best
+    return best === null ? undefined : { ...best, metric: figure, loaded: stands }
   }
 
   /** Answers to the sample prompts of the plan; `null` when a stop came, which does not wait for them. */

@@ -19,7 +19,8 @@ export function evaluationView(e: EvalEvent): TextAndHtml {
   const lead = `loss ${number(e.loss)} on ${whole(e.rows)} held-out rows`
   const facts: [string, Cell][] = [
     ['loss', `${number(e.loss)} nats a token`], ['perplexity', number(e.perplexity)],
-    ['accuracy', `${Number.isFinite(e.accuracy) ? percent(e.accuracy) : '–'} of the supervised tokens were the likeliest`], ['took', e.ms < 1000 ? `${whole(e.ms)} ms` : duration(e.ms)],
+    ['accuracy', `${Number.isFinite(e.accuracy) ? percent(e.accuracy) : '–'} of the supervised tokens were the likeliest`],
+    ...(e.bleu4 === undefined ? [] : [['BLEU-4', number(e.bleu4)], ['Rouge-1, 2, L', [e.rouge1!, e.rouge2!, e.rougel!].map(number).join(', ')]] as [string, Cell][]), ['took', e.ms < 1000 ? `${whole(e.ms)} ms` : duration(e.ms)],
   ]
   return frame(html`${heading(name, lead)}${factsHtml(facts)}`, [name, lead, '', factsText(facts)])
 }

@@ -1,0 +1,67 @@
+import * as path from 'node:path'
+import { chatStopIds } from '../data/encode'
+import { readRows } from '../data/rows'
+import { CharacterScorer, type CharacterScores, type TextPair } from '../metrics/characters'
+import { writeTextAtomically } from '../models/weights/atomic'
+import { AnswerText } from '../tokenizers/answer-text'
+import { generateTokens } from '../train/generate'
+import type { Session } from './session'
+
+/** Where the answers of an evaluation go, one `{"output", "tgt"}` a line. */
+export const generatedName = 'generated_output.json'
+
+/** A held-out row as it is asked. */
+interface Question { readonly index: number; readonly prompt: readonly number[]; readonly target: string }
+
+/** How far it is, and whether somebody wants it to end. */
+export interface EvaluationWatch { readonly onProgress: (done: number, total: number) => void; readonly isOver: () => boolean }
+
+/**
+ * Answers every held-out row by the plan's generation settings and scores the answers: the last round of each row, with the rounds
+ * before it in its prompt. Rows of like length go together, the longest first, `batch.evalSize` at once. Answers and targets are
+ * compared as the tokenizer reads them back, without special tokens.
+ * @returns `null` when it was ended
+ */
+export async function scoreAnswers(session: Session, { onProgress, isOver }: EvaluationWatch): Promise<CharacterScores | null> {
+  const { plan, decoder, tokenizer, encoder } = session
+  const questions = await ask(session)
+  const pairs = new Array<TextPair>(questions.length)
+  const stopIds = await chatStopIds(decoder.parameters.architecture.eosIds, tokenizer, encoder)
+  const inOrder = [...questions].sort((a, b) => b.prompt.length - a.prompt.length || a.index - b.index)
+  for (let from = 0; from < inOrder.length; from += plan.batch.evalSize) {
+    onProgress(from, inOrder.length)
+    const batch = inOrder.slice(from, from + plan.batch.evalSize)
+    const answers = await answerBatch(session, batch, stopIds, isOver)
+    if (answers === null) return null
+    batch.forEach(({ index, target }, i) => { pairs[index] = { output: answers[i], target } })
+  }
+  onProgress(inOrder.length, inOrder.length)
+  const scorer = new CharacterScorer()
+  for (const pair of pairs) scorer.add(pair)
+  if (plan.evaluation.saveOutput) {
+    writeTextAtomically(path.join(session.output, generatedName), pairs.map(({ output, target }) => `${JSON.stringify({ output, tgt: target })}\n`).join(''))
+  }
+  return scorer.scores()
+}
+
+async function ask({ data, tokenizer, encoder }: Session): Promise<Question[]> {
+  const questions: Question[] = []
+  for (const { src, tgt } of readRows(data.dev!.sources)) {
+    const prompt = await encoder.prompt({ src, tgt: tgt.slice(0, -1) })
+    const target = tokenizer.decode(await tokenizer.encode(tgt[tgt.length - 1]), { skipSpecial: true })
+    questions.push({ index: questions.length, prompt, target })
+  }
+  return questions
+}
+
+async function answerBatch({ plan, decoder, tokenizer }: Session, batch: readonly Question[], stopIds: readonly number[], isOver: () => boolean): Promise<string[] | null> {
+  const { stop, ...options } = plan.evaluation.generation
+  const rows = batch.map(() => new AnswerText(tokenizer, stop, () => undefined))
+  for await (const token of generateTokens(decoder, batch.map(({ prompt }) => prompt), { ...options, stopIds })) {
+    if (isOver()) return null
+    rows[token.row].push(token.id)
+    if (token.end !== null) rows[token.row].end()
+    if (rows.every(({ ended }) => ended)) break
+  }
+  return rows.map((row) => row.end())
+}
