@@ -1,7 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ModelError } from '../errors'
-import { configName, layoutOf, paddlePrefixConfigName } from './adapter-files'
+import type { PrefixPlan } from '../plan/plan'
+import { configName, layoutOf, paddlePrefixConfigName, prefixEncoderName, prefixFile } from './adapter-files'
 import { prefixConfig, type PrefixConfig } from './prefix-config'
 
 /* Which kind of adapter a folder holds: read by the front too, which never loads the native addon. */
@@ -62,6 +63,18 @@ function parse(path: string): Record<string, unknown> {
   } catch (cause) {
     throw new ModelError('lora.config', `${path} is not JSON: ${(cause as Error).message}; save the adapter again`, { path })
   }
+}
+
+/**
+ * The prefix in a folder that a plan goes on from, with its network where training goes on through one.
+ * @throws ModelError `prefix.kind`, `prefix.config`, `prefix.files`, `prefix.projection`
+ */
+export function prefixToGoOn({ projection }: Pick<PrefixPlan, 'projection'>, folder: string): SavedPrefix {
+  if (adapterKind(folder) !== 'prefix') throw new ModelError('prefix.kind', `expected the folder of a prefix to go on from, got ${folder}, which holds a LoRA or nothing; try .lora({ from: '${folder}' }) / --lora_path`, { folder })
+  const saved = readPrefixConfig(folder), network = saved.config.hidden !== null && (saved.layout === 'paddle' || existsSync(join(folder, prefixEncoderName)))
+  prefixFile(folder)
+  if (projection && !network) throw new ModelError('prefix.projection', `expected a prefix with the network that made it to go on from, got ${folder}, which holds its keys and values alone; leave projection out: they go on training themselves`, { folder })
+  return network ? saved : { ...saved, config: { ...saved.config, hidden: null } }
 }
 
 /** Weights cannot take a prefix in. */

@@ -1,4 +1,5 @@
 import { adapterFile, adapterShapes } from '../adapters/adapter-files'
+import { prefixToGoOn } from '../adapters/kind'
 import { loraConfigOf, rankOf, type LoraConfig } from '../adapters/lora-config'
 import { prefixConfigOf, prefixWeights } from '../adapters/prefix-config'
 import { chooseTargets } from '../adapters/targets'
@@ -26,7 +27,7 @@ export function countParts(architecture: Architecture, names: NameMap): ModelPar
 /** What trains of a model with `own` values: all of them, or an adapter's. */
 export function trainableShare({ lora, prefix }: Pick<Plan, 'lora' | 'prefix'>, architecture: Architecture, names: NameMap, own: number): TrainableShare {
   if (prefix !== null) {
-    const parameters = prefixWeights(architecture, prefixConfigOf(prefix, architecture)).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0)
+    const parameters = prefixWeights(architecture, prefix.from === null ? prefixConfigOf(prefix, architecture) : prefixToGoOn(prefix, prefix.from).config).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0)
     return { method: 'prefix', parameters, of: own + parameters, share: parameters / (own + parameters) }
   }
   if (lora === null) return { method: 'sft', parameters: own, of: own, share: 1 }

@@ -1,6 +1,6 @@
 import * as path from 'node:path'
 import { adapterFile } from '../adapters/adapter-files'
-import { readPrefixConfig } from '../adapters/kind'
+import { prefixToGoOn } from '../adapters/kind'
 import { readLoraConfig } from '../adapters/peft-config'
 import { discoverData, requireSplit } from '../data/discover'
 import { PlanError } from '../errors'
@@ -61,8 +61,8 @@ function checkData(plan: Plan): void {
 function checkAdapter({ lora, prefix }: Plan): void {
   const from = (lora ?? prefix)?.from ?? null
   if (from === null) return
-  if (lora !== null) readLoraConfig(from)
-  else readPrefixConfig(from)
+  if (prefix !== null) return void prefixToGoOn(prefix, from)
+  readLoraConfig(from)
   adapterFile(from)
 }
 

@@ -1,4 +1,4 @@
-import { adapterKind } from '../adapters/kind'
+import { prefixToGoOn } from '../adapters/kind'
 import { attachLora } from '../adapters/lora'
 import { loraConfigOf } from '../adapters/lora-config'
 import { loadLora } from '../adapters/peft'
@@ -6,7 +6,6 @@ import { attachPrefix } from '../adapters/prefix'
 import { prefixConfigOf } from '../adapters/prefix-config'
 import { loadPrefix } from '../adapters/prefix-files'
 import type { Adapter } from '../adapters/adapter'
-import { ModelError } from '../errors'
 import type { Parameters } from '../models/parameters'
 import type { LoraPlan, Plan, PrefixPlan } from '../plan/plan'
 
@@ -25,9 +24,6 @@ function openLora(lora: LoraPlan, parameters: Parameters, seed: number): Adapter
 function openPrefix(prefix: PrefixPlan, parameters: Parameters, seed: number): Adapter {
   const { from } = prefix
   if (from === null) return attachPrefix(parameters, prefixConfigOf(prefix, parameters.architecture), { seed })
-  if (adapterKind(from) !== 'prefix') throw new ModelError('prefix.kind', `expected the folder of a prefix to go on from, got ${from}, which holds a LoRA or nothing; try .lora({ from: '${from}' }) / --lora_path`, { folder: from })
-  const adapter = loadPrefix(parameters, from)
-  if (!prefix.projection || adapter.config.hidden !== null) return adapter
-  adapter.free()
-  throw new ModelError('prefix.projection', `expected a prefix with the network that made it to go on from, got ${from}, which holds its keys and values alone; leave projection out: they go on training themselves`, { folder: from })
+  prefixToGoOn(prefix, from)
+  return loadPrefix(parameters, from)
 }

@@ -5,6 +5,7 @@ import { describe, test } from 'node:test'
 import { getRngState, memory, scope, type Tensor } from 'fettle-native'
 import { adapter as inspectAdapter } from 'fettle'
 import { loadAdapter } from 'fettle/dist/adapters/adapter'
+import { prefixToGoOn } from 'fettle/dist/adapters/kind'
 import { attachLora } from 'fettle/dist/adapters/lora'
 import { loraConfig } from 'fettle/dist/adapters/lora-config'
 import { attachPrefix, type PrefixAdapter } from 'fettle/dist/adapters/prefix'
@@ -101,6 +102,15 @@ describe('files of a prefix', () => {
     assert.deepEqual({ kind, tokens, rank, layers, parameters, base }, { kind: 'prefix', tokens: 8, rank: null, layers: 3, parameters: 768, base: 'llama-v2-gqa' })
     const paddle = await inspectAdapter(fixture('golden', 'prefix-chatglm2-projection'))
     assert.deepEqual([paddle.kind, paddle.tokens, paddle.layers, paddle.parameters], ['prefix', 4, 1, 4 * 72])
+  })
+
+  test('a folder to go on from is looked at by its files alone', () => {
+    const at = (name: string, projection = false): unknown => prefixToGoOn({ projection }, fixture('golden', name)).config
+    assert.deepEqual(at('prefix-chatglm2-projection', true), { tokens: 4, hidden: 20 })
+    assert.deepEqual(at('prefix-llama-encoder', true), { tokens: 5, hidden: 40 })
+    assert.deepEqual(at('prefix-llama-projection'), { tokens: 8, hidden: null })
+    assert.throws(() => at('prefix-llama-projection', true), { code: 'prefix.projection' })
+    assert.throws(() => at('lora-llama'), { code: 'prefix.kind' })
   })
 
   test('it is no change of weights: merging is refused, in trace too', (t) => {
