@@ -40,7 +40,7 @@ export interface LoraOptions {
    * `'all-linear'` (every Linear layer but the head); names of modules as in the checkpoint, or globs: `['q_proj',
    * 'layers.0.*']`; or one regular expression that full names match, as PEFT reads it. Default `'all-linear'`.
    */
-  readonly targets?: string | readonly string[]
+  readonly targets?: 'all-linear' | (string & {}) | readonly string[]
   /** Scales by alpha / √rank (rsLoRA, arXiv 2312.03732), so that higher ranks learn as fast. Default `false`. */
   readonly rsLora?: boolean
   /** Trains the length of each row of a weight too (DoRA, arXiv 2402.09353). Default `false`. */

@@ -27,12 +27,14 @@ test('all methods of the builder complete, and none that is not public', () => {
 })
 
 test('options, literals, imports and names of earlier cells complete', () => {
-  assert.deepEqual(complete("sft('x').lora({ |").matches, ['alpha', 'dropout', 'rank', 'targets'])
-  assert.deepEqual(complete("sft('x').lora({ rank: 8, | })").matches, ['alpha', 'dropout', 'targets'])
-  assert.deepEqual(complete("base.schedule('|')").matches, ['constant', 'constant_with_warmup', 'cosine', 'linear'])
+  const loraOptions = ['alpha', 'alphaPattern', 'dora', 'dropout', 'from', 'plusRatio', 'rank', 'rankPattern', 'rsLora', 'targets']
+  assert.deepEqual(complete("sft('x').lora({ |").matches, loraOptions)
+  assert.deepEqual(complete("sft('x').lora({ rank: 8, | })").matches, loraOptions.filter((name) => name !== 'rank'))
+  assert.deepEqual(complete("sft('x').lora({ targets: '|' })").matches, ['all-linear'])
+  assert.deepEqual(complete("base.schedule('|')").matches, ['constant', 'constant_with_warmup', 'cosine', 'linear', 'polynomial'])
   assert.deepEqual(complete("base.schedule('cos|')"), { text: "base.schedule('cosine')", matches: ['cosine'], types: ['value'] })
   assert.deepEqual(complete("base.evaluate({ each: '|' })").matches, ['epoch', 'never'])
-  assert.deepEqual(complete("base.evaluate({ e| })").matches, ['each', 'every'])
+  assert.deepEqual(complete("base.evaluate({ e| })").matches.slice(0, 2), ['each', 'every'])
   assert.ok(complete("import { att| } from 'fettle'").matches.includes('attach'))
   assert.deepEqual(complete("import { a } from 'fett|'").matches.slice(0, 1), ['fettle'])
   assert.deepEqual(complete('bas|').matches.slice(0, 1), ['base'])
@@ -55,7 +57,7 @@ test('hover shows the signature and the docs of a function, a method, an option 
     ['base.lora({ rank| })', 'LoraOptions.rank?: number', /1 to 65536\. Default 8\./],
     ['base.lora(|)', 'PlanBuilder.lora(', /low-rank adapter/],
     ['base.lora({ |', 'PlanBuilder.lora(', /low-rank adapter/],
-    ['base.learningRate(1e-4|)', 'PlanBuilder.learningRate(value: number): Sft', /Above 0\. Default 3e-4 with LoRA/],
+    ['base.learningRate(1e-4|)', 'PlanBuilder.learningRate(value: number): Sft', /Above 0\. Default 3e-5 for all weights, 3e-4 with LoRA/],
     ['base.pl|an', 'PlanBuilder.plan: Plan', /frozen plan/],
     ['base.sample({ every: 5, top|P: 1 })', 'topP?: number', /Above 0, at most 1\. Default 1\./],
     ['base.sample({ ev|ery: 5 })', 'every', /optimizer steps.*At least 1/s],
