@@ -6,7 +6,7 @@ import { ops, scope, tensor, type Tensor } from 'fettle-native'
 import { loraConfigOf } from 'fettle/dist/adapters/lora-config'
 import { loadLora, readLoraConfig, saveLora } from 'fettle/dist/adapters/peft'
 import { chooseTargets } from 'fettle/dist/adapters/targets'
-import { sft } from 'fettle'
+import { adapter, sft } from 'fettle'
 import { FlatParameters } from 'fettle/dist/models/flat'
 import { loadParameters } from 'fettle/dist/models/load'
 import { Random } from 'fettle/dist/models/random'
@@ -93,9 +93,9 @@ test("PaddleNLP's adapters are read, and saved as PEFT's", (t) => {
     const folder = temporaryFolder(t), original = fixture('golden', name), paddle = path.join(folder, 'paddle')
     asPaddle(original, paddle, rename)
     const parameters = loadParameters(openWeights(baseOf(name)), { dtype: 'float32', device: 'cpu', train: false })
-    const adapter = loadLora(parameters, paddle), reference = readLoraConfig(original).config
-    assert.deepEqual([adapter.config.rank, adapter.config.alpha, adapter.config.rankStabilized], [reference.rank, reference.alpha, reference.rankStabilized])
-    saveLora(adapter, path.join(folder, 'peft'), 'base')
+    const loaded = loadLora(parameters, paddle), reference = readLoraConfig(original).config
+    assert.deepEqual([loaded.config.rank, loaded.config.alpha, loaded.config.rankStabilized], [reference.rank, reference.alpha, reference.rankStabilized])
+    saveLora(loaded, path.join(folder, 'peft'), 'base')
     parameters.free()
     scope(() => {
       const before = readSafetensors(path.join(original, 'adapter_model.safetensors')), after = readSafetensors(path.join(folder, 'peft', 'adapter_model.safetensors'))
@@ -145,4 +145,20 @@ test('an adapter to go on from that is none is refused before anything starts', 
   fs.writeFileSync(path.join(folder, 'adapter_config.json'), '{"peft_type": "PREFIX_TUNING"}')
   await assert.rejects(from(folder), { name: 'ModelError', code: 'lora.kind' })
   assert.equal(fs.existsSync(path.join(folder, 'out')), false)
+})
+
+test('pickled adapters of PEFT and PaddleNLP are the same adapter', async () => {
+  const original = fixture('golden', 'lora-one-layer')
+  for (const name of ['peft-pickled', 'paddle-pickled']) {
+    const folder = fixture('adapters', name), parameters = loadParameters(openWeights(baseOf('lora-one-layer')), { dtype: 'float32', device: 'cpu', train: false })
+    const loaded = loadLora(parameters, folder)
+    scope(() => {
+      const before = readSafetensors(path.join(original, 'adapter_model.safetensors')), after = loaded.state()
+      assert.deepEqual([...after.keys()].sort(), [...before.keys()].sort())
+      for (const [key, value] of before) assert.equal(largestDifference(value, need(after, key)), 0)
+    })
+    parameters.free()
+    const described = await adapter(folder)
+    assert.deepEqual([described.rank, described.alpha, described.modules, described.base], [3, 6, 2, 'llama-head-dim'])
+  }
 })
