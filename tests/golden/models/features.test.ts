@@ -14,7 +14,7 @@ import { Decoder } from 'fettle/dist/models/decoder'
 import { families } from 'fettle/dist/models/families'
 import { loadParameters } from 'fettle/dist/models/load'
 import { openWeights } from 'fettle/dist/models/weights'
-import { defaultLora } from 'fettle/dist/plan/defaults'
+import { defaultLora, defaultPrefix } from 'fettle/dist/plan/defaults'
 import type { LoraPlan, Plan } from 'fettle/dist/plan/plan'
 import { generate } from 'fettle/dist/train/generate'
 import { walk } from 'fettle/dist/train/walk'
@@ -45,14 +45,14 @@ function withDecoder<T>({ model }: Subject, form: 'plain' | 'fused', dtype: 'flo
 
 const lossOf = (decoder: Decoder, batch: readonly Sequence[]): number => walk(decoder, packBatch(batch, 'cpu', decoder.parameters.architecture.prompt), { scale: 0.01, training: true }).lossSum.item()
 
-/** Trains for some steps: the loss must fall by a tenth. Gives the trainer, which is the caller's to free. */
-function trained({ model }: Subject, changes: Partial<Plan>) {
+/** Trains for some steps: the loss must fall to a share of itself. Gives the trainer, which is the caller's to free. */
+function trained({ model }: Subject, changes: Partial<Plan>, rate = 3e-2, share = 0.9) {
   const data = rows.map(({ inputIds, labels }) => ({ inputIds: Int32Array.from(inputIds), labels: Int32Array.from(labels!) }))
   const plan = trainerPlan({ batch: { size: 3, evalSize: 3, accumulate: 1 }, steps: 10, ...changes })
-  const optimizer = { ...plan.optimizer, learningRate: changes.method === 'sft' ? 5e-3 : 3e-2 }
+  const optimizer = { ...plan.optimizer, learningRate: rate }
   const trainer = tinyTrainer({ ...plan, optimizer }, memoryRows(data), { model })
   const losses = Array.from({ length: 10 }, () => trainer.next().loss)
-  assert.ok(losses[9] < 0.9 * losses[0], `loss went from ${losses[0]} to ${losses[9]}`)
+  assert.ok(losses[9] < share * losses[0], `loss went from ${losses[0]} to ${losses[9]}`)
   return trainer
 }
 
@@ -95,8 +95,9 @@ const near = (a: number, b: number, relative: number): void => assert.ok(Math.ab
 
 /** The columns of the table, and what must hold for a mark in them. */
 const features: Readonly<Record<string, (subject: Subject) => void>> = {
-  'all weights': (subject) => freeTrainer(trained(subject, { method: 'sft', lora: null })),
+  'all weights': (subject) => freeTrainer(trained(subject, { method: 'sft', lora: null }, 5e-3)),
   LoRA: adapter(), rsLoRA: adapter({ rsLora: true, alpha: 4 }), DoRA: adapter({ dora: true }), merge: merged,
+  'prefix tuning': (subject) => freeTrainer(trained(subject, { method: 'prefix', lora: null, prefix: { ...defaultPrefix, tokens: 8 } }, 0.3, 0.995)),
   bf16: (subject) => near(withDecoder(subject, 'plain', 'bfloat16', (decoder) => lossOf(decoder, rows)), withDecoder(subject, 'plain', 'float32', (decoder) => lossOf(decoder, rows)), 5e-3),
   'fused blocks': (subject) => near(withDecoder(subject, 'fused', 'float32', (decoder) => lossOf(decoder, rows)), withDecoder(subject, 'plain', 'float32', (decoder) => lossOf(decoder, rows)), 1e-5),
   packing: (subject) => withDecoder(subject, 'plain', 'float32', (decoder) => near(lossOf(decoder, rows), rows.reduce((sum, row) => sum + lossOf(decoder, [row]), 0), 1e-5)),
