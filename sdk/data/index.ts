@@ -4,7 +4,7 @@ export { discoverData, requireSplit, type DataFiles, type SplitName } from './di
 export { answerEnd, chatStopIds, rowEncoder, type EncodedRow, type RowEncoder, type Rounds, type TemplateSettings } from './encode'
 export { openRows } from './arrow-reader'
 export { batchOrder, epochOrder, type BatchOrderSettings, type OrderSettings } from './order'
-export { packGreedily, packRows, type PackedRows } from './packing'
+export { Packs, packRows, type PackedRows } from './packing'
 export { prepare, type PrepareOptions } from './prepare'
 export type { PrepareProgress } from './prepare-protocol'
 export { newReadStats, readRows, type DataRow, type ReadStats } from './rows'

@@ -53,22 +53,51 @@ export function countSupervised(labels: Int32Array): number {
   return count
 }
 
-/**
- * Groups rows, in their order, into packs of at most `maxLength` tokens ("zero padding" of the reference). No row is cut:
- * one that is longer than maxLength makes a pack of its own.
- */
-export function packGreedily(lengths: ArrayLike<number>, maxLength: number): number[][] {
-  const packs: number[][] = []
-  let room = -1
-  for (let row = 0; row < lengths.length; row++) {
-    if (packs.length === 0 || lengths[row] > room) {
-      packs.push([])
-      room = maxLength
+/** Packs of rows that follow each other: pack p holds rows `[starts[p], starts[p + 1])`, so that a million rows need 4 MB at most. */
+export class Packs {
+  private constructor(private readonly starts: Int32Array) {}
+
+  /**
+   * Groups rows, in their order, into packs of at most `maxLength` tokens (InTokens, "zero padding" of the reference). No
+   * row is cut: one that is longer than maxLength makes a pack of its own.
+   */
+  static greedy(rows: number, length: (row: number) => number, maxLength: number): Packs {
+    const starts = new Int32Array(rows + 1)
+    let packs = 0, room = -1
+    for (let row = 0; row < rows; row++) {
+      const tokens = length(row)
+      if (packs === 0 || tokens > room) {
+        starts[packs++] = row
+        room = maxLength
+      }
+      room -= tokens
     }
-    packs[packs.length - 1].push(row)
-    room -= lengths[row]
+    starts[packs] = rows
+    return new Packs(starts.slice(0, packs + 1))
   }
-  return packs
+
+  get count(): number { return this.starts.length - 1 }
+
+  /** The rows of a pack, in order. */
+  rows(pack: number): number[] { return Array.from({ length: this.starts[pack + 1] - this.starts[pack] }, (_, i) => this.starts[pack] + i) }
+}
+
+/**
+ * Share of a batch that would be padding if each batch of `size` rows, in order, were padded to its longest row: what
+ * laying rows end to end saves.
+ */
+export function paddingShare(rows: number, length: (row: number) => number, size: number): number {
+  let padded = 0, tokens = 0
+  for (let start = 0; start < rows; start += size) {
+    const end = Math.min(rows, start + size)
+    let longest = 0
+    for (let row = start; row < end; row++) {
+      longest = Math.max(longest, length(row))
+      tokens += length(row)
+    }
+    padded += longest * (end - start)
+  }
+  return padded === 0 ? 0 : 1 - tokens / padded
 }
 
 /**

@@ -20,10 +20,10 @@ export interface PassOptions {
 
 /** A layer's output and what its backward needs. */
 export interface LayerForward { readonly out: Tensor; readonly saved: LayerSaved | null }
-/** Records of a layer's two halves; plain data that serves one backward. */
-export interface LayerSaved { readonly attention: HalfSaved; readonly mlp: HalfSaved }
+/** Records of a layer's two halves; plain data that serves one backward. `attention` is `null` where that half runs again first. */
+export interface LayerSaved { readonly attention: HalfSaved | null; readonly mlp: HalfSaved }
 /** Records of a half's norms and of the blocks between them. */
-interface HalfSaved { readonly norm: Saved; readonly inner: readonly Saved[]; readonly outer: Saved }
+export interface HalfSaved { readonly norm: Saved; readonly inner: readonly Saved[]; readonly outer: Saved }
 /** Norms of a half and where they stand; `outer` where the order has `both`. */
 interface HalfNorms { readonly norm: NormWeights; readonly place: Place; readonly outer: NormWeights | null; readonly outerPlace: Place }
 /** What a norm feeds: its blocks one after the other, with the residual added last. */
@@ -100,25 +100,32 @@ export class Decoder {
     })
   }
 
-  /** x `[N, hidden]` → the layer's output. x stays as it is. */
-  layerForward(index: number, x: Tensor, context: BlockContext): LayerForward {
+  /**
+   * x `[N, hidden]` → the layer's output. x stays as it is.
+   * @param first context of the attention half; in `boundary` mode nothing of that half is kept but its output
+   */
+  layerForward(index: number, x: Tensor, context: BlockContext, first: BlockContext = context): LayerForward {
     return scope(() => {
-      const norms = this.norms(index)
-      const attention = this.half(x, norms.attention, context, (input, residual) => this.attend(index, input, residual, context))
-      const mlp = this.half(attention.out, norms.mlp, context, (input, residual) => this.transform(index, input, residual, context))
-      return { out: mlp.out, saved: context.mode === 'train' ? { attention: attention.saved, mlp: mlp.saved } : null }
+      const attention = this.attentionHalf(index, x, first)
+      // What a half without records puts out may be planned memory that the next layers write.
+      const middle = first === context ? attention.out : ops.clone(attention.out)
+      const mlp = this.half(middle, this.norms(index).mlp, context, (input, residual) => this.transform(index, input, residual, context))
+      return { out: mlp.out, saved: context.mode === 'train' ? { attention: first.mode === 'train' ? attention.saved : null, mlp: mlp.saved } : null }
     })
   }
 
+  /** Runs a layer's attention half again for its records. */
+  attentionAgain(index: number, x: Tensor, context: BlockContext): HalfSaved { return scope(() => this.attentionHalf(index, x, context).saved) }
+
   /**
    * Gradient of the layer's output → gradient of its input; weights' gradients are added to theirs. `grad` may be
-   * overwritten. `saved` is freed: it serves once.
+   * overwritten. `saved` is freed: it serves once, and has both halves by now. `context` is the attention half's.
    */
   layerBackward(index: number, grad: Tensor, saved: LayerSaved, context: BlockContext): Tensor {
     const gradX = scope(() => {
       const norms = this.norms(index)
       const middle = this.halfBackward(grad, saved.mlp, norms.mlp, (g) => this.transformBackward(index, g, saved.mlp.inner))
-      return this.halfBackward(middle, saved.attention, norms.attention, (g) => this.attendBackward(index, g, saved.attention.inner, context))
+      return this.halfBackward(middle, saved.attention!, norms.attention, (g) => this.attendBackward(index, g, saved.attention!.inner, context))
     })
     freeAll(saved)
     return gradX
@@ -212,6 +219,10 @@ export class Decoder {
       attention: { norm: w.inputNorm, place: at('inputNorm'), outer: w.outNorm, outerPlace: at('outNorm') },
       mlp: { norm: w.postNorm, place: at('postNorm'), outer: w.downNorm, outerPlace: at('downNorm') },
     }
+  }
+
+  private attentionHalf(index: number, x: Tensor, context: BlockContext): ReturnType<Decoder['half']> {
+    return this.half(x, this.norms(index).attention, context, (input, residual) => this.attend(index, input, residual, context))
   }
 
   /** Half of a layer: norms and what stands between them, joined with the residual as the record says. */

@@ -7,7 +7,8 @@ export interface StepSize {
   readonly longest: number
   /** Of an activation: 2 in bf16, 4 in fp32. */
   readonly bytesPerValue: number
-  readonly recompute: boolean
+  /** `attention`: of each layer's attention half alone. */
+  readonly recompute: boolean | 'attention'
   /** A trained prefix: its places, and the sequences that each see it. */
   readonly prefix?: { readonly places: number; readonly sequences: number }
 }
@@ -19,8 +20,8 @@ export interface StepSize {
  */
 export function stepMemory(a: Architecture, { tokens, longest, bytesPerValue, recompute, prefix = { places: 0, sequences: 0 } }: StepSize): number {
   const qkv = (a.heads + 2 * a.kvHeads) * a.headDim
-  const layer = 2 * a.hiddenSize + qkv + a.heads * a.headDim + (a.mlp.kind === 'gated' ? 2 : 1) * a.intermediateSize
-  const kept = recompute ? 2 * layer + a.layers * a.hiddenSize : a.layers * layer
+  const attention = a.hiddenSize + qkv + a.heads * a.headDim, mlp = a.hiddenSize + (a.mlp.kind === 'gated' ? 2 : 1) * a.intermediateSize, layer = attention + mlp
+  const kept = recompute === true ? 2 * layer + a.layers * a.hiddenSize : recompute === 'attention' ? 2 * attention + a.layers * (mlp + a.hiddenSize) : a.layers * layer
   // Keys and values behind a prefix are put together anew for each sequence and layer.
   const joined = prefix.places === 0 ? 0 : (recompute ? 1 : a.layers) * (tokens + prefix.sequences * prefix.places) * 2 * a.kvHeads * a.headDim
   return (tokens * kept + joined) * bytesPerValue + scoreMemory(a, longest, longest + prefix.places, bytesPerValue)

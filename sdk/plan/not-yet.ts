@@ -16,10 +16,8 @@ interface Missing {
 const asked = (holds: boolean): true | undefined => (holds ? true : undefined)
 
 const missing: readonly Missing[] = [
-  { field: 'data.packing', argument: 'intokens', got: ({ data }) => asked(data.packing), remedy: 'leave it out: rows are always packed without padding, and batch sizes count rows' },
   { field: 'data.lazy', argument: 'lazy', got: ({ data }) => asked(data.lazy), remedy: 'leave it out: data is prepared once, on disk' },
   { field: 'precision', argument: 'fp16', got: ({ precision }) => (precision === 'fp16' ? precision : undefined), remedy: 'use bf16' },
-  { field: 'recompute', argument: 'recompute_granularity', got: ({ recompute }) => (recompute !== 'none' && recompute !== 'full' ? recompute : undefined), remedy: 'use full', partly: true },
 ]
 
 /** What to do instead, by the names of arguments that are not there yet. */

@@ -33,6 +33,8 @@ export interface PreparedEvent extends Turn {
   readonly truncated: number
   /** One rendered and tokenised row, so that a doubled BOS or a missing EOS shows before training. */
   readonly preview: { readonly text: string; readonly ids: readonly number[]; readonly labels: readonly number[]; readonly tokens: readonly string[] }
+  /** With packing: packs, the share of `packs × maxLength` that holds tokens, and the share of padding in a padded batch of as many rows, which no batch has here. */
+  readonly packs?: { readonly count: number; readonly filled: number; readonly padding: number }
 }
 
 /** The model is loaded; the first step follows. One more stands in the log after each resume. */

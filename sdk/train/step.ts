@@ -2,14 +2,14 @@ import { scope } from 'fettle-native'
 import type { Batch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
 import type { AdamW } from './optimizer'
-import { walk, type WalkOptions } from './walk'
+import { walk, type Recompute, type WalkOptions } from './walk'
 
 /** What a step needs to know beside its window. */
 export interface StepOptions {
   readonly learningRate: number
   readonly maxGradNorm: number
   readonly dropout: boolean
-  readonly recompute: boolean
+  readonly recompute: Recompute
   readonly onPoint?: WalkOptions['onPoint']
 }
 

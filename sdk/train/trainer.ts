@@ -19,7 +19,7 @@ export interface TrainerParts {
   readonly decoder: Decoder
   readonly rows: RowReader
   readonly windows: Windows
-  readonly recompute: boolean
+  readonly recompute: StepOptions['recompute']
   readonly onPoint?: StepOptions['onPoint']
 }
 

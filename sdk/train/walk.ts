@@ -3,6 +3,9 @@ import type { Batch } from '../models/batch'
 import type { BlockContext } from '../models/blocks/types'
 import type { Decoder, LayerSaved } from '../models/decoder'
 
+/** What the backward runs again: nothing, whole layers, or their attention halves. */
+export type Recompute = boolean | 'attention'
+
 /** Where a walk stands: after the embedding, after a layer's forward or backward, after the head. */
 export type WalkPoint = { readonly phase: 'embed' | 'forward' | 'head' | 'backward'; readonly layer: number }
 
@@ -10,8 +13,11 @@ export type WalkPoint = { readonly phase: 'embed' | 'forward' | 'head' | 'backwa
 export interface WalkOptions {
   /** Factor on the gradient: 1 / supervised tokens of the whole accumulation window, so that micro-batches simply add up. */
   readonly scale: number
-  /** Keep only each layer's input and run its forward again before its backward: memory of one layer, a third more time. */
-  readonly recompute?: boolean
+  /**
+   * `true`: keep only each layer's input and run its forward again before its backward: memory of one layer, a third more
+   * time. `attention`: likewise with each layer's attention half alone; the records of the other half are kept.
+   */
+  readonly recompute?: Recompute
   /** Adapter dropout is on. */
   readonly dropout?: boolean
   /** What a model does in inference alone (see `PassOptions`) stays off. */
@@ -38,24 +44,27 @@ interface Step { readonly input: Tensor; readonly saved: LayerSaved | null; read
  */
 export function walk(decoder: Decoder, batch: Batch, options: WalkOptions): WalkResult {
   return noGrad(() => scope(() => {
-    const context = decoder.context(batch, { mode: options.recompute ? 'boundary' : 'train', dropout: options.dropout, training: options.training })
-    const { steps, x } = forward(decoder, batch, context, options)
+    const context = decoder.context(batch, { mode: options.recompute === true ? 'boundary' : 'train', dropout: options.dropout, training: options.training })
+    // An attention of its own: planned memory tells by it which passes keep their records.
+    const first: BlockContext = options.recompute === 'attention' ? { ...context, mode: 'boundary', attention: { ...context.attention } } : context
+    const { steps, x } = forward(decoder, batch, context, first, options)
     const head = decoder.headLoss(x, batch.targets!, { scale: options.scale, gradient: true, context })
     options.onPoint?.({ phase: 'head', layer: decoder.layers })
-    const grad = backward(decoder, batch, head.gradX!, steps, context, options)
+    const again: BlockContext = options.recompute ? { ...first, mode: 'train' } : context
+    const grad = backward(decoder, head.gradX!, steps, again, options)
     decoder.embedBackward(grad, batch, context)
     return { lossSum: head.lossSum, correct: head.correct }
   }))
 }
 
-/** Layers in order. Every layer's input stays: with recompute it is all that stays. */
-function forward(decoder: Decoder, batch: Batch, context: BlockContext, { onPoint }: WalkOptions): { steps: Step[]; x: Tensor } {
+/** Layers in order. Every layer's input stays: with recompute of whole layers it is all that stays. `first`: context of the attention halves. */
+function forward(decoder: Decoder, batch: Batch, context: BlockContext, first: BlockContext, { onPoint }: WalkOptions): { steps: Step[]; x: Tensor } {
   const steps: Step[] = []
   let x = decoder.embed(batch, context)
   onPoint?.({ phase: 'embed', layer: -1 })
   for (let layer = 0; layer < decoder.layers; layer++) {
-    const rng = context.mode === 'boundary' && context.dropout ? getRngState(decoder.parameters.device) : null
-    const { out, saved } = decoder.layerForward(layer, x, context)
+    const rng = first.mode === 'boundary' && first.dropout ? getRngState(decoder.parameters.device) : null
+    const { out, saved } = decoder.layerForward(layer, x, context, first)
     steps.push({ input: x, saved, rng })
     x = out
     onPoint?.({ phase: 'forward', layer })
@@ -64,12 +73,11 @@ function forward(decoder: Decoder, batch: Batch, context: BlockContext, { onPoin
 }
 
 /** Layers in reverse. A layer's records and input are freed as soon as its gradient is out. */
-function backward(decoder: Decoder, batch: Batch, gradX: Tensor, steps: Step[], context: BlockContext, { onPoint, recompute, training }: WalkOptions): Tensor {
-  const again = recompute ? decoder.context(batch, { mode: 'train', dropout: context.dropout, training }) : context
+function backward(decoder: Decoder, gradX: Tensor, steps: Step[], again: BlockContext, { onPoint }: WalkOptions): Tensor {
   let grad = gradX
   for (let layer = decoder.layers - 1; layer >= 0; layer--) {
-    const { input, rng } = steps[layer]
-    const saved = steps[layer].saved ?? rebuild(decoder, layer, input, rng, again)
+    const { input } = steps[layer]
+    const saved = whole(decoder, layer, steps[layer], again)
     const gradInput = decoder.layerBackward(layer, grad, saved, again)
     if (grad !== gradInput) grad.free()
     input.free()
@@ -79,12 +87,14 @@ function backward(decoder: Decoder, batch: Batch, gradX: Tensor, steps: Step[], 
   return grad
 }
 
-/** Runs a layer again for its records, with the dropout that its first run drew. */
-function rebuild(decoder: Decoder, layer: number, input: Tensor, rng: Uint8Array | null, context: BlockContext): LayerSaved {
-  if (rng === null) return decoder.layerForward(layer, input, context).saved!
+/** A layer's records; those that were not kept are made again, with the dropout that the first run drew. */
+function whole(decoder: Decoder, layer: number, { input, saved, rng }: Step, context: BlockContext): LayerSaved {
+  if (saved !== null && saved.attention !== null) return saved
+  const run = (): LayerSaved => saved === null ? decoder.layerForward(layer, input, context).saved! : { ...saved, attention: decoder.attentionAgain(layer, input, context) }
+  if (rng === null) return run()
   const { device } = decoder.parameters, now = getRngState(device)
   setRngState(rng, device)
-  const { saved } = decoder.layerForward(layer, input, context)
+  const records = run()
   setRngState(now, device)
-  return saved!
+  return records
 }

@@ -1,3 +1,4 @@
+import type { Packs } from '../data/packing'
 import { DataError } from '../errors'
 import type { BatchPlan } from '../plan/plan'
 
@@ -5,7 +6,8 @@ import type { BatchPlan } from '../plan/plan'
 export type EpochOrder = (epoch: number) => ArrayLike<number>
 
 /**
- * Which rows each optimizer step takes. A window is up to `accumulate` micro-batches of up to `size` rows; the last of
+ * Which rows each optimizer step takes. A window is up to `accumulate` micro-batches of up to `size` rows, or of `size`
+ * packs of rows where packs are given: then all that is counted here is packs. The last window of
  * an epoch may be shorter, or is left out. Everything follows from the step's number, so a resume needs no other position.
  */
 export class Windows {
@@ -15,7 +17,7 @@ export class Windows {
   private readonly used: number
   private cached: { epoch: number; order: ArrayLike<number> } | null = null
 
-  constructor(readonly rows: number, private readonly batch: BatchPlan, limit: { readonly epochs: number; readonly steps: number | null; readonly data?: { readonly dropLast: boolean } }, private readonly order: EpochOrder) {
+  constructor(readonly rows: number, private readonly batch: BatchPlan, limit: { readonly epochs: number; readonly steps: number | null; readonly data?: { readonly dropLast: boolean } }, private readonly order: EpochOrder, private readonly packs: Pick<Packs, 'rows'> | null = null) {
     this.used = limit.data?.dropLast ? rows - rows % batch.size : rows
     if (this.used === 0 && rows > 0) throw new DataError('data.no-batch', `expected at least one full batch of ${batch.size} rows, as the last one is dropped, got ${rows} rows; take a smaller batch, or keep the last one (dropLast / dataloader_drop_last false)`, { rows, size: batch.size })
     this.stepsPerEpoch = Math.max(1, Math.ceil(this.used / (batch.size * batch.accumulate)))
@@ -30,7 +32,8 @@ export class Windows {
     const start = (step % this.stepsPerEpoch) * perStep, end = Math.min(this.used, start + perStep)
     const batches: number[][] = []
     for (let i = start; i < end; i += this.batch.size) {
-      batches.push(Array.from({ length: Math.min(this.batch.size, end - i) }, (_, k) => order[i + k]))
+      const taken = Array.from({ length: Math.min(this.batch.size, end - i) }, (_, k) => order[i + k])
+      batches.push(this.packs === null ? taken : taken.flatMap((pack) => this.packs!.rows(pack)))
     }
     return batches
   }

@@ -1,9 +1,10 @@
 import { cores, manualSeed, noGrad, setThreads, type Device } from 'fettle-native'
 import type { Adapter } from '../adapters/adapter'
-import type { PreparedData, RowReader } from '../data/dataset'
+import type { PreparedData, PreparedSplit, RowReader } from '../data/dataset'
 import { rowEncoder, type RowEncoder } from '../data/encode'
 import { openRows } from '../data/arrow-reader'
 import { epochOrder } from '../data/order'
+import { Packs, paddingShare } from '../data/packing'
 import { prepare } from '../data/prepare'
 import { DataError, PlanError } from '../errors'
 import { chooseBlocks } from '../models/blocks/fused'
@@ -14,6 +15,7 @@ import { loadParameters } from '../models/load'
 import type { Parameters } from '../models/parameters'
 import { openWeights } from '../models/weights'
 import type { Plan } from '../plan/plan'
+import type { PreparedEvent } from '../run/events'
 import { loadTokenizer, type Tokenizer } from '../tokenizers'
 import { Trainer } from '../train/trainer'
 import { Windows } from '../train/windows'
@@ -76,10 +78,17 @@ async function prepareData(plan: Plan, modelPath: string, reporter: Reporter, si
     const found = data[split]
     if (found === null) continue
     const { rows, tokens, supervised, truncated, preview } = found
-    reporter.event({ type: 'prepared', split, rows, tokens, supervised, truncated, preview })
+    reporter.event({ type: 'prepared', split, rows, tokens, supervised, truncated, preview, ...(split === 'train' && plan.data.packing ? { packs: packed(plan, found) } : {}) })
     for (const note of found.notes) reporter.warn(note.code, note.message)
   }
   return data
+}
+
+/** What packing makes of the rows. */
+function packed(plan: Plan, split: PreparedSplit): PreparedEvent['packs'] {
+  const reader = openRows(split), length = (row: number): number => reader.length(row), { maxLength } = plan.data
+  const { count } = Packs.greedy(reader.rows, length, maxLength)
+  return { count, filled: split.tokens / (count * maxLength), padding: paddingShare(reader.rows, length, plan.batch.size) }
 }
 
 function loadModel(plan: Plan, modelPath: string, device: Device): Parameters {
@@ -92,16 +101,21 @@ function loadModel(plan: Plan, modelPath: string, device: Device): Parameters {
   }
 }
 
+/** Attention keeps no scores, in either form of the blocks, so that alone it has nothing to save by running again. */
+const recomputed = { none: false, core_attn: false, full_attn: 'attention', full: true } as const
+
 function openTrainer(plan: Plan, decoder: Decoder, data: PreparedData, reporter: Reporter): { trainer: Trainer; largest: number } {
   const split = data.train! // prepare() was asked to require it
   if (split.supervised === 0) {
     throw new DataError('data.no-labels', `none of the ${split.rows} rows of ${split.sources.join(', ')} has an answer left to train on; fill tgt, or raise maxLength in .data(path, { maxLength: n }) / max_length so that answers are not cut away`, { sources: split.sources, rows: split.rows })
   }
   const rows = openRows(split)
-  const windows = new Windows(rows.rows, plan.batch, plan, (epoch) => epochOrder({ rows: rows.rows, seed: plan.data.seed ?? plan.seed, epoch }))
-  const length = (row: number): number => rows.length(row), largest = windows.largest(0, length)
+  const length = (row: number): number => rows.length(row)
+  const packs = plan.data.packing ? Packs.greedy(rows.rows, length, plan.data.maxLength) : null, count = packs?.count ?? rows.rows
+  const windows = new Windows(count, plan.batch, plan, (epoch) => epochOrder({ rows: count, seed: plan.data.seed ?? plan.seed, epoch }), packs)
+  const largest = windows.largest(0, length)
   const { architecture, device, flat, adapter } = decoder.parameters
-  const { recompute } = planMemory({ architecture, bytesPerValue: plan.precision === 'bf16' ? 2 : 4, trainable: flat!.size, prefix: adapter?.prefix?.tokens, device, asked: plan.recompute === 'full' }, largest, length, reporter.warn)
+  const { recompute } = planMemory({ architecture, bytesPerValue: plan.precision === 'bf16' ? 2 : 4, trainable: flat!.size, prefix: adapter?.prefix?.tokens, device, asked: recomputed[plan.recompute] }, largest, length, reporter.warn)
   decoder.blocks.reserve(largest.tokens)
   return { trainer: new Trainer({ plan, decoder, rows, windows, recompute }), largest: largest.tokens }
 }

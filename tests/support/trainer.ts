@@ -12,6 +12,7 @@ import { openWeights } from 'fettle/dist/models/weights'
 import { defaultPlan } from 'fettle/dist/plan/defaults'
 import type { Plan } from 'fettle/dist/plan/plan'
 import { Trainer } from 'fettle/dist/train/trainer'
+import type { Recompute } from 'fettle/dist/train/walk'
 import { Windows } from 'fettle/dist/train/windows'
 import { fixture } from './paths'
 
@@ -43,7 +44,7 @@ export function trainerPlan(changes: PlanChanges): Plan {
 }
 
 /** A trainer over a golden model (or the folder of another one) with plain blocks; with `plan.lora` an adapter trains. */
-export function tinyTrainer(plan: Plan, rows: RowReader, options: { golden?: string; model?: string; recompute?: boolean } = {}): Trainer {
+export function tinyTrainer(plan: Plan, rows: RowReader, options: { golden?: string; model?: string; recompute?: Recompute } = {}): Trainer {
   setThreads(1) // tiny products: a second thread only waits
   const dtype = plan.precision === 'bf16' ? 'bfloat16' : 'float32'
   const parameters = loadParameters(openWeights(options.model ?? fixture('golden', options.golden ?? 'llama-v2-gqa')), { dtype, device: 'cpu', train: plan.lora === null && plan.prefix === null })

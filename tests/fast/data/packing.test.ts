@@ -1,7 +1,7 @@
 import * as assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Row } from 'fettle/dist/data/dataset'
-import { countSupervised, packGreedily, packRows } from 'fettle/dist/data/packing'
+import { countSupervised, packRows, Packs, paddingShare } from 'fettle/dist/data/packing'
 import { seededRandom } from 'fettle/dist/data/random'
 
 const row = (ids: number[], labels: number[]): Row => ({ inputIds: Int32Array.from(ids), labels: Int32Array.from(labels) })
@@ -42,13 +42,18 @@ test('any rows: each target is the next token of its own row, and each label is 
   }
 })
 
+const packsOf = (lengths: readonly number[], maxLength: number): number[][] => {
+  const packs = Packs.greedy(lengths.length, (r) => lengths[r], maxLength)
+  return Array.from({ length: packs.count }, (_, p) => packs.rows(p))
+}
+
 test('greedy packs keep the order and every row, and cut none', () => {
-  assert.deepEqual(packGreedily([3, 4, 4, 10, 1], 8), [[0, 1], [2], [3], [4]])
-  assert.deepEqual(packGreedily([], 8), [])
+  assert.deepEqual(packsOf([3, 4, 4, 10, 1], 8), [[0, 1], [2], [3], [4]])
+  assert.deepEqual(packsOf([], 8), [])
   const random = seededRandom(6)
   for (let i = 0; i < 100; i++) {
     const lengths = Array.from({ length: random() % 40 }, () => 1 + random() % 20)
-    const packs = packGreedily(lengths, 16)
+    const packs = packsOf(lengths, 16)
     const size = (pack: readonly number[]): number => pack.reduce((sum, r) => sum + lengths[r], 0)
     assert.deepEqual(packs.flat(), lengths.map((_, r) => r))
     packs.forEach((pack, p) => {
@@ -56,4 +61,18 @@ test('greedy packs keep the order and every row, and cut none', () => {
       if (p > 0) assert.ok(size(packs[p - 1]) + lengths[pack[0]] > 16, 'a pack is closed only when the next row does not fit')
     })
   }
+})
+
+test('a million rows are packed at once, in 4 MB', () => {
+  const started = performance.now(), packs = Packs.greedy(1_000_000, (r) => 20 + (r * 7919) % 100, 2048)
+  let rows = 0
+  for (let p = 0; p < packs.count; p++) rows += packs.rows(p).length
+  assert.equal(rows, 1_000_000)
+  assert.ok(performance.now() - started < 60_000)
+})
+
+test('the padding that a padded batch would have', () => {
+  assert.equal(paddingShare(4, (r) => [1, 3, 4, 4][r], 2), 1 - 12 / 14)
+  assert.equal(paddingShare(3, () => 5, 2), 0)
+  assert.equal(paddingShare(0, () => 5, 2), 0)
 })

@@ -13,7 +13,7 @@ import { fixture } from '../../support/paths'
 import { randomRows } from '../../support/trainer'
 import { difference } from './support'
 
-interface Case { readonly lora: boolean; readonly dropout: number; readonly recompute: boolean }
+interface Case { readonly lora: boolean; readonly dropout: number; readonly recompute: boolean | 'attention' }
 
 /** Loss and flat gradient after two micro-batches, the second longer than the first. */
 function gradients(blocks: 'auto' | 'plain', c: Case): { loss: number; gradient: ReturnType<typeof ops.clone> } {
@@ -36,8 +36,8 @@ function gradients(blocks: 'auto' | 'plain', c: Case): { loss: number; gradient:
 
 for (const lora of [true, false])
   for (const dropout of lora ? [0, 0.2] : [0])
-    for (const recompute of [false, true])
-      test(`a walk in the fused form equals the plain form: ${lora ? `LoRA, dropout ${dropout}` : 'all weights'}${recompute ? ', recompute' : ''}`, () => {
+    for (const recompute of [false, true, 'attention'] as const)
+      test(`a walk in the fused form equals the plain form: ${lora ? `LoRA, dropout ${dropout}` : 'all weights'}${recompute ? `, recompute ${recompute}` : ''}`, () => {
         noGrad(() => scope(() => {
           const plain = gradients('plain', { lora, dropout, recompute }), fused = gradients('auto', { lora, dropout, recompute })
           assert.ok(Math.abs(fused.loss - plain.loss) < 1e-5 * plain.loss, `loss ${fused.loss}, plain ${plain.loss}`)

@@ -3,9 +3,10 @@ import { test } from 'node:test'
 import { llama } from 'fettle/dist/models/families/llama'
 import { stepMemory } from 'fettle/dist/models/memory'
 import { availableMemory, planMemory } from 'fettle/dist/worker/memory'
+import type { Recompute } from 'fettle/dist/train/walk'
 
 const architecture = llama.architecture({ model_type: 'llama', vocab_size: 32000, hidden_size: 4096, num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: 32, intermediate_size: 11008, rms_norm_eps: 1e-5, max_position_embeddings: 4096 })
-const plan = (tokens: number, warnings: string[]): { recompute: boolean } => {
+const plan = (tokens: number, warnings: string[]): { recompute: Recompute } => {
   const lengths = [10, tokens - 30, 20]
   return planMemory({ architecture, bytesPerValue: 2, trainable: 1000, device: 'cpu' }, { step: 41, rows: [0, 1, 2], tokens }, (row) => lengths[row], (code, message) => warnings.push(`${code} ${message}`))
 }

@@ -63,9 +63,9 @@ test('a loss that is not finite leaves the weights alone, and ends training at t
   freeTrainer(trainer)
 })
 
-test('recompute gives the same steps, dropout included', () => {
+for (const again of [true, 'attention'] as const) test(`recompute gives the same steps, dropout included: ${again}`, () => {
   const plan = trainerPlan({ method: 'lora', lora: { ...lora, dropout: 0.3 }, optimizer, batch: batch(3, 2), steps: 3 })
-  const runs = [false, true].map((recompute) => {
+  const runs = [false, again].map((recompute) => {
     const trainer = tinyTrainer(plan, memoryRows(randomRows(9)), { recompute })
     manualSeed(5)
     const steps = [0, 1, 2].map(() => trainer.next())
