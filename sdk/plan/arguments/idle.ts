@@ -33,6 +33,7 @@ const idle: readonly Idle[] = [
   { fields: ['warmup_steps', 'warmup_ratio'], holds: (args) => args.get('lr_scheduler_type') === 'constant', why: (args) => `${because('lr_scheduler_type')(args)} (constant_with_warmup rises first)` },
   { fields: ['eval_steps'], holds: not('evaluation_strategy', 'steps'), why: because('evaluation_strategy') },
   { fields: ['save_steps'], holds: not('save_strategy', 'steps'), why: because('save_strategy') },
+  { fields: ['save_total_limit'], holds: (args) => args.get('save_strategy') === 'no', why: because('save_strategy') },
   { fields: ['sample_steps'], holds: not('sample_strategy', 'steps'), why: because('sample_strategy') },
 ]
 

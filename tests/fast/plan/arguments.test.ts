@@ -55,7 +55,7 @@ test('a setting whose switch is off is a note', () => {
     [{ scale_loss: 3 }, 'scale_loss', /fp16 is false/], [{ recompute_granularity: 'full_attn' }, 'recompute_granularity', /recompute is false/], [{ num_cycles: 2 }, 'num_cycles', /lr_scheduler_type is "linear"/],
     [{ power: 2 }, 'power', /lr_scheduler_type is "linear"/], [{ lr_end: 0, lr_scheduler_type: 'cosine' }, 'lr_end', /"cosine"/], [{ save_generation_output: false, metric_for_best_model: 'accuracy' }, 'metric_for_best_model', /load_best_model_at_end is false/],
     [{ lora: true, lora_path: 'a', lora_rank: 4 }, 'lora_rank', /the adapter at lora_path has its own/], [{ lora_path: 'a' }, 'lora_path', /lora is false/], [{ rslora: true }, 'rslora', /lora is false/], [{ lora_plus_scale: 2 }, 'lora_plus_scale', /lora is false/],
-    [{ num_prefix_tokens: 3 }, 'num_prefix_tokens', /prefix_tuning is false/], [{ ignore_data_skip: true }, 'ignore_data_skip', /resume_from_checkpoint is null/],
+    [{ save_total_limit: 2 }, 'save_total_limit', /save_strategy is "no"/], [{ num_prefix_tokens: 3 }, 'num_prefix_tokens', /prefix_tuning is false/], [{ ignore_data_skip: true }, 'ignore_data_skip', /resume_from_checkpoint is null/],
   ]
   for (const [extra, name, why] of idle) {
     const [note, ...more] = notes(extra)
