@@ -22,8 +22,8 @@ export function stepMemory(a: Architecture, { tokens, longest, bytesPerValue, re
   const qkv = (a.heads + 2 * a.kvHeads) * a.headDim
   const attention = a.hiddenSize + qkv + a.heads * a.headDim, mlp = a.hiddenSize + (a.mlp.kind === 'gated' ? 2 : 1) * a.intermediateSize, layer = attention + mlp
   const kept = recompute === true ? 2 * layer + a.layers * a.hiddenSize : recompute === 'attention' ? 2 * attention + a.layers * (mlp + a.hiddenSize) : a.layers * layer
-  // Keys and values behind a prefix are put together anew for each sequence and layer.
-  const joined = prefix.places === 0 ? 0 : (recompute ? 1 : a.layers) * (tokens + prefix.sequences * prefix.places) * 2 * a.kvHeads * a.headDim
+  // Behind a prefix each sequence's queries, keys and values are put together anew in each layer, and what they give.
+  const joined = prefix.places === 0 ? 0 : (recompute ? 1 : a.layers) * (tokens + prefix.sequences * prefix.places) * (qkv + a.heads * a.headDim)
   return (tokens * kept + joined) * bytesPerValue + scoreMemory(a, longest, longest + prefix.places, bytesPerValue)
 }
 

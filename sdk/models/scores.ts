@@ -37,7 +37,7 @@ class Scores {
   private packed(offsets: readonly number[]): ScoreBias {
     const lengths = offsets.slice(1).map((end, i) => end - offsets[i]), longest = Math.max(...lengths), { prefixes } = this.batch
     if (prefixes !== undefined) return lengths.map((length, i) => this.sequence(length, prefixes[i]))
-    const plain = this.before === 0 && this.slopes === null && (this.window === null || longest <= this.window)
+    const plain = this.slopes === null && (this.window === null || this.before + longest <= this.window)
     return plain ? null : this.sequence(longest, 0)
   }
 

@@ -1,4 +1,6 @@
 import { call, ops, type Tensor } from 'fettle-native'
+import type { PackedAttention } from '../batch'
+import { backwardBehind, forwardBehind, isPrefixSaved } from './fused-prefix'
 import { biasOf, plainAttention } from './plain-attention'
 import type { AttentionBlock, Saved } from './types'
 import type { Workspace } from './fused-workspace'
@@ -7,15 +9,16 @@ type AttentionSaved =
   | { readonly qkv: Tensor; readonly out: Tensor; readonly logSumExp: Tensor; readonly offsets: readonly number[] }
   | { readonly plain: Saved }
 
-/** Causal attention of packed rows, each sequence by itself. Masked and cached attention, biases (ALiBi, windows, prompts), prefixes and grouped heads run in the plain form. */
+/** Causal attention of packed rows, each sequence by itself. Masked and cached attention, biases (ALiBi, windows, prompts) and grouped heads run in the plain form. */
 export function fusedAttention(workspace: Workspace): AttentionBlock {
   return {
     forward(qkv, shape, place, context) {
       const { attention } = context, { heads, kvHeads, headDim, scale } = shape
-      if (attention.kind !== 'packed' || context.prefix !== null || biasOf(shape, context) !== null || shape.layout !== 'separate') {
+      if (attention.kind !== 'packed' || biasOf(shape, context) !== null || shape.layout !== 'separate') {
         const { out, saved } = plainAttention.forward(qkv, shape, place, context)
         return { out, saved: saved && { plain: saved } }
       }
+      if (context.prefix !== null) return forwardBehind(qkv, attention.offsets, shape, place, context)
       workspace.enter(context)
       const rows = qkv.shape[0]
       const out = workspace.saved(place, context, 'out', rows, heads * headDim, qkv.dtype)
@@ -26,6 +29,7 @@ export function fusedAttention(workspace: Workspace): AttentionBlock {
       return { out, saved }
     },
     backward(grad, saved, shape, place, context) {
+      if (saved !== null && isPrefixSaved(saved)) return backwardBehind(grad, saved, (context.attention as PackedAttention).offsets, shape, place, context)
       const record = saved as AttentionSaved
       if ('plain' in record) return plainAttention.backward(grad, record.plain, shape, place, context)
       const { heads, kvHeads, headDim, scale } = shape

@@ -24,7 +24,7 @@ export const plainAttention: AttentionBlock = {
 }
 
 /** Keys and values of a layer's prefix, `[tokens, 2, kvHeads, headDim]`; empty where there is none. */
-function pastOf({ prefix }: BlockContext, layer: number): Weight[] {
+export function pastOf({ prefix }: BlockContext, layer: number): Weight[] {
   if (prefix === null) return []
   const own = (whole: Tensor): Tensor => ops.narrow(whole, 1, 2 * layer, 2)
   const { value, master, grad } = prefix.past
@@ -42,9 +42,16 @@ function packed(qkv: Tensor, shape: HeadShape, offsets: readonly number[], bias:
   return ops.cat(ops.split_sizes(qkv, lengths, 0).map((part, i) => attend(part, shape, 1, own === null ? cut(lengths[i]) : own[i], before)))
 }
 
-/** Rows of one length; without a bias causal. `before`: keys and values of a prefix, which each row sees as its bias says. */
+/** Rows of one length; without a bias causal. `before`: keys and values of a prefix, which each row sees as its bias says, without one whole. */
 function attend(qkv: Tensor, shape: HeadShape, rows: number, bias: Tensor | null, before: Tensor | undefined): Tensor {
   const [q, ...own] = splitHeads(qkv, shape, rows)
   const [k, v] = before === undefined ? own : own.map((part, i) => ops.cat([ops.expand(ops.transpose(ops.select(before, 1, i), 0, 1), [rows, shape.kvHeads, before.shape[0], shape.headDim]), part], 2))
-  return joinHeads(ops.scaled_dot_product_attention(q, k, v, bias ?? undefined, 0, bias === null, { scale: shape.scale, enableGqa: shape.heads !== shape.kvHeads }))
+  const mask = bias ?? (before === undefined ? undefined : behind(qkv.shape[0] / rows, before))
+  return joinHeads(ops.scaled_dot_product_attention(q, k, v, mask, 0, mask === undefined, { scale: shape.scale, enableGqa: shape.heads !== shape.kvHeads }))
+}
+
+/** Causal behind a prefix: bool `[length, places + length]`. */
+function behind(length: number, before: Tensor): Tensor {
+  const [places] = before.shape
+  return ops.tril(ops.ones([length, places + length], { dtype: 'bool', device: before.device }), places)
 }

@@ -58,7 +58,7 @@ export interface BlockContext {
   /** `null`: positions are not rotary. */
   readonly rope: RopeTables | null
   readonly scores: ScoreBiases
-  /** Trained keys and values that stand before each sequence; `null`: none. `scores` then have columns for them, in front. */
+  /** Trained keys and values that stand before each sequence; `null`: none. `scores` then have columns for them, in front, where they are not `null`. */
   readonly prefix: PrefixWeights | null
 }
 
@@ -75,7 +75,7 @@ export interface PrefixWeights { readonly tokens: number; readonly past: Weight 
 export interface RopeTables { readonly cos: Tensor; readonly sin: Tensor; readonly queryScale: Tensor | null }
 
 /**
- * What is added to scores, or which are seen, beyond causality; `null`: causal and nothing else.
+ * What is added to scores, or which are seen, beyond causality; `null`: causal and nothing else, a prefix seen whole.
  * `packed`: `[1, heads or 1, L, L]` for the longest sequence, shorter ones take the upper left of it; or one for each
  * sequence. `masked` and one more token to a `cached` row: the whole mask, `[rows, heads or 1, queries, keys]`.
  * bool: true = seen; else in the compute dtype.

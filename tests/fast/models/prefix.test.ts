@@ -2,7 +2,7 @@ import * as assert from 'node:assert/strict'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { describe, test } from 'node:test'
-import { getRngState, memory, scope, type Tensor } from 'fettle-native'
+import { getRngState, memory, scope, tensor, type Tensor } from 'fettle-native'
 import { adapter as inspectAdapter } from 'fettle'
 import { loadAdapter } from 'fettle/dist/adapters/adapter'
 import { prefixToGoOn } from 'fettle/dist/adapters/kind'
@@ -12,14 +12,17 @@ import { attachPrefix, type PrefixAdapter } from 'fettle/dist/adapters/prefix'
 import { loadPrefix, savePrefix } from 'fettle/dist/adapters/prefix-files'
 import { ModelError } from 'fettle/dist/errors'
 import { mergeLora } from 'fettle/dist/export/merge'
+import { packBatch } from 'fettle/dist/models/batch'
+import { chooseBlocks } from 'fettle/dist/models/blocks/fused'
 import { plainBlocks } from 'fettle/dist/models/blocks/plain'
 import { Decoder } from 'fettle/dist/models/decoder'
 import { loadParameters } from 'fettle/dist/models/load'
 import { stepMemory } from 'fettle/dist/models/memory'
 import type { Parameters } from 'fettle/dist/models/parameters'
 import { openWeights } from 'fettle/dist/models/weights'
+import { walk } from 'fettle/dist/train/walk'
 import { trace } from 'fettle/dist/train/trace'
-import { baseOf, goldenCase, need } from '../../support/golden'
+import { baseOf, goldenCase, gradientError, need } from '../../support/golden'
 import { fixture } from '../../support/paths'
 import { temporaryFolder } from '../../support/tiny'
 
@@ -72,10 +75,31 @@ describe('a new prefix', () => {
     assert.equal(memory().liveTensors, before)
   })
 
+  test('fused blocks give what plain ones do, in bf16 too; a causal row needs no mask', () => scope(() => {
+    const rows = [[5, 9, 30, 7, 11, 60, 8, 21], [17, 4, 90, 33, 6], [101, 44, 3, 9, 250, 12]].map((inputIds) => ({ inputIds, labels: inputIds }))
+    for (const [dtype, loss, gradient] of [['float32', 1e-6, 1e-5], ['bfloat16', 0.01, 0.05]] as const) {
+      const [plain, fused] = (['plain', 'auto'] as const).map((blocks) => {
+        const parameters = loadParameters(openWeights(fixture('golden', 'llama-v2-gqa')), { dtype, device: 'cpu', train: false })
+        attachPrefix(parameters, { tokens: 5, hidden: 12 }, { seed: 4 })
+        const decoder = new Decoder(parameters, chooseBlocks({ device: 'cpu', dtype, blocks })), batch = packBatch(rows)
+        assert.equal(scope(() => decoder.context(batch, { mode: 'train' }).scores.full), null)
+        const { lossSum } = walk(decoder, batch, { scale: 0.1 })
+        walk(decoder, batch, { scale: 0.1, recompute: true }) // a second micro-batch adds to the first
+        const result = { loss: lossSum.item(), grads: parameters.trainable().map(({ name, grad }) => ({ name, value: tensor(grad!.toFloat32Array(), grad!.shape) })) }
+        decoder.free()
+        parameters.free()
+        return result
+      })
+      assert.ok(Math.abs(fused.loss / plain.loss - 1) <= loss, `${fused.loss} ${plain.loss}`)
+      const worst = gradientError(plain.grads.map(({ name, value }, i) => ({ name, reference: value, seen: fused.grads[i].value })))
+      assert.ok(worst.error <= gradient, `${dtype} ${worst.name}: ${worst.error}`)
+    }
+  }))
+
   test('takes memory for its mask and for the keys and values of each sequence', () => {
     const { architecture } = frozen(), step = { tokens: 100, longest: 50, bytesPerValue: 4, recompute: false }
     const more = stepMemory(architecture, { ...step, prefix: { places: 10, sequences: 2 } }) - stepMemory(architecture, step)
-    assert.equal(more, 3 * (100 + 2 * 10) * 2 * 16 * 4 + 50 * 60)
+    assert.equal(more, 3 * (100 + 2 * 10) * (64 + 32 + 64) * 4 + 50 * 60)
   })
 })
 
