@@ -41,13 +41,13 @@ function withPrefix<T>(name: string, hidden: number | null, blocks: 'plain' | 'a
 
 function packedIsAlone(name: string, blocks: 'plain' | 'auto'): void {
   const rows = rowsOf(name)
-  const run = (batches: readonly (readonly Sequence[])[], recompute: boolean, form = blocks): { loss: number; grads: { name: string; value: ReturnType<typeof tensor> }[] } => withPrefix(name, 20, form, (decoder, parameters) => {
+  const run = (batches: readonly (readonly Sequence[])[], recompute: boolean | 'attention', form = blocks): { loss: number; grads: { name: string; value: ReturnType<typeof tensor> }[] } => withPrefix(name, 20, form, (decoder, parameters) => {
     const loss = batches.reduce((sum, batch) => sum + walk(decoder, packBatch(batch, 'cpu', parameters.architecture.prompt), { scale: 0.01, training: true, recompute }).lossSum.item(), 0)
     return { loss, grads: parameters.trainable().map((p) => ({ name: p.name, value: tensor(p.grad!.toFloat32Array(), p.grad!.shape) })) }
   })
   const alone = run(rows.map((row) => [row]), false, 'plain')
   assert.equal(alone.grads.length, 5)
-  for (const recompute of [false, true]) {
+  for (const recompute of [false, true, 'attention'] as const) {
     const packed = run([rows], recompute)
     assert.ok(Math.abs(packed.loss / alone.loss - 1) <= 1e-6, `loss ${packed.loss}, alone ${alone.loss}`)
     const worst = gradientError(alone.grads.map(({ name: key, value }, i) => ({ name: key, seen: packed.grads[i].value, reference: value })))
