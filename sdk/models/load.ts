@@ -13,7 +13,7 @@ import type { Weights } from './weights'
 
 export interface LoadOptions {
   /** Type that the model computes in. */
-  readonly dtype: Extract<DType, 'float32' | 'bfloat16'>
+  readonly dtype: Extract<DType, 'float32' | 'bfloat16' | 'float16'>
   readonly device: Device
   /** All weights train (full fine-tuning), or none (inference, adapters). */
   readonly train: boolean

@@ -17,7 +17,6 @@ const asked = (holds: boolean): true | undefined => (holds ? true : undefined)
 
 const missing: readonly Missing[] = [
   { field: 'data.lazy', argument: 'lazy', got: ({ data }) => asked(data.lazy), remedy: 'leave it out: data is prepared once, on disk' },
-  { field: 'precision', argument: 'fp16', got: ({ precision }) => (precision === 'fp16' ? precision : undefined), remedy: 'use bf16' },
 ]
 
 /** What to do instead, by the names of arguments that are not there yet. */

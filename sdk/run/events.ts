@@ -79,6 +79,8 @@ export interface StepEvent extends Base {
   readonly learningRate: number
   /** 2-norm over all gradients, before clipping. */
   readonly gradNorm: number
+  /** With fp16: factor on the loss in this step. */
+  readonly lossScale?: number
   /** All tokens of the step, without padding. */
   readonly tokens: number
   /** Tokens with a label, over which the loss is the mean. */

@@ -7,6 +7,7 @@ import { readSafetensors, writeSafetensors } from '../models/weights'
 import { completePlan } from '../plan/complete'
 import type { Plan } from '../plan/plan'
 import type { BestState } from './best'
+import type { LossScaleState } from './loss-scale'
 import type { AdamW } from './optimizer'
 
 /** Files of a checkpoint beside the weights. */
@@ -27,12 +28,14 @@ export interface TrainingState {
   readonly learningRate?: number
   /** The best evaluations so far, where the plan compares them. */
   readonly best?: BestState
+  /** With fp16: where its loss scale stands. */
+  readonly lossScale?: LossScaleState
   /** Generator states by device, base64. */
   readonly rng: Readonly<Record<string, string>>
 }
 
 /** Where the trainer stands, beside the optimizer's own state. */
-type Position = Pick<TrainingState, 'step' | 'data' | 'dataStart' | 'learningRate' | 'best'>
+type Position = Pick<TrainingState, 'step' | 'data' | 'dataStart' | 'learningRate' | 'best' | 'lossScale'>
 
 /** The weights and moments that a checkpoint holds. */
 export interface LiveState { readonly parameters: Parameters; readonly optimizer: AdamW }
@@ -40,7 +43,7 @@ export interface LiveState { readonly parameters: Parameters; readonly optimizer
 const kinds = ['master', 'exp_avg', 'exp_avg_sq'] as const
 
 /** Writes all that a resume needs but the model's own weights: fp32 masters, moments, generator states, position, plan. */
-export function writeState(folder: string, live: LiveState, { step, data, dataStart, learningRate, best }: Position, plan: Plan): void {
+export function writeState(folder: string, live: LiveState, { step, data, dataStart, learningRate, best, lossScale }: Position, plan: Plan): void {
   scope(() => {
     const entries = new Map<string, Tensor>()
     for (const parameter of live.parameters.trainable()) {
@@ -49,7 +52,7 @@ export function writeState(folder: string, live: LiveState, { step, data, dataSt
     writeSafetensors(path.join(folder, stateNames.optimizer), entries)
   })
   const rng = Object.fromEntries(generators(live).map((device) => [device, Buffer.from(getRngState(device)).toString('base64')]))
-  const training: TrainingState = { version: 1, step, updates: live.optimizer.updates, data, dataStart, learningRate, best, rng }
+  const training: TrainingState = { version: 1, step, updates: live.optimizer.updates, data, dataStart, learningRate, best, lossScale, rng }
   fs.writeFileSync(path.join(folder, stateNames.training), `${JSON.stringify(training, null, 1)}\n`)
   fs.writeFileSync(path.join(folder, stateNames.plan), `${JSON.stringify(plan, null, 1)}\n`)
 }

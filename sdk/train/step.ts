@@ -1,4 +1,4 @@
-import { scope } from 'fettle-native'
+import { ops, scope } from 'fettle-native'
 import type { Batch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
 import type { AdamW } from './optimizer'
@@ -10,6 +10,8 @@ export interface StepOptions {
   readonly maxGradNorm: number
   readonly dropout: boolean
   readonly recompute: Recompute
+  /** Factor on the loss and its gradient while they are halves; the gradient that is used and told has none. Default 1. */
+  readonly lossScale?: number
   readonly onPoint?: WalkOptions['onPoint']
 }
 
@@ -23,8 +25,8 @@ export interface StepResult {
   readonly supervised: number
   /** Share of supervised positions whose argmax is the label. */
   readonly accuracy: number
-  /** `updated`; or why the weights stayed as they were: no label in the window, or a loss or gradient that is not finite. */
-  readonly outcome: 'updated' | 'no-labels' | 'not-finite'
+  /** `updated`; or why the weights stayed as they were: no label in the window, a loss or gradient that is not finite, or with a loss scale a gradient that grew beyond what a half holds. */
+  readonly outcome: 'updated' | 'no-labels' | 'not-finite' | 'overflow'
 }
 
 /**
@@ -33,7 +35,7 @@ export interface StepResult {
  * factor 1 / supervised tokens of the window, which is known before the first forward.
  */
 export function trainStep(decoder: Decoder, optimizer: AdamW, window: readonly Batch[], options: StepOptions): StepResult {
-  const tokens = window.reduce((sum, batch) => sum + batch.tokens, 0)
+  const { lossScale = 1 } = options, tokens = window.reduce((sum, batch) => sum + batch.tokens, 0)
   const supervised = window.reduce((sum, batch) => sum + (batch.targets?.count ?? 0), 0)
   if (supervised === 0) return { loss: NaN, gradNorm: 0, tokens, supervised, accuracy: NaN, outcome: 'no-labels' }
   return scope(() => {
@@ -42,14 +44,16 @@ export function trainStep(decoder: Decoder, optimizer: AdamW, window: readonly B
     for (const batch of window) {
       // A micro-batch without labels has no gradient, and no mean to divide by zero for.
       if ((batch.targets?.count ?? 0) === 0) continue
-      const sums = walk(decoder, batch, { scale: 1 / supervised, recompute: options.recompute, dropout: options.dropout, training: true, onPoint: options.onPoint })
+      const sums = walk(decoder, batch, { scale: lossScale / supervised, recompute: options.recompute, dropout: options.dropout, training: true, onPoint: options.onPoint })
       lossSum += sums.lossSum.item()
       correct += sums.correct.item()
       sums.lossSum.free()
       sums.correct.free()
     }
+    if (lossScale !== 1) ops.mul_(decoder.parameters.flat!.grad, 1 / lossScale)
     const gradNorm = optimizer.gradNorm()
     const result = { loss: lossSum / supervised, gradNorm, tokens, supervised, accuracy: correct / supervised }
+    if (options.lossScale !== undefined && Number.isFinite(result.loss) && !Number.isFinite(gradNorm)) return { ...result, outcome: 'overflow' }
     // One such update would spread to every weight; the caller says so and decides whether to go on.
     if (!Number.isFinite(result.loss) || !Number.isFinite(gradNorm)) return { ...result, outcome: 'not-finite' }
     optimizer.clip(gradNorm, options.maxGradNorm)

@@ -6,6 +6,7 @@ import type { Decoder } from '../models/decoder'
 import { noiseSeed } from '../models/noise'
 import type { Plan } from '../plan/plan'
 import { BestKeeper, noBest } from './best'
+import { LossScale } from './loss-scale'
 import { AdamW } from './optimizer'
 import { learningRateAt } from './schedule'
 import { readPlan, restoreState, restoreWeights, writeState, type TrainingState } from './state'
@@ -28,6 +29,8 @@ export interface TrainerStep extends StepResult {
   /** Steps done, this one included. */
   readonly step: number
   readonly learningRate: number
+  /** With fp16: the loss scale that it was made with. */
+  readonly lossScale?: number
   /** Row numbers that it trained on. */
   readonly rows: readonly number[]
 }
@@ -40,6 +43,8 @@ export class Trainer {
   readonly optimizer: AdamW
   /** Which evaluation and which checkpoint were the best. */
   readonly best: BestKeeper
+  /** With fp16 alone. */
+  readonly lossScale: LossScale | null
   private done = 0
   private failures = 0
   private ownRate: number | undefined
@@ -50,6 +55,7 @@ export class Trainer {
   constructor(readonly parts: TrainerParts) {
     parts.decoder.refuseLength(parts.rows.split.longest)
     this.best = new BestKeeper(parts.plan.best)
+    this.lossScale = parts.plan.precision === 'fp16' ? new LossScale(parts.plan.fp16.lossScale) : null
     this.optimizer = new AdamW(parts.decoder.parameters.flat!, parts.plan.optimizer, parts.plan.lora?.plusRatio)
   }
 
@@ -68,19 +74,22 @@ export class Trainer {
   /**
    * The next optimizer step. Weights stay as they were when the window has no label or its loss or gradient is not
    * finite (see `outcome`); the schedule and the data go on.
-   * @throws TrainingError `train.not-finite` at the third such loss in a row
+   * @throws TrainingError `train.not-finite` at the third such loss in a row, `train.loss-scale` when fp16 finds no scale
    */
   next(): TrainerStep {
     const { plan, decoder, windows, recompute, onPoint } = this.parts
     const micro = windows.at(this.done - this.dataStart), rows = micro.flat()
     const learningRate = learningRateAt(plan.schedule, this.learningRate, this.done, windows.totalSteps)
+    const lossScale = this.lossScale?.value
     const result = scope(() => trainStep(decoder, this.optimizer, micro.map((numbers, i) => this.batch(numbers, i)), {
-      learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, onPoint,
+      learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, lossScale, onPoint,
     }))
     this.done++
+    if (result.outcome === 'overflow') this.lossScale?.overflowed(this.done)
+    if (result.outcome === 'updated') this.lossScale?.succeeded()
     this.failures = result.outcome === 'not-finite' ? this.failures + 1 : 0
     if (this.failures >= patience) throw this.diverged(result, rows)
-    return { ...result, step: this.done, learningRate, rows }
+    return { ...result, step: this.done, learningRate, lossScale, rows }
   }
 
   private batch(numbers: readonly number[], index: number): Batch {
@@ -90,14 +99,15 @@ export class Trainer {
   }
 
   /** Writes masters, moments, generators, position and plan into a checkpoint's folder. */
-  write(folder: string): void { writeState(folder, this, { step: this.done, data: this.data, dataStart: this.dataStart || undefined, learningRate: this.ownRate, best: this.best.state }, this.parts.plan) }
+  write(folder: string): void { writeState(folder, this, { step: this.done, data: this.data, dataStart: this.dataStart || undefined, learningRate: this.ownRate, best: this.best.state, lossScale: this.lossScale?.state }, this.parts.plan) }
 
   /**
    * Goes on from a checkpoint that is verified and of the same data; with a rate that was set there, unless this plan names
    * another base rate than the checkpoint's: who wrote it meant that.
    */
   restore(folder: string): void {
-    const { step, learningRate, dataStart = 0, best = noBest } = restoreState(folder, this)
+    const { step, learningRate, dataStart = 0, best = noBest, lossScale } = restoreState(folder, this)
+    if (lossScale !== undefined && this.lossScale !== null) this.lossScale.state = lossScale
     this.best.state = best
     this.done = step
     this.dataStart = this.parts.plan.resumeData === 'restart' ? step : dataStart

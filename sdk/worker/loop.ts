@@ -56,15 +56,16 @@ function runStep(trainer: Trainer, reporter: Reporter): void {
   warnIfSkipped(step, reporter)
   reporter.event({
     type: 'step', step: step.step, totalSteps: windows.totalSteps, epoch: windows.epochsDone(step.step), loss: step.loss,
-    learningRate: step.learningRate, gradNorm: step.gradNorm, tokens: step.tokens, supervised: step.supervised, ms,
+    learningRate: step.learningRate, gradNorm: step.gradNorm, ...(step.lossScale === undefined ? {} : { lossScale: step.lossScale }), tokens: step.tokens, supervised: step.supervised, ms,
     tokensPerSecond: step.tokens / ms * 1000, memory: residentMemory() / 2 ** 20, faults: pageFaults().minor - faults,
     utilisation: Math.min(1, (user + system) / 1000 / ms / getThreads()),
   })
 }
 
-function warnIfSkipped({ outcome, step, rows, loss, gradNorm }: TrainerStep, reporter: Reporter): void {
+function warnIfSkipped({ outcome, step, rows, loss, gradNorm, lossScale }: TrainerStep, reporter: Reporter): void {
   const which = `rows ${rows.slice(0, 16).join(', ')}${rows.length > 16 ? ', …' : ''} (counted from 0)`
   if (outcome === 'no-labels') reporter.warn('train.no-labels', `step ${step} changed nothing: none of its ${which} has an answer to learn`)
+  if (outcome === 'overflow') reporter.warn('train.overflow', `step ${step} changed nothing: its gradient does not fit fp16 at a loss scale of ${lossScale}, which halves; this is usual in the first steps`)
   if (outcome === 'not-finite') reporter.warn('train.not-finite', `step ${step} changed nothing: its loss is ${loss} and its gradient norm ${gradNorm}, on ${which}; a lower learning rate or fp32 may help`)
 }
 

@@ -11,7 +11,7 @@ import { chooseBlocks } from '../models/blocks/fused'
 import { Decoder } from '../models/decoder'
 import { chooseDevice } from '../models/device'
 import { resolveModel } from '../models/hub/resolve'
-import { loadParameters } from '../models/load'
+import { loadParameters, type LoadOptions } from '../models/load'
 import type { Parameters } from '../models/parameters'
 import { openWeights } from '../models/weights'
 import type { Plan } from '../plan/plan'
@@ -59,7 +59,7 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   reporter.progress('model: read weights', 0, null)
   const parameters = loadModel(plan, modelPath, device)
   const adapter = openAdapter(plan, parameters)
-  const decoder = new Decoder(parameters, chooseBlocks({ device, dtype: parameters.dtype, blocks: plan.blocks }))
+  const decoder = new Decoder(parameters, chooseBlocks({ device, dtype: parameters.dtype, blocks: plan.blocks, autocast: plan.precision === 'fp16' && plan.fp16.level === 'O1' }))
   const data = await preparing
   const dev = data.dev === null ? null : openRows(data.dev)
   const training = plan.train ? openTrainer(plan, decoder, data, reporter) : null
@@ -91,11 +91,15 @@ function packed(plan: Plan, split: PreparedSplit): PreparedEvent['packs'] {
   return { count, filled: split.tokens / (count * maxLength), padding: paddingShare(reader.rows, length, plan.batch.size) }
 }
 
+/** Type of weights and of what flows between blocks. At level O1 of fp16 both stay fp32. */
+export function computeType({ precision, fp16 }: Pick<Plan, 'precision' | 'fp16'>): LoadOptions['dtype'] {
+  return precision === 'bf16' ? 'bfloat16' : precision === 'fp16' && fp16.level === 'O2' ? 'float16' : 'float32'
+}
+
 function loadModel(plan: Plan, modelPath: string, device: Device): Parameters {
   const weights = openWeights(modelPath)
   try {
-    const dtype = plan.precision === 'bf16' ? 'bfloat16' : 'float32'
-    return noGrad(() => loadParameters(weights, { dtype, device, train: plan.train && plan.method === 'sft' }))
+    return noGrad(() => loadParameters(weights, { dtype: computeType(plan), device, train: plan.train && plan.method === 'sft' }))
   } finally {
     weights.close()
   }
@@ -115,7 +119,7 @@ function openTrainer(plan: Plan, decoder: Decoder, data: PreparedData, reporter:
   const windows = new Windows(count, plan.batch, plan, (epoch) => epochOrder({ rows: count, seed: plan.data.seed ?? plan.seed, epoch }), packs)
   const largest = windows.largest(0, length)
   const { architecture, device, flat, adapter } = decoder.parameters
-  const { recompute } = planMemory({ architecture, bytesPerValue: plan.precision === 'bf16' ? 2 : 4, trainable: flat!.size, prefix: adapter?.prefix?.tokens, device, asked: recomputed[plan.recompute] }, largest, length, reporter.warn)
+  const { recompute } = planMemory({ architecture, bytesPerValue: computeType(plan) === 'float32' ? 4 : 2, trainable: flat!.size, prefix: adapter?.prefix?.tokens, device, asked: recomputed[plan.recompute] }, largest, length, reporter.warn)
   decoder.blocks.reserve(largest.tokens)
   return { trainer: new Trainer({ plan, decoder, rows, windows, recompute }), largest: largest.tokens }
 }

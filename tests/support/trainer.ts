@@ -4,7 +4,7 @@ import { loraConfigOf } from 'fettle/dist/adapters/lora-config'
 import { attachPrefix } from 'fettle/dist/adapters/prefix'
 import { prefixConfigOf } from 'fettle/dist/adapters/prefix-config'
 import type { Row, RowReader } from 'fettle/dist/data/dataset'
-import { plainBlocks } from 'fettle/dist/models/blocks/plain'
+import { chooseBlocks } from 'fettle/dist/models/blocks/fused'
 import { Decoder } from 'fettle/dist/models/decoder'
 import { loadParameters } from 'fettle/dist/models/load'
 import { Random } from 'fettle/dist/models/random'
@@ -14,6 +14,7 @@ import type { Plan } from 'fettle/dist/plan/plan'
 import { Trainer } from 'fettle/dist/train/trainer'
 import type { Recompute } from 'fettle/dist/train/walk'
 import { Windows } from 'fettle/dist/train/windows'
+import { computeType } from 'fettle/dist/worker/session'
 import { fixture } from './paths'
 
 /** Rows that live in memory. */
@@ -46,13 +47,12 @@ export function trainerPlan(changes: PlanChanges): Plan {
 /** A trainer over a golden model (or the folder of another one) with plain blocks; with `plan.lora` an adapter trains. */
 export function tinyTrainer(plan: Plan, rows: RowReader, options: { golden?: string; model?: string; recompute?: Recompute } = {}): Trainer {
   setThreads(1) // tiny products: a second thread only waits
-  const dtype = plan.precision === 'bf16' ? 'bfloat16' : 'float32'
-  const parameters = loadParameters(openWeights(options.model ?? fixture('golden', options.golden ?? 'llama-v2-gqa')), { dtype, device: 'cpu', train: plan.lora === null && plan.prefix === null })
+  const parameters = loadParameters(openWeights(options.model ?? fixture('golden', options.golden ?? 'llama-v2-gqa')), { dtype: computeType(plan), device: 'cpu', train: plan.lora === null && plan.prefix === null })
   if (plan.lora !== null) attachLora(parameters, loraConfigOf(plan.lora), { seed: plan.seed })
   if (plan.prefix !== null) attachPrefix(parameters, prefixConfigOf(plan.prefix, parameters.architecture), { seed: plan.seed })
   // Neighbouring rows trade places in odd epochs, so that order depends on the epoch as in a real run.
   const order = (epoch: number): number[] => Array.from({ length: rows.rows }, (_, i) => (epoch % 2 === 1 && (i ^ 1) < rows.rows ? i ^ 1 : i))
-  return new Trainer({ plan, decoder: new Decoder(parameters, plainBlocks()), rows, windows: new Windows(rows.rows, plan.batch, plan, order), recompute: options.recompute ?? false })
+  return new Trainer({ plan, decoder: new Decoder(parameters, chooseBlocks({ device: 'cpu', dtype: parameters.dtype, blocks: 'plain', autocast: plan.precision === 'fp16' && plan.fp16.level === 'O1' })), rows, windows: new Windows(rows.rows, plan.batch, plan, order), recompute: options.recompute ?? false })
 }
 
 export function freeTrainer(trainer: Trainer): void {

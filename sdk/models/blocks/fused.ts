@@ -1,4 +1,5 @@
 import { call, ops, type Device, type DType } from 'fettle-native'
+import { autocastBlocks } from './autocast'
 import { FusedHead } from './fused-head'
 import { fusedAttention } from './fused-attention'
 import { fusedLinear } from './fused-linear'
@@ -39,10 +40,13 @@ export interface BlockChoice {
   readonly dtype: DType
   /** The plan's wish: `plain` turns the fused form off. */
   readonly blocks: 'auto' | 'plain'
+  /** fp16 at level O1: fp32 weights, products in halves. */
+  readonly autocast?: boolean
 }
 
 /** The fused form where it exists (CPU, fp32 or bf16) and is not turned off, else the plain one. */
-export function chooseBlocks({ device, dtype, blocks }: BlockChoice): Blocks {
+export function chooseBlocks({ device, dtype, blocks, autocast = false }: BlockChoice): Blocks {
+  if (autocast) return autocastBlocks()
   const fused = blocks === 'auto' && device === 'cpu' && (dtype === 'float32' || dtype === 'bfloat16')
   return fused ? fusedBlocks() : plainBlocks()
 }

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import * as fs from 'node:fs'
+import { test } from 'node:test'
+import { scope } from 'fettle-native'
+import { defaultLora } from 'fettle/dist/plan/defaults'
+import type { Plan } from 'fettle/dist/plan/plan'
+import { evaluateRows } from 'fettle/dist/train/evaluate'
+import { LossScale } from 'fettle/dist/train/loss-scale'
+import { temporaryFolder } from '../../support/tiny'
+import { freeTrainer, memoryRows, randomRows, tinyTrainer, trainerPlan, type PlanChanges } from '../../support/trainer'
+
+const optimizer: Plan['optimizer'] = { learningRate: 1e-3, weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 }
+const changes: PlanChanges = { optimizer, batch: { size: 3, evalSize: 4, accumulate: 2 }, steps: 8 }
+const fp16 = (level: 'O1' | 'O2', lossScale = 32768): PlanChanges => ({ precision: 'fp16', fp16: { level, lossScale } })
+const weights = (trainer: ReturnType<typeof tinyTrainer>): number[] => scope(() => trainer.parameters.flat!.master.toArray())
+
+for (const [name, method] of [['all weights', {}], ['LoRA', { method: 'lora', lora: { ...defaultLora, rank: 4, alpha: 8, dropout: 0 } }]] as const) {
+  for (const golden of ['llama-v2-gqa', 'bloom', 'opt-125m-style', 'chatglm2-6b']) {
+    test(`fp16 follows fp32: ${name}, ${golden}`, () => {
+      const rows = memoryRows(randomRows(12))
+      const [full, o1, o2] = [{}, fp16('O1'), fp16('O2')].map((precision) => {
+        const trainer = tinyTrainer(trainerPlan({ ...changes, ...method, ...precision }), rows, { golden })
+        const losses = Array.from({ length: 8 }, () => {
+          const { loss, gradNorm, outcome } = trainer.next()
+          return { loss, gradNorm, outcome }
+        })
+        losses.push({ ...losses[7], loss: evaluateRows(trainer.parts.decoder, rows, { rows: 4 }).loss })
+        freeTrainer(trainer)
+        return losses.filter(({ outcome }) => outcome === 'updated')
+      })
+      for (const half of [o1, o2]) {
+        assert.ok(half.length >= 7, `${half.length} steps changed weights`)
+        half.slice(0, 1).forEach(({ gradNorm }, i) => assert.ok(Math.abs(gradNorm / full[i].gradNorm - 1) < 0.02, `gradient norm ${gradNorm}, fp32 ${full[i].gradNorm}`))
+        half.forEach(({ loss }, i) => assert.ok(Math.abs(loss / full[i].loss - 1) < 0.01, `step ${i + 1}: loss ${loss}, fp32 ${full[i].loss}`))
+      }
+    })
+  }
+}
+
+test('recompute changes nothing in fp16', () => {
+  for (const level of ['O1', 'O2'] as const) {
+    const [kept, again, half] = ([false, true, 'attention'] as const).map((recompute) => {
+      const trainer = tinyTrainer(trainerPlan({ ...changes, ...fp16(level) }), memoryRows(randomRows(12)), { recompute })
+      for (let i = 0; i < 3; i++) trainer.next()
+      const values = weights(trainer)
+      freeTrainer(trainer)
+      return values
+    })
+    assert.deepEqual(again, kept)
+    assert.deepEqual(half, kept)
+  }
+})
+
+test('a gradient beyond a half: the step is left out and the scale halves, until it fits', () => {
+  const trainer = tinyTrainer(trainerPlan({ ...changes, steps: 100, ...fp16('O2', 2 ** 40) }), memoryRows(randomRows(12))), before = weights(trainer)
+  const first = trainer.next()
+  assert.deepEqual([first.outcome, first.lossScale, trainer.lossScale!.value], ['overflow', 2 ** 40, 2 ** 39])
+  assert.deepEqual(weights(trainer), before)
+  assert.equal(trainer.optimizer.updates, 0)
+  let steps = 1
+  while (trainer.next().outcome === 'overflow') steps++
+  assert.equal(trainer.lossScale!.value, 2 ** (40 - steps))
+  assert.equal(trainer.optimizer.updates, 1)
+  assert.notDeepEqual(weights(trainer), before)
+  freeTrainer(trainer)
+})
+
+test('a scale grows after good steps, and where none is found the run ends', () => {
+  const scale = new LossScale(8, 3)
+  for (let i = 0; i < 3; i++) scale.succeeded()
+  assert.deepEqual(scale.state, { scale: 16, good: 0 })
+  scale.succeeded()
+  for (let i = 0; i < 4; i++) scale.overflowed(i)
+  assert.deepEqual(scale.state, { scale: 1, good: 0 })
+  assert.throws(() => scale.overflowed(9), (error: { name: string; code: string; message: string }) => {
+    assert.deepEqual([error.name, error.code], ['TrainingError', 'train.loss-scale'])
+    assert.match(error.message, /step 9.*bf16/)
+    return true
+  })
+})
+
+test('a resume has the scale that the run had, and goes on bit for bit', (t) => {
+  const plan = trainerPlan({ ...changes, ...fp16('O2', 2 ** 30) }), rows = memoryRows(randomRows(12)), folder = temporaryFolder(t)
+  const straight = tinyTrainer(plan, rows)
+  for (let i = 0; i < 4; i++) straight.next()
+  straight.write(folder)
+  assert.ok(fs.existsSync(folder))
+  const state = straight.lossScale!.state
+  const after = Array.from({ length: 4 }, () => straight.next())
+  const resumed = tinyTrainer(plan, rows)
+  resumed.restore(folder)
+  assert.deepEqual(resumed.lossScale!.state, state)
+  assert.deepEqual(Array.from({ length: 4 }, () => resumed.next()), after)
+  assert.deepEqual(weights(resumed), weights(straight))
+  freeTrainer(straight)
+  freeTrainer(resumed)
+})
