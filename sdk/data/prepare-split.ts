@@ -71,14 +71,14 @@ function sizeOf(file: string): number {
 }
 
 /** Rows as they are trained; a line's bytes are counted once. */
-function* sequences(rows: Iterable<DataRow>, encoder: RowEncoder): Generator<DataRow> {
+export function* sequences(rows: Iterable<DataRow>, encoder: RowEncoder): Generator<DataRow> {
   for (const row of rows) for (const [i, part] of encoder.split(row).entries()) yield { ...row, ...part, bytes: i === 0 ? row.bytes : 0 }
 }
 
-interface Batch { readonly rows: readonly DataRow[]; readonly encoded: readonly EncodedRow[] }
+export interface Batch { readonly rows: readonly DataRow[]; readonly encoded: readonly EncodedRow[] }
 
 /** Encodes batch after batch; while the library works on one, the next is read and rendered. */
-async function* encodeAll(rows: Iterable<DataRow>, encoder: RowEncoder): AsyncGenerator<Batch> {
+export async function* encodeAll(rows: Iterable<DataRow>, encoder: RowEncoder): AsyncGenerator<Batch> {
   let running: Promise<Batch> | null = null
   for (const batch of batches(rows)) {
     const next = encoder.encode(batch).then(encoded => ({ rows: batch, encoded }), error => refuseRow(batch, encoder, error))

@@ -16,7 +16,6 @@ interface Missing {
 const asked = (holds: boolean): true | undefined => (holds ? true : undefined)
 
 const missing: readonly Missing[] = [
-  { field: 'data.lazy', argument: 'lazy', got: ({ data }) => asked(data.lazy), remedy: 'leave it out: data is prepared once, on disk' },
 ]
 
 /** What to do instead, by the names of arguments that are not there yet. */

@@ -30,12 +30,14 @@ export interface TrainingState {
   readonly best?: BestState
   /** With fp16: where its loss scale stands. */
   readonly lossScale?: LossScaleState
+  /** Of a stream: rows that were taken from it. */
+  readonly taken?: number
   /** Generator states by device, base64. */
   readonly rng: Readonly<Record<string, string>>
 }
 
 /** Where the trainer stands, beside the optimizer's own state. */
-type Position = Pick<TrainingState, 'step' | 'data' | 'dataStart' | 'learningRate' | 'best' | 'lossScale'>
+type Position = Pick<TrainingState, 'step' | 'data' | 'dataStart' | 'learningRate' | 'best' | 'lossScale' | 'taken'>
 
 /** The weights and moments that a checkpoint holds. */
 export interface LiveState { readonly parameters: Parameters; readonly optimizer: AdamW }
@@ -43,7 +45,7 @@ export interface LiveState { readonly parameters: Parameters; readonly optimizer
 const kinds = ['master', 'exp_avg', 'exp_avg_sq'] as const
 
 /** Writes all that a resume needs but the model's own weights: fp32 masters, moments, generator states, position, plan. */
-export function writeState(folder: string, live: LiveState, { step, data, dataStart, learningRate, best, lossScale }: Position, plan: Plan): void {
+export function writeState(folder: string, live: LiveState, { step, data, dataStart, learningRate, best, lossScale, taken }: Position, plan: Plan): void {
   scope(() => {
     const entries = new Map<string, Tensor>()
     for (const parameter of live.parameters.trainable()) {
@@ -52,7 +54,7 @@ export function writeState(folder: string, live: LiveState, { step, data, dataSt
     writeSafetensors(path.join(folder, stateNames.optimizer), entries)
   })
   const rng = Object.fromEntries(generators(live).map((device) => [device, Buffer.from(getRngState(device)).toString('base64')]))
-  const training: TrainingState = { version: 1, step, updates: live.optimizer.updates, data, dataStart, learningRate, best, lossScale, rng }
+  const training: TrainingState = { version: 1, step, updates: live.optimizer.updates, data, dataStart, learningRate, best, lossScale, taken, rng }
   fs.writeFileSync(path.join(folder, stateNames.training), `${JSON.stringify(training, null, 1)}\n`)
   fs.writeFileSync(path.join(folder, stateNames.plan), `${JSON.stringify(plan, null, 1)}\n`)
 }

@@ -11,7 +11,8 @@ import { AdamW } from './optimizer'
 import { learningRateAt } from './schedule'
 import { readPlan, restoreState, restoreWeights, writeState, type TrainingState } from './state'
 import { trainStep, type StepOptions, type StepResult } from './step'
-import type { Windows } from './windows'
+import { StreamWindows } from './stream-windows'
+import type { StepWindows } from './windows'
 
 /** What a trainer is put together from. */
 export interface TrainerParts {
@@ -19,7 +20,7 @@ export interface TrainerParts {
   /** A decoder whose weights, or whose adapter, train. */
   readonly decoder: Decoder
   readonly rows: RowReader
-  readonly windows: Windows
+  readonly windows: StepWindows
   readonly recompute: StepOptions['recompute']
   readonly onPoint?: StepOptions['onPoint']
 }
@@ -71,6 +72,9 @@ export class Trainer {
   /** From the next step on in place of the plan's base rate, under the same schedule; checkpoints keep it. */
   setLearningRate(rate: number): void { this.ownRate = rate }
 
+  /** Waits for the next step's rows where they come as a stream. @throws DataError of a bad row, with file and line */
+  async ready(): Promise<void> { await this.stream?.ready() }
+
   /**
    * The next optimizer step. Weights stay as they were when the window has no label or its loss or gradient is not
    * finite (see `outcome`); the schedule and the data go on.
@@ -99,15 +103,16 @@ export class Trainer {
   }
 
   /** Writes masters, moments, generators, position and plan into a checkpoint's folder. */
-  write(folder: string): void { writeState(folder, this, { step: this.done, data: this.data, dataStart: this.dataStart || undefined, learningRate: this.ownRate, best: this.best.state, lossScale: this.lossScale?.state }, this.parts.plan) }
+  write(folder: string): void { writeState(folder, this, { step: this.done, data: this.data, dataStart: this.dataStart || undefined, learningRate: this.ownRate, best: this.best.state, lossScale: this.lossScale?.state, taken: this.stream?.taken }, this.parts.plan) }
 
   /**
    * Goes on from a checkpoint that is verified and of the same data; with a rate that was set there, unless this plan names
    * another base rate than the checkpoint's: who wrote it meant that.
    */
   restore(folder: string): void {
-    const { step, learningRate, dataStart = 0, best = noBest, lossScale } = restoreState(folder, this)
+    const { step, learningRate, dataStart = 0, best = noBest, lossScale, taken } = restoreState(folder, this)
     if (lossScale !== undefined && this.lossScale !== null) this.lossScale.state = lossScale
+    if (this.parts.plan.resumeData === 'continue') this.stream?.seek(taken ?? 0)
     this.best.state = best
     this.done = step
     this.dataStart = this.parts.plan.resumeData === 'restart' ? step : dataStart
@@ -127,6 +132,11 @@ export class Trainer {
   get parameters(): Decoder['parameters'] { return this.parts.decoder.parameters }
 
   free(): void { this.optimizer.free() }
+
+  /** No more steps: what reads a stream ends. */
+  close(): void { this.stream?.close() }
+
+  private get stream(): StreamWindows | null { return this.parts.windows instanceof StreamWindows ? this.parts.windows : null }
 
   private diverged({ loss, gradNorm }: StepResult, rows: readonly number[]): TrainingError {
     return new TrainingError('train.not-finite',

@@ -2,6 +2,17 @@ import type { Packs } from '../data/packing'
 import { DataError } from '../errors'
 import type { BatchPlan } from '../plan/plan'
 
+/** Which rows the steps of a run take: of prepared data, or of a stream. */
+export interface StepWindows {
+  readonly totalSteps: number
+  /** Rows of each micro-batch of optimizer step `step`, counted from 0. */
+  at(step: number): number[][]
+  /** Epochs done after `steps` optimizer steps. */
+  epochsDone(steps: number): number
+  /** Is an epoch's end reached with `steps` optimizer steps? */
+  endsEpoch(steps: number): boolean
+}
+
 /** Row numbers of an epoch in the order that it takes them: a pure function of the epoch (and of the run's seed). */
 export type EpochOrder = (epoch: number) => ArrayLike<number>
 
@@ -10,7 +21,7 @@ export type EpochOrder = (epoch: number) => ArrayLike<number>
  * packs of rows where packs are given: then all that is counted here is packs. The last window of
  * an epoch may be shorter, or is left out. Everything follows from the step's number, so a resume needs no other position.
  */
-export class Windows {
+export class Windows implements StepWindows {
   readonly stepsPerEpoch: number
   readonly totalSteps: number
   /** Rows of an epoch: all, or those of full batches. */

@@ -18,6 +18,7 @@ export async function train(session: Session, tasks: Tasks, commands: Commands, 
   tellStart(session, reporter, first)
   if (first === 0 && plan.sample.cadence.by !== 'no') await tasks.sample() // the untouched model's answers, to compare with
   const stopped = trainer !== null && await steps(trainer, session, tasks, commands, reporter)
+  trainer?.close()
   if (stopped) return { stopped }
   if (trainer !== null && trainer.step > first && plan.sample.cadence.by !== 'no' && tasks.last.sample !== tasks.step) await tasks.sample()
   if (plan.evalAtEnd && tasks.last.eval !== tasks.step) await tasks.judge()
@@ -32,6 +33,7 @@ async function steps(trainer: Trainer, { plan }: Session, tasks: Tasks, commands
   while (trainer.step < windows.totalSteps) {
     await commands.between()
     if (commands.stopping) return true
+    await rowsOf(trainer, tasks)
     runStep(trainer, reporter)
     const evaluated = due(plan.evaluate)
     if (evaluated) await tasks.judge()
@@ -46,6 +48,16 @@ async function steps(trainer: Trainer, { plan }: Session, tasks: Tasks, commands
   // What was asked during the last step is answered before the end.
   await commands.between(true)
   return false
+}
+
+/** A bad row in the middle of a stream ends the run, whose steps so far are saved first. */
+async function rowsOf(trainer: Trainer, tasks: Tasks): Promise<void> {
+  try {
+    await trainer.ready()
+  } catch (error) {
+    if (trainer.step > 0) await tasks.saveOnce()
+    throw error
+  }
 }
 
 function runStep(trainer: Trainer, reporter: Reporter): void {

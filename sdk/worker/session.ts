@@ -1,11 +1,13 @@
 import { cores, manualSeed, noGrad, setThreads, type Device } from 'fettle-native'
 import type { Adapter } from '../adapters/adapter'
 import type { PreparedData, PreparedSplit, RowReader } from '../data/dataset'
-import { rowEncoder, type RowEncoder } from '../data/encode'
+import { discoverData, requireSplit } from '../data/discover'
+import { rowEncoder, templateText, type RowEncoder } from '../data/encode'
 import { openRows } from '../data/arrow-reader'
 import { epochOrder } from '../data/order'
 import { Packs, paddingShare } from '../data/packing'
 import { prepare } from '../data/prepare'
+import { RowStream, streamHash } from '../data/stream'
 import { DataError, PlanError } from '../errors'
 import { chooseBlocks } from '../models/blocks/fused'
 import { Decoder } from '../models/decoder'
@@ -18,9 +20,11 @@ import type { Plan } from '../plan/plan'
 import type { PreparedEvent } from '../run/events'
 import { loadTokenizer, type Tokenizer } from '../tokenizers'
 import { Trainer } from '../train/trainer'
+import { StreamWindows } from '../train/stream-windows'
+import type { Recompute } from '../train/walk'
 import { Windows } from '../train/windows'
 import { openAdapter } from './adapters'
-import { planMemory } from './memory'
+import { planMemory, type LargestBatch } from './memory'
 import type { Reporter } from './reporter'
 
 /** Everything of one run, ready for its first step. */
@@ -62,7 +66,7 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   const decoder = new Decoder(parameters, chooseBlocks({ device, dtype: parameters.dtype, blocks: plan.blocks, autocast: plan.precision === 'fp16' && plan.fp16.level === 'O1' }))
   const data = await preparing
   const dev = data.dev === null ? null : openRows(data.dev)
-  const training = plan.train ? openTrainer(plan, decoder, data, reporter) : null
+  const training = plan.train ? openTrainer({ plan, decoder, data, modelPath, tokenizer, reporter }) : null
   return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, decoder, adapter, trainer: training?.trainer ?? null, mostTokens: training?.largest }
 }
 
@@ -71,7 +75,7 @@ async function prepareData(plan: Plan, modelPath: string, reporter: Reporter, si
   if (path === null) throw new PlanError('plan.data', "expected training data; try .data('folder') with train.json, or --dataset_name_or_path", {})
   const evaluates = plan.evaluate.by !== 'no' || plan.evalAtEnd
   const data = await prepare(plan.data, modelPath, {
-    require: [...(plan.train ? ['train' as const] : []), ...(evaluates ? ['dev' as const] : [])], skip: plan.train ? [] : ['train'],
+    require: [...(plan.train && !plan.data.lazy ? ['train' as const] : []), ...(evaluates ? ['dev' as const] : [])], skip: plan.train && !plan.data.lazy ? [] : ['train'],
     onProgress: ({ split, bytes, totalBytes }) => reporter.progress(`preparing ${split}`, bytes, totalBytes), signal,
   })
   for (const split of ['train', 'dev'] as const) {
@@ -108,7 +112,28 @@ function loadModel(plan: Plan, modelPath: string, device: Device): Parameters {
 /** Attention keeps no scores, in either form of the blocks, so that alone it has nothing to save by running again. */
 const recomputed = { none: false, core_attn: false, full_attn: 'attention', full: true } as const
 
-function openTrainer(plan: Plan, decoder: Decoder, data: PreparedData, reporter: Reporter): { trainer: Trainer; largest: number } {
+interface TrainerSources { readonly plan: Plan; readonly decoder: Decoder; readonly data: PreparedData; readonly modelPath: string; readonly tokenizer: Tokenizer; readonly reporter: Reporter }
+
+/** Nothing of a stream is known before its first step, so that memory is planned for rows of full length. */
+function openStream(plan: Plan, decoder: Decoder, modelPath: string, tokenizer: Tokenizer, reporter: Reporter): { trainer: Trainer; largest: number } {
+  const { data, batch } = plan, splits = discoverData(data.path!), seed = data.seed ?? plan.seed
+  requireSplit(data.path!, splits, 'train')
+  const files = splits.train!, { srcLength, maxLength, system, shuffleBuffer } = data
+  const hash = streamHash(files, [tokenizer.fingerprint, templateText(tokenizer, data), srcLength, maxLength, system, shuffleBuffer])
+  const windows = new StreamWindows((skip) => new RowStream({ data, modelPath, files, seed, skip }), { batch, steps: plan.steps!, packed: data.packing ? maxLength : null, hash })
+  const rows = Array.from({ length: batch.size }, (_, row) => row), tokens = batch.size * maxLength
+  const recompute = recomputeOf(plan, decoder, { step: 0, rows, tokens }, () => maxLength, reporter)
+  return { trainer: new Trainer({ plan, decoder, rows: windows.reader(), windows, recompute }), largest: tokens }
+}
+
+function recomputeOf(plan: Plan, decoder: Decoder, largest: LargestBatch, length: (row: number) => number, reporter: Reporter): Recompute {
+  const { architecture, device, flat, adapter } = decoder.parameters
+  const bytesPerValue = computeType(plan) === 'float32' ? 4 : 2
+  return planMemory({ architecture, bytesPerValue, trainable: flat!.size, prefix: adapter?.prefix?.tokens, device, asked: recomputed[plan.recompute] }, largest, length, reporter.warn).recompute
+}
+
+function openTrainer({ plan, decoder, data, modelPath, tokenizer, reporter }: TrainerSources): { trainer: Trainer; largest: number } {
+  if (plan.data.lazy) return openStream(plan, decoder, modelPath, tokenizer, reporter)
   const split = data.train! // prepare() was asked to require it
   if (split.supervised === 0) {
     throw new DataError('data.no-labels', `none of the ${split.rows} rows of ${split.sources.join(', ')} has an answer left to train on; fill tgt, or raise maxLength in .data(path, { maxLength: n }) / max_length so that answers are not cut away`, { sources: split.sources, rows: split.rows })
@@ -118,8 +143,7 @@ function openTrainer(plan: Plan, decoder: Decoder, data: PreparedData, reporter:
   const packs = plan.data.packing ? Packs.greedy(rows.rows, length, plan.data.maxLength) : null, count = packs?.count ?? rows.rows
   const windows = new Windows(count, plan.batch, plan, (epoch) => epochOrder({ rows: count, seed: plan.data.seed ?? plan.seed, epoch }), packs)
   const largest = windows.largest(0, length)
-  const { architecture, device, flat, adapter } = decoder.parameters
-  const { recompute } = planMemory({ architecture, bytesPerValue: computeType(plan) === 'float32' ? 4 : 2, trainable: flat!.size, prefix: adapter?.prefix?.tokens, device, asked: recomputed[plan.recompute] }, largest, length, reporter.warn)
+  const recompute = recomputeOf(plan, decoder, largest, length, reporter)
   decoder.blocks.reserve(largest.tokens)
   return { trainer: new Trainer({ plan, decoder, rows, windows, recompute }), largest: largest.tokens }
 }
