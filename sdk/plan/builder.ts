@@ -4,7 +4,7 @@ import type {
   AdamOptions, BestOptions, CadenceOptions, DataOptions, EvaluateOptions, Fp16Options, GenerationOptions, LogOptions, LoraOptions, PrefixOptions, ResumeOptions, SampleOptions, SaveOptions,
   ScheduleOptions, ShardingOptions,
 } from './options'
-import type { Cadence, Plan, SchedulePlan } from './plan'
+import type { Cadence, Plan, ReportKind, SchedulePlan } from './plan'
 import { conflict, notYet, refusal } from './refuse'
 import { readOptions, readValue } from './read'
 import type { RuleName } from './rules'
@@ -227,6 +227,9 @@ export abstract class PlanBuilder {
 
   /** `false`: no bars on a terminal, a line for each shown step. Default `true`. */
   progress(yes: boolean): this { return this.#with({ progress: readValue('progress', yes, 'progress') }) }
+
+  /** Writes the figures for other programs too, into the output folder: `'tensorboard'` (event files), `'mlflow'` (a file store). Default: none. */
+  report(...kinds: readonly ReportKind[]): this { return this.#with({ report: readValue('report', [...kinds], 'report') }) }
 
   /** `'plain'`: blocks made of ATen operators, the reference. `'auto'`: fused ones where they exist. Default `'auto'`. */
   blocks(form: Plan['blocks']): this { return this.#with({ blocks: readValue('blocks', form, 'blocks') }) }

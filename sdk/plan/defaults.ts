@@ -38,7 +38,7 @@ export function defaultPlan(model: string): Plan {
     logEvery: 1, train: true, evalAtEnd: false, seed: 42,
     output: defaultOutput(model, 'sft'), overwrite: false, resume: null, resumeData: 'continue',
     mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 },
-    threads: null, progress: true,
+    threads: null, progress: true, report: [],
   }
 }
 

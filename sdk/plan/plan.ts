@@ -108,6 +108,9 @@ export interface BatchPlan {
   readonly accumulate: number
 }
 
+/** A program that reads a run's figures. */
+export type ReportKind = 'tensorboard' | 'mlflow'
+
 /** How often something happens: never, each so many optimizer steps, or at each epoch's end. */
 export type Cadence =
   | { readonly by: 'no' }
@@ -269,4 +272,6 @@ export interface Plan {
   readonly threads: number | null
   /** Bars on a terminal while it runs. Default `true`. */
   readonly progress: boolean
+  /** Programs that the figures are written for, beside metrics.jsonl: `tensorboard` (event files in `OUTPUT/tensorboard`), `mlflow` (a file store in `OUTPUT/mlruns`). Default: none. */
+  readonly report: readonly ReportKind[]
 }

@@ -140,6 +140,10 @@ export const rules = {
   },
   resumeData: oneOf('continue', 'restart'),
   progress: flag,
+  report: {
+    expected: 'a list of "tensorboard" and "mlflow"', example: ['tensorboard'],
+    ok: (value: unknown) => Array.isArray(value) && value.every((kind) => kind === 'tensorboard' || kind === 'mlflow') && new Set(value).size === value.length,
+  },
   'mesh.dp': whole(1, 1),
   'mesh.tp': whole(1, 1),
   'mesh.pp': whole(1, 1),

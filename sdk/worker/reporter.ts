@@ -2,6 +2,7 @@ import type { RunEvent } from '../run/events'
 import { MetricsLog, rewindMetrics } from '../train/metrics'
 import { isTurn } from '../run/read-log'
 import type { Channel } from './channel'
+import type { Logs } from './logs'
 
 /** An event without its time, which the reporter sets. */
 export type NewEvent = RunEvent extends infer E ? E extends RunEvent ? Omit<E, 'time'> : never : never
@@ -12,6 +13,7 @@ const mostWarnings = 20
 /** Tells events to the front and writes them to `metrics.jsonl`; those that come before the file is open wait for it. */
 export class Reporter {
   private log: MetricsLog | null = null
+  private logs: Logs | null = null
   private waiting: RunEvent[] = []
   private toldFull = false
   private readonly warned = new Map<string, number>()
@@ -30,9 +32,13 @@ export class Reporter {
     const event = { ...fields, time: Date.now(), ...(isTurn(fields as unknown as RunEvent) ? { run: this.run } : {}) } as unknown as RunEvent & E
     if (this.log === null) this.waiting.push(event)
     else if (!this.log.append(event)) this.tellFull()
+    this.logs?.event(event as unknown as NewEvent)
     if (event.type !== 'step' || this.isShown(event.step, event.totalSteps)) this.channel.send({ kind: 'event', event })
     return event
   }
+
+  /** Figures go to these logs too, from now on. */
+  use(logs: Logs): void { this.logs = logs }
 
   /** A function, so that it can be handed on. */
   readonly warn = (code: string, message: string): void => {

@@ -10,6 +10,7 @@ import type { DoneEvent } from '../run/events'
 import type { Channel } from './channel'
 import { Commands } from './commands'
 import { openControl } from './control'
+import { Logs } from './logs'
 import { train } from './loop'
 import { Reporter } from './reporter'
 import { serveModel } from './serve'
@@ -57,6 +58,7 @@ async function live(plan: Plan, channel: Channel, reporter: Reporter): Promise<v
     return answerStops(channel)
   }
   if (checkpoint !== null && session.trainer !== null) resumeFrom(checkpoint, session.trainer, reporter.warn)
+  if (plan.report.length > 0) reporter.use(new Logs({ plan, output, startStep: checkpoint?.step ?? 0, warn: reporter.warn }))
   const tasks = new Tasks(session, reporter, channel)
   const commands = new Commands(channel, tasks, reporter)
   const { stopped, best } = await train(session, tasks, commands, reporter)

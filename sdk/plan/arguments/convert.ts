@@ -1,5 +1,5 @@
 import { defaultAlpha } from '../defaults'
-import type { Cadence, GenerationPlan, LoraPlan, Plan, PrefixPlan } from '../plan'
+import type { Cadence, GenerationPlan, LoraPlan, Plan, PrefixPlan, ReportKind } from '../plan'
 import { refusal } from '../refuse'
 import { evalSteps } from './contradictions'
 import type { Arguments } from './read'
@@ -53,7 +53,7 @@ export function planFrom(args: Arguments): Plan {
     seed: args.get('seed'), output: args.get('output_dir'), overwrite: args.get('overwrite_output_dir'), resume: args.get('resume_from_checkpoint') || null,
     resumeData: args.get('ignore_data_skip') ? 'restart' : 'continue',
     mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 },
-    threads: args.get('threads'), progress: args.get('disable_tqdm') !== true,
+    threads: args.get('threads'), progress: args.get('disable_tqdm') !== true, report: reportFrom(args),
   }
 }
 
@@ -95,6 +95,11 @@ function sampleGenerationFrom(args: Arguments, answers: GenerationPlan): Generat
     topK: own('top_k', 'topK'), topP: own('top_p', 'topP'), temperature: own('temperature', 'temperature'), maxNewTokens: own('max_new_tokens', 'maxNewTokens'),
     minNewTokens: own('min_new_tokens', 'minNewTokens'), seed: own('generation_seed', 'seed'), stop: own('stop', 'stop'),
   }
+}
+
+function reportFrom(args: Arguments): ReportKind[] {
+  const names = [args.get<string | string[]>('report_to')].flat()
+  return (['tensorboard', 'mlflow'] as const).filter((kind) => names.includes(kind) || names.includes('all'))
 }
 
 function cadence(strategy: string, every: number): Cadence {

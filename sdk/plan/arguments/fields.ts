@@ -132,6 +132,13 @@ const precision: readonly Field[] = [
   plan('scale_loss', 'real', 32768, 'first loss scale of fp16', 'fp16.lossScale'),
 ]
 
+/** Names of `report_to`. */
+export const reportNames = ['tensorboard', 'mlflow', 'visualdl', 'all', 'none'] as const
+const reports: Rule = {
+  expected: `one or a list of ${reportNames.join(', ')} (W&B reads TensorBoard's files: wandb sync --sync-tensorboard)`, example: ['tensorboard'],
+  ok: (value) => [value].flat().every((name) => reportNames.includes(name as typeof reportNames[number])),
+}
+
 const oneRank = 'use 1'
 const sharding: Rule = { expected: 'stage1, stage2 or stage3, perhaps with offload, or nothing', example: 'stage1', ok: (value) => typeof value === 'string' && /^(stage[123]( offload)?|offload|)$/.test(value.trim()) }
 const machine: readonly Field[] = [
@@ -150,7 +157,7 @@ const machine: readonly Field[] = [
   plan('disable_tqdm', 'flag', null, 'no bars on a terminal'),
   noted('remove_unused_columns', 'flag', true, 'only src and tgt are read'),
   noted('label_names', 'any', null, 'labels are the tokens of tgt'),
-  noted('report_to', 'any', ['visualdl'], 'events go to output_dir/metrics.jsonl'),
+  plan('report_to', 'any', ['visualdl'], 'tensorboard, mlflow or both (all), beside metrics.jsonl, which has everything; visualdl and none: nothing more', reports),
   noted('skip_memory_metrics', 'flag', true, 'memory is in every step event'),
   noted('unified_checkpoint', 'flag', false, 'checkpoints are always safetensors with a manifest'),
   plan('device', 'text', 'gpu', 'gpu takes one when there is one; cpu; cuda insists', oneOf('gpu', 'cpu', 'cuda')),
