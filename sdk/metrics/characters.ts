@@ -1,7 +1,12 @@
 import { countNgrams, longestCommon, overlap } from './ngrams'
 
 /** A generated text and what it should have been. */
-export interface TextPair { readonly output: string; readonly target: string }
+export interface TextPair {
+  /** What the model wrote. */
+  readonly output: string
+  /** What it should have written. */
+  readonly target: string
+}
 
 /** Scores of generated texts, from 0 to 1, the higher the better. */
 export interface CharacterScores {

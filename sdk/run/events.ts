@@ -108,10 +108,13 @@ export interface EvalEvent extends Base {
   readonly perplexity: number
   /** Share of supervised positions whose argmax is the label. */
   readonly accuracy: number
-  /** Of an evaluation by generation: BLEU-4 and Rouge of the answers, on characters, from 0 to 1. */
+  /** Corpus BLEU of the answers' characters, 0 to 1; of an evaluation by generation alone, as the other scores. */
   readonly bleu4?: number
+  /** Share of the targets' distinct characters that the answers have. */
   readonly rouge1?: number
+  /** The same of pairs of characters. */
   readonly rouge2?: number
+  /** Mean F (β = 1.2) of the longest common subsequence. */
   readonly rougel?: number
   /** Dev rows that were read. */
   readonly rows: number
