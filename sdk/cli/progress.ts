@@ -1,4 +1,4 @@
-import type { CommandEvent, DoneEvent, EvalEvent, PreparedEvent, RunEvent, StartedEvent, StepEvent } from '../run/events'
+import type { CommandEvent, DoneEvent, EvalEvent, PredictEvent, PreparedEvent, RunEvent, StartedEvent, StepEvent } from '../run/events'
 import type { RunProgress } from '../run/run'
 import { clip, digits, duration, percent, short, whole } from '../views/format'
 import { StatusLine, type Terminal } from './terminal'
@@ -71,7 +71,7 @@ function linesOf(event: RunEvent): string[] {
   switch (event.type) {
     case 'prepared': return preparedLines(event)
     case 'started': return startedLines(event)
-    case 'eval': return [evalText(event)]
+    case 'eval': case 'predict': return [evalText(event)]
     case 'sample': return event.samples.flatMap(({ prompt, answer, reference }) => [
       `sample at step ${event.atStep}: ${clip(prompt, 100)}`, `  → ${clip(answer, 160)}`, ...(reference === null ? [] : [`  = ${clip(reference, 160)}`]),
     ])
@@ -103,12 +103,12 @@ function commandLines({ command, atStep, learningRate }: CommandEvent): string[]
 }
 
 /** An evaluation in one line. */
-export function evalText(event: EvalEvent): string {
-  return `evaluation at step ${event.atStep}: loss ${digits(event.loss, 4)}  perplexity ${digits(event.perplexity, 4)}  accuracy ${percent(event.accuracy)}  ${scoresText(event)}(${whole(event.rows)} rows)`
+export function evalText(event: EvalEvent | PredictEvent): string {
+  return `${event.type === 'eval' ? 'evaluation' : 'test rows'} at step ${event.atStep}: loss ${digits(event.loss, 4)}  perplexity ${digits(event.perplexity, 4)}  accuracy ${percent(event.accuracy)}  ${scoresText(event)}(${whole(event.rows)} rows)`
 }
 
 /** BLEU and Rouge of an evaluation that wrote answers. */
-function scoresText({ bleu4, rouge1, rouge2, rougel }: EvalEvent): string {
+function scoresText({ bleu4, rouge1, rouge2, rougel }: Pick<EvalEvent, 'bleu4' | 'rouge1' | 'rouge2' | 'rougel'>): string {
   return bleu4 === undefined ? '' : `BLEU-4 ${digits(bleu4, 3)}  Rouge-1/2/L ${[rouge1!, rouge2!, rougel!].map((score) => digits(score, 3)).join('/')}  `
 }
 

@@ -40,6 +40,8 @@ export interface PreparedSplit {
 export interface PreparedData {
   readonly train: PreparedSplit | null
   readonly dev: PreparedSplit | null
+  /** Rows to predict on; prepared only when they are asked for. */
+  readonly test: PreparedSplit | null
 }
 
 /** One row as it goes into a batch. Views over the file's content: do not write. */

@@ -1,6 +1,7 @@
 import { serializeError } from '../errors'
 import { loadTokenizer } from '../tokenizers'
 import type { PreparedData, PreparedSplit } from './dataset'
+import type { SplitName } from './discover'
 import { prepareSplit } from './prepare-split'
 import type { FromPrepare, PrepareJob } from './prepare-protocol'
 
@@ -24,7 +25,7 @@ function send(message: FromPrepare): void {
 
 async function run({ data, modelPath, splits, cache }: PrepareJob): Promise<PreparedData> {
   const tokenizer = loadTokenizer(modelPath)
-  const prepared: { train: PreparedSplit | null; dev: PreparedSplit | null } = { train: null, dev: null }
+  const prepared: Record<SplitName, PreparedSplit | null> = { train: null, dev: null, test: null }
   for (const { split, files } of splits) {
     let last = 0
     prepared[split] = await prepareSplit({

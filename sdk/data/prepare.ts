@@ -4,12 +4,12 @@ import { reviveError, WorkerError, type FettleError } from '../errors'
 import type { DataPlan } from '../plan/plan'
 import { dataCache } from './cache'
 import type { PreparedData } from './dataset'
-import { discoverData, requireSplit } from './discover'
+import { discoverData, requireSplit, type SplitName } from './discover'
 import type { FromPrepare, PrepareJob, PrepareProgress } from './prepare-protocol'
 
 export interface PrepareOptions {
-  /** Splits that must be there. Default: train. Others are prepared when they are found. */
-  readonly require?: readonly ('train' | 'dev')[]
+  /** Splits that must be there. Default: train. Others are prepared when they are found, but for test. */
+  readonly require?: readonly SplitName[]
   /** Splits that are left alone even when they are found. */
   readonly skip?: readonly ('train' | 'dev')[]
   readonly onProgress?: (progress: PrepareProgress) => void
@@ -25,11 +25,12 @@ export interface PrepareOptions {
  * @throws DataError for the data, ModelError for the tokenizer, WorkerError `worker.prepare` when the process died
  */
 export async function prepare(data: DataPlan, modelPath: string, options: PrepareOptions = {}): Promise<PreparedData> {
-  if (data.path === null) return { train: null, dev: null }
+  if (data.path === null) return { train: null, dev: null, test: null }
   const { require: required = ['train'], skip = [], cache = dataCache() } = options
   const files = discoverData(data.path)
   for (const split of required) requireSplit(data.path, files, split)
-  const splits = (['train', 'dev'] as const).flatMap(split => files[split] && !skip.includes(split) ? [{ split, files: files[split]! }] : [])
+  const splits = (['train', 'dev', 'test'] as const).filter(split => (split === 'test' ? required.includes(split) : !skip.includes(split)))
+    .flatMap(split => files[split] ? [{ split, files: files[split]! }] : [])
   return runJob({ data, modelPath, splits, cache }, options)
 }
 

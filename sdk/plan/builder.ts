@@ -180,6 +180,9 @@ export abstract class PlanBuilder {
     return this.next({ plan: { ...this.plan, evaluate, evalAtEnd: evaluate.by !== 'no', evaluation }, given })
   }
 
+  /** Evaluates the final weights on the rows of test.json, as `.evaluate()` does on dev's. Default: not. */
+  predict(yes: boolean = true): this { return this.#with({ predict: readValue('predict', yes, 'predict') }) }
+
   /** Ends with the weights of the best checkpoint, or early; needs evaluations where it saves. Default: the last weights count, and the run goes to its end. */
   best(options: BestOptions = {}): this {
     const read = readOptions('best', options, {

@@ -35,7 +35,7 @@ export function defaultPlan(model: string): Plan {
     best: { metric: null, greaterIsBetter: null, load: false, patience: null, minDelta: 0 },
     sample: { cadence: { by: 'no' }, prompts: [], generation: defaultGeneration },
     save: { cadence: { by: 'epoch' }, keep: 2 },
-    logEvery: 1, train: true, evalAtEnd: false, seed: 42,
+    logEvery: 1, train: true, evalAtEnd: false, predict: false, seed: 42,
     output: defaultOutput(model, 'sft'), overwrite: false, resume: null, resumeData: 'continue',
     mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 },
     threads: null, progress: true, report: [],

@@ -256,6 +256,8 @@ export interface Plan {
   readonly train: boolean
   /** Evaluate once more after the last step. Default `false`. */
   readonly evalAtEnd: boolean
+  /** Evaluate the final weights on test.json, as `evaluation` says. Default `false`. */
+  readonly predict: boolean
   /** Decides the order of rows, dropout and a new adapter's values. Default 42. */
   readonly seed: number
   /** Output folder. Default `output/MODEL-METHOD`, in the working folder. */

@@ -131,6 +131,7 @@ export const rules = {
   logEvery: whole(1, 10),
   train: flag,
   evalAtEnd: flag,
+  predict: flag,
   seed: whole(0, 1),
   output: text('a folder to write to', 'output/my-run'),
   overwrite: flag,

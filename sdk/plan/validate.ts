@@ -115,7 +115,7 @@ function checkMesh({ mesh }: Plan, where: string): void {
 
 /** What a plan still lacks before it can run, or holds that cannot be brought together. */
 export function checkReady(plan: Plan): void {
-  if (!plan.train && !plan.evalAtEnd) throw conflict(['train', 'evalAtEnd'], 'the plan neither trains nor evaluates', 'train: true')
+  if (!plan.train && !plan.evalAtEnd && !plan.predict) throw conflict(['train', 'evalAtEnd'], 'the plan neither trains nor evaluates', 'train: true')
   if (plan.data.path === null) throw new PlanError('plan.noData', "expected a data set to train on, got none; try .data('folder with train.json')", { field: 'data.path' })
   checkBest(plan)
   checkSchedule(plan)

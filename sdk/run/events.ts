@@ -2,7 +2,7 @@ import type { SerializedError } from '../errors'
 
 /** Events of a run, as they stand in metrics.jsonl (one JSON object a line) and reach the front. Times in ms since epoch. */
 export type RunEvent =
-  | PreparedEvent | StartedEvent | StepEvent | EvalEvent | SampleEvent | SavedEvent | WarningEvent | CommandEvent | DoneEvent | FailedEvent
+  | PreparedEvent | StartedEvent | StepEvent | EvalEvent | SampleEvent | PredictEvent | SavedEvent | WarningEvent | CommandEvent | DoneEvent | FailedEvent
 
 interface Base {
   /** When it was told, ms since epoch. */
@@ -22,7 +22,7 @@ export type TurnEvent = PreparedEvent | StartedEvent | DoneEvent | FailedEvent
 export interface PreparedEvent extends Turn {
   readonly type: 'prepared'
   /** Which part of the data. */
-  readonly split: 'train' | 'dev'
+  readonly split: 'train' | 'dev' | 'test'
   /** Records in it. */
   readonly rows: number
   /** All its tokens, without padding. */
@@ -120,6 +120,11 @@ export interface EvalEvent extends Base {
   readonly rows: number
   /** Duration in ms. */
   readonly ms: number
+}
+
+/** How the final weights do on the rows of test.json, which nothing was chosen by. */
+export interface PredictEvent extends Omit<EvalEvent, 'type'> {
+  readonly type: 'predict'
 }
 
 /** Answers of the model as it is, with what the data answers where that is known. */

@@ -1,3 +1,4 @@
+import type { PredictEvent } from './events'
 import type { EventLog } from './log'
 
 /** What a finished or stopped run leaves. */
@@ -8,6 +9,8 @@ export interface RunResult {
   readonly loss: number | null
   /** The last evaluation's loss; `null` without one. */
   readonly evalLoss: number | null
+  /** How the final weights do on test.json; `null` where the plan does not predict. */
+  readonly test: PredictEvent | null
   /** The best evaluation by the plan's metric, and whether the final weights are its checkpoint's; `null` where the plan asks for none. */
   readonly best: { readonly step: number; readonly metric: string; readonly value: number; readonly loaded: boolean } | null
   /** Folder of the final weights or, after a stop, of the checkpoints. */
@@ -22,7 +25,7 @@ export interface RunResult {
 export function resultOf(dir: string, log: EventLog): RunResult {
   const done = log.last('done')!
   return {
-    steps: done.atStep, loss: log.last('step')?.loss ?? null, evalLoss: log.last('eval')?.loss ?? null, best: done.best ?? null,
+    steps: done.atStep, loss: log.last('step')?.loss ?? null, evalLoss: log.last('eval')?.loss ?? null, test: log.last('predict') ?? null, best: done.best ?? null,
     output: done.output || dir, stopped: done.stopped, ms: done.ms,
   }
 }

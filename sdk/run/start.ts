@@ -55,6 +55,7 @@ function checkData(plan: Plan): void {
   const files = discoverData(data)
   if (plan.train) requireSplit(data, files, 'train')
   if (plan.evalAtEnd || plan.evaluate.by !== 'no') requireSplit(data, files, 'dev')
+  if (plan.predict) requireSplit(data, files, 'test')
 }
 
 /** The adapter to go on from is there and of a kind that can be, for the same reason. */

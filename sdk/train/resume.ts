@@ -6,7 +6,7 @@ import type { Warn } from './checkpoints'
 
 /** Fields that may differ at a resume without a word: where output goes and how it is watched. Data has its own check, by content. */
 const silent = new Set([
-  'version', 'output', 'overwrite', 'resume', 'logEvery', 'threads', 'evalAtEnd', 'train', 'evaluate', 'evaluation', 'best', 'sample', 'save', 'recompute', 'progress', 'report', 'resumeData', 'batch.evalSize', 'lora.from', 'prefix.from',
+  'version', 'output', 'overwrite', 'resume', 'logEvery', 'threads', 'evalAtEnd', 'train', 'evaluate', 'evaluation', 'best', 'sample', 'save', 'recompute', 'progress', 'report', 'predict', 'resumeData', 'batch.evalSize', 'lora.from', 'prefix.from',
   'data.path', 'data.srcLength', 'data.maxLength', 'data.template', 'data.system',
 ])
 

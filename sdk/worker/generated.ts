@@ -1,4 +1,5 @@
 import * as path from 'node:path'
+import type { PreparedSplit } from '../data/dataset'
 import { chatStopIds } from '../data/encode'
 import { readRows } from '../data/rows'
 import { CharacterScorer, type CharacterScores, type TextPair } from '../metrics/characters'
@@ -10,21 +11,21 @@ import type { Session } from './session'
 /** Where the answers of an evaluation go, one `{"output", "tgt"}` a line. */
 export const generatedName = 'generated_output.json'
 
-/** A held-out row as it is asked. */
+/** A row as it is asked. */
 interface Question { readonly index: number; readonly prompt: readonly number[]; readonly target: string }
 
 /** How far it is, and whether somebody wants it to end. */
 export interface EvaluationWatch { readonly onProgress: (done: number, total: number) => void; readonly isOver: () => boolean }
 
 /**
- * Answers every held-out row by the plan's generation settings and scores the answers: the last round of each row, with the rounds
+ * Answers every row of a split by the plan's generation settings and scores the answers: the last round of each row, with the rounds
  * before it in its prompt. Rows of like length go together, the longest first, `batch.evalSize` at once. Answers and targets are
  * compared as the tokenizer reads them back, without special tokens.
  * @returns `null` when it was ended
  */
-export async function scoreAnswers(session: Session, { onProgress, isOver }: EvaluationWatch): Promise<CharacterScores | null> {
+export async function scoreAnswers(session: Session, split: PreparedSplit, { onProgress, isOver }: EvaluationWatch): Promise<CharacterScores | null> {
   const { plan, decoder, tokenizer, encoder } = session
-  const questions = await ask(session)
+  const questions = await ask(session, split)
   const pairs = new Array<TextPair>(questions.length)
   const stopIds = await chatStopIds(decoder.parameters.architecture.eosIds, tokenizer, encoder)
   const inOrder = [...questions].sort((a, b) => b.prompt.length - a.prompt.length || a.index - b.index)
@@ -44,9 +45,9 @@ export async function scoreAnswers(session: Session, { onProgress, isOver }: Eva
   return scorer.scores()
 }
 
-async function ask({ data, tokenizer, encoder }: Session): Promise<Question[]> {
+async function ask({ tokenizer, encoder }: Session, split: PreparedSplit): Promise<Question[]> {
   const questions: Question[] = []
-  for (const { src, tgt } of readRows(data.dev!.sources)) {
+  for (const { src, tgt } of readRows(split.sources)) {
     const prompt = await encoder.prompt({ src, tgt: tgt.slice(0, -1) })
     const target = tokenizer.decode(await tokenizer.encode(tgt[tgt.length - 1]), { skipSpecial: true })
     questions.push({ index: questions.length, prompt, target })

@@ -24,6 +24,7 @@ export async function train(session: Session, tasks: Tasks, commands: Commands, 
   if (plan.evalAtEnd && tasks.last.eval !== tasks.step) await tasks.judge()
   const best = tasks.takeBest()
   if (trainer !== null) tasks.saveFinal()
+  if (plan.predict) await tasks.predict()
   return { stopped, best }
 }
 

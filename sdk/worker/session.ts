@@ -38,6 +38,8 @@ export interface Session {
   readonly encoder: RowEncoder
   readonly data: PreparedData
   readonly dev: RowReader | null
+  /** Rows of test.json, where the plan predicts. */
+  readonly test: RowReader | null
   readonly decoder: Decoder
   readonly adapter: Adapter | null
   /** `null` when the plan does not train. */
@@ -65,9 +67,9 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   const adapter = openAdapter(plan, parameters)
   const decoder = new Decoder(parameters, chooseBlocks({ device, dtype: parameters.dtype, blocks: plan.blocks, autocast: plan.precision === 'fp16' && plan.fp16.level === 'O1' }))
   const data = await preparing
-  const dev = data.dev === null ? null : openRows(data.dev)
+  const [dev, test] = [data.dev, data.test].map((split) => split && openRows(split))
   const training = plan.train ? openTrainer({ plan, decoder, data, modelPath, tokenizer, reporter }) : null
-  return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, decoder, adapter, trainer: training?.trainer ?? null, mostTokens: training?.largest }
+  return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, test, decoder, adapter, trainer: training?.trainer ?? null, mostTokens: training?.largest }
 }
 
 async function prepareData(plan: Plan, modelPath: string, reporter: Reporter, signal: AbortSignal): Promise<PreparedData> {
@@ -75,10 +77,10 @@ async function prepareData(plan: Plan, modelPath: string, reporter: Reporter, si
   if (path === null) throw new PlanError('plan.data', "expected training data; try .data('folder') with train.json, or --dataset_name_or_path", {})
   const evaluates = plan.evaluate.by !== 'no' || plan.evalAtEnd
   const data = await prepare(plan.data, modelPath, {
-    require: [...(plan.train && !plan.data.lazy ? ['train' as const] : []), ...(evaluates ? ['dev' as const] : [])], skip: plan.train && !plan.data.lazy ? [] : ['train'],
+    require: [...(plan.train && !plan.data.lazy ? ['train' as const] : []), ...(evaluates ? ['dev' as const] : []), ...(plan.predict ? ['test' as const] : [])], skip: plan.train && !plan.data.lazy ? [] : ['train'],
     onProgress: ({ split, bytes, totalBytes }) => reporter.progress(`preparing ${split}`, bytes, totalBytes), signal,
   })
-  for (const split of ['train', 'dev'] as const) {
+  for (const split of ['train', 'dev', 'test'] as const) {
     const found = data[split]
     if (found === null) continue
     const { rows, tokens, supervised, truncated, preview } = found

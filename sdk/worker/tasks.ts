@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
+import type { PreparedSplit, RowReader } from '../data/dataset'
 import { DataError, PlanError } from '../errors'
 import type { CharacterScores } from '../metrics/characters'
 import type { GenerationPlan } from '../plan/plan'
-import type { DoneEvent, EvalEvent, SampleEvent } from '../run/events'
+import type { DoneEvent, EvalEvent, PredictEvent, SampleEvent } from '../run/events'
 import type { ChatReply } from '../run/protocol'
 import { saveCheckpoint } from '../train/checkpoint'
 import { checkpointFolder } from '../train/checkpoints'
@@ -32,24 +33,35 @@ export class Tasks {
 
   /** `null` when a stop came before it was through. @throws DataError `data.no-dev` */
   async evaluate(): Promise<EvalEvent | null> {
-    const { dev, plan, decoder, mostTokens } = this.session
+    const { dev, plan } = this.session
     if (dev === null) throw new DataError('data.no-dev', `expected held-out rows to evaluate on, found none in ${plan.data.path}; add dev.json beside train.json`, { path: plan.data.path })
-    const started = performance.now()
-    const walk = evaluateSteps(decoder, dev, { rows: plan.batch.evalSize, tokens: mostTokens })
+    const figures = await this.figures(dev, 'held-out rows')
+    if (figures === null) return null
+    this.last.eval = this.step
+    return this.reporter.event({ type: 'eval', atStep: this.step, ...figures })
+  }
+
+  /** The same on test.json, with the final weights; `null` when a stop came. */
+  async predict(): Promise<PredictEvent | null> {
+    const figures = await this.figures(this.session.test!, 'test rows')
+    return figures && this.reporter.event({ type: 'predict', atStep: this.step, ...figures })
+  }
+
+  private async figures(rows: RowReader, what: string): Promise<Omit<EvalEvent, 'type' | 'time' | 'atStep'> | null> {
+    const { plan, decoder, mostTokens } = this.session, started = performance.now()
+    const walk = evaluateSteps(decoder, rows, { rows: plan.batch.evalSize, tokens: mostTokens })
     let next: IteratorResult<void, EvaluateResult>
     while (!(next = walk.next()).done) {
       await new Promise((resolve) => setImmediate(resolve)) // a stop comes in
       if (this.channel.isLeaving) return null
     }
     const { loss, perplexity, accuracy } = next.value
-    const scores = plan.evaluation.generate ? await this.scores() : {}
-    if (scores === null) return null
-    this.last.eval = this.step
-    return this.reporter.event({ type: 'eval', atStep: this.step, loss, perplexity, accuracy, ...scores, rows: dev.rows, ms: performance.now() - started })
+    const scores = plan.evaluation.generate ? await this.scores(rows.split, what) : {}
+    return scores && { loss, perplexity, accuracy, ...scores, rows: rows.rows, ms: performance.now() - started }
   }
 
-  private scores(): Promise<CharacterScores | null> {
-    return scoreAnswers(this.session, { isOver: () => this.channel.isLeaving, onProgress: (done, total) => this.reporter.progress('answering held-out rows', done, total) })
+  private scores(split: PreparedSplit, what: string): Promise<CharacterScores | null> {
+    return scoreAnswers(this.session, split, { isOver: () => this.channel.isLeaving, onProgress: (done, total) => this.reporter.progress(`answering ${what}`, done, total) })
   }
 
   /** An evaluation of the plan's cadence, which the best checkpoint is chosen by. */

@@ -49,7 +49,7 @@ export function planFrom(args: Arguments): Plan {
     },
     save: { cadence: cadence(args.get('save_strategy'), args.get('save_steps')), keep: args.get('save_total_limit') },
     logEvery: args.get('logging_steps'), train: args.get('do_train'),
-    evalAtEnd: args.has('do_eval') ? args.get('do_eval') : strategy !== 'no',
+    predict: args.get('do_predict'), evalAtEnd: args.has('do_eval') ? args.get('do_eval') : strategy !== 'no',
     seed: args.get('seed'), output: args.get('output_dir'), overwrite: args.get('overwrite_output_dir'), resume: args.get('resume_from_checkpoint') || null,
     resumeData: args.get('ignore_data_skip') ? 'restart' : 'continue',
     mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 },

@@ -100,7 +100,7 @@ const training: readonly Field[] = [
   plan('overwrite_output_dir', 'flag', false, 'lose an earlier run in output_dir'),
   plan('do_train', 'flag', false, 'train'),
   plan('do_eval', 'flag', false, 'evaluate on the dev rows at the end'),
-  notYet('do_predict', 'flag', false, 'use fettle generate'),
+  plan('do_predict', 'flag', false, 'evaluate the final weights on test.json'),
   plan('evaluation_strategy', 'text', 'no', 'when to evaluate: no, steps or epoch', strategy),
   plan('eval_steps', 'whole', null, 'each so many steps; null: logging_steps', orNull(rule('cadence.every'))),
   plan('per_device_train_batch_size', 'whole', 8, 'rows of a batch', 'batch.size'),

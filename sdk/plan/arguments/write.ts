@@ -8,7 +8,7 @@ export function toArguments(plan: Plan): Record<string, unknown> {
     neftune: plan.neftune !== null, ...(plan.neftune === null ? {} : { neftune_noise_alpha: plan.neftune }),
     dataset_name_or_path: data.path, src_length: data.srcLength, max_length: data.maxLength, chat_template: data.template === 'auto' ? null : data.template, system: data.system,
     intokens: data.packing, lazy: data.lazy, shuffle_buffer: data.shuffleBuffer, data_seed: data.seed, dataloader_drop_last: data.dropLast,
-    output_dir: plan.output, overwrite_output_dir: plan.overwrite, resume_from_checkpoint: plan.resume, ignore_data_skip: plan.resumeData === 'restart', do_train: plan.train, do_eval: plan.evalAtEnd,
+    output_dir: plan.output, overwrite_output_dir: plan.overwrite, resume_from_checkpoint: plan.resume, ignore_data_skip: plan.resumeData === 'restart', do_train: plan.train, do_eval: plan.evalAtEnd, do_predict: plan.predict,
     evaluation_strategy: plan.evaluate.by, ...every('eval_steps', plan.evaluate),
     eval_with_do_generation: evaluation.generate, save_generation_output: evaluation.saveOutput,
     load_best_model_at_end: best.load, metric_for_best_model: best.metric, greater_is_better: best.greaterIsBetter,

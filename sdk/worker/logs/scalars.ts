@@ -16,9 +16,9 @@ export function scalarsOf(event: NewEvent): Scalar[] {
     const { step, loss, learningRate, gradNorm, tokensPerSecond, memory, epoch } = event
     return named('train', step, { loss, learning_rate: learningRate, grad_norm: gradNorm, tokens_per_second: tokensPerSecond, memory_mib: memory, epoch })
   }
-  if (event.type !== 'eval') return []
+  if (event.type !== 'eval' && event.type !== 'predict') return []
   const { atStep, loss, perplexity, accuracy, bleu4, rouge1, rouge2, rougel } = event
-  return named('eval', atStep, { loss, ppl: perplexity, accuracy, bleu4, rouge1, rouge2, rougel })
+  return named(event.type === 'eval' ? 'eval' : 'test', atStep, { loss, ppl: perplexity, accuracy, bleu4, rouge1, rouge2, rougel })
 }
 
 function named(group: string, step: number, values: Readonly<Record<string, number | undefined>>): Scalar[] {

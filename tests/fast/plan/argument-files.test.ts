@@ -70,7 +70,7 @@ test('each field of a plan goes to an argument file and back, alone and together
     { evaluate: { by: 'steps', every: 3 } }, { evaluate: { by: 'epoch' } }, { evaluation: { generate: true, saveOutput: true, generation } }, { sample: { cadence: { by: 'steps', every: 2 }, prompts: ['a, b'], generation } },
     { best: { metric: 'bleu4', greaterIsBetter: true, load: true, patience: 2, minDelta: 0.5 } }, { best: { metric: 'loss', greaterIsBetter: false, load: false, patience: null, minDelta: 0 } },
     { save: { cadence: { by: 'no' }, keep: null } }, { save: { cadence: { by: 'steps', every: 4 }, keep: 1 } }, { logEvery: 8 }, { train: false }, { evalAtEnd: true }, { seed: 1 }, { output: 'o' }, { overwrite: true },
-    { resume: true, resumeData: 'restart' }, { resume: 'c' }, { resumeData: 'continue' }, { threads: 3 }, { progress: false },
+    { resume: true, resumeData: 'restart' }, { resume: 'c' }, { resumeData: 'continue' }, { threads: 3 }, { progress: false }, { report: ['tensorboard', 'mlflow'] }, { report: ['mlflow'] }, { predict: true },
   ]
   const touched = new Set(changes.flatMap((change) => Object.keys(change)))
   assert.deepEqual(Object.keys(base).filter((name) => !touched.has(name)), ['version', 'model', 'mesh'])

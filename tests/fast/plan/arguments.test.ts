@@ -26,7 +26,7 @@ test("defaults are the reference's", () => {
     best: { metric: null, greaterIsBetter: null, load: false, patience: null, minDelta: 0 },
     sample: { cadence: { by: 'no' }, prompts: [], generation: { maxNewTokens: 1024, minNewTokens: 0, temperature: 0, topK: 1, topP: 1, seed: 0, stop: [] } },
     save: { cadence: { by: 'no' }, keep: null }, logEvery: 500, train: true, evalAtEnd: false, seed: 42, output: 'out', overwrite: false,
-    resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 }, threads: null, progress: true,
+    resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 }, threads: null, progress: true, report: [], predict: false,
   })
 })
 
@@ -146,7 +146,7 @@ test('contradictions name the way out', () => {
 
 test('what is not there yet is refused by name, all of it at once', () => {
   refused(() => planOf({ pissa: true, weight_quantize_algo: 'nf4', tensor_parallel_degree: 4 }), 'plan.notYet', /weight_quantize_algo "nf4" is not there yet; use bf16/, /pissa true/, /tensor_parallel_degree 4 is not there yet; use 1/)
-  for (const [name, value] of Object.entries({ pissa: true, weight_quantize_algo: 'nf4', do_predict: true, sharding: 'offload' })) {
+  for (const [name, value] of Object.entries({ pissa: true, weight_quantize_algo: 'nf4', sharding: 'offload' })) {
     refused(() => planOf({ [name]: value }), 'plan.notYet', new RegExp(`${name} .*not there yet`))
   }
   assert.doesNotThrow(() => planOf({ fp16: false, recompute: false, neftune_noise_alpha: 5.0, tensor_parallel_degree: -1, sharding: '' }))

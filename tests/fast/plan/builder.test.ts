@@ -42,7 +42,7 @@ test('every method reaches its field', () => {
     best: { metric: null, greaterIsBetter: null, load: false, patience: null, minDelta: 0 },
     sample: { cadence: { by: 'epoch' }, prompts: ['p'], generation: { maxNewTokens: 7, minNewTokens: 0, temperature: 1, topK: 5, topP: 1, seed: 0, stop: [] } },
     save: { cadence: { by: 'steps', every: 25 }, keep: null }, logEvery: 10, train: true, evalAtEnd: true, seed: 7, output: 'out', overwrite: true,
-    resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 }, threads: 1, progress: true,
+    resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 }, threads: 1, progress: true, report: [], predict: false,
   })
 })
 

@@ -99,6 +99,17 @@ test('a run that brings nothing better for so many evaluations ends early, with 
   assert.equal(result.best?.loaded, false)
 })
 
+test('the final weights are tried on test.json, where the plan predicts; without the file it is refused at the start', async (t) => {
+  const folder = temporaryFolder(t), plan = base(t, folder).learningRate(0.01).steps(2).save({ each: 'never' }).predict().evaluate({ each: 'never', generate: true, saveOutput: true, maxNewTokens: 4 }).output(path.join(folder, 'out'))
+  await assert.rejects(plan.start(), { code: 'data.not-found', message: /has no test data/ })
+  fs.copyFileSync(path.join(folder, 'data', 'dev.json'), path.join(folder, 'data', 'test.json'))
+  const run = await plan.start(), { test: figures, evalLoss } = await run.done
+  const dev = await run.evaluate()
+  await run.close()
+  assert.deepEqual([figures!.loss, figures!.rows, figures!.bleu4, figures!.rougel, evalLoss], [dev.loss, 3, dev.bleu4, dev.rougel, null])
+  assert.equal(run.events.filter((event) => event.type === 'predict').length, 1)
+})
+
 test('an evaluation by generation writes answers, scores them, and leaves generated_output.json', async (t) => {
   const folder = temporaryFolder(t), output = path.join(folder, 'out')
   const run = await base(t, folder).learningRate(0.01).steps(6).evaluate({ every: 3, generate: true, saveOutput: true, maxNewTokens: 12 }).save({ each: 'never' }).output(output).start()

@@ -42,7 +42,7 @@ test('hostile and endless strings stay text, and short', () => {
     modelView(model), dataView(data, [hostileRow]), rowsView([hostileRow], 1), planView(plan, { model, data, steps: 3, epochs: 1 }),
     adapterView({ path: long, base: hostile, rank: 1, alpha: 2, dropout: 0, kind: 'LoRA', tokens: null, targets: [hostile, long], modules: 1, layers: 1, parameters: 1, bytes: 1, steps: 1 }),
     checkpointsView({ dir: hostile, verified: false, checkpoints: [{ folder: long, step: 1, time: null, bytes: 1, state: 'broken', reason: hostile, kind: null, loss: NaN, evalLoss: null, resumes: false }] }),
-    resultView({ steps: 1, loss: NaN, evalLoss: 1, best: null, output: hostile, stopped: true, ms: 5 }), evaluationView(evaluation(1, NaN)), evaluationsView([evaluation(1, NaN), evaluation(2, 1)]),
+    resultView({ steps: 1, loss: NaN, evalLoss: 1, best: null, test: null, output: hostile, stopped: true, ms: 5 }), evaluationView(evaluation(1, NaN)), evaluationsView([evaluation(1, NaN), evaluation(2, 1)]),
   ]) checkMarkup(view)
 })
 
@@ -120,7 +120,7 @@ test('the kernel shows builders, plans, evaluations and what shows itself', () =
 })
 
 test('a result: how far, how good, where', () => {
-  const result = { steps: 300, loss: 0.4213, evalLoss: 0.55, best: null, output: '/o', stopped: false, ms: 105_000 }
+  const result = { steps: 300, loss: 0.4213, evalLoss: 0.55, best: null, test: null, output: '/o', stopped: false, ms: 105_000 }
   assert.equal(resultView(result)['text/plain'], 'Finished after 300 steps in 1m 45s\nlast loss      0.4213\nheld-out loss  0.5500\nweights        /o')
   assert.deepEqual(bundleOf(result), resultView(result))
   assert.match(resultView({ ...result, stopped: true })['text/plain'], /^Stopped after 300 .*\ncheckpoints {4}\/o\n\.resume\(\) goes on from there\.$/s)
