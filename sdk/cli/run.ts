@@ -1,7 +1,6 @@
 import * as path from 'node:path'
 import { PlanError } from '../errors'
 import { groups, fields, parseArguments, readArguments, type Field } from '../plan/arguments'
-import { missingArguments } from '../plan/not-yet'
 import { conflict, notYet, refusal } from '../plan/refuse'
 import { inFlags } from '../run/death'
 import { metricsName } from '../run/folder'
@@ -108,10 +107,7 @@ async function watch(run: Run, lines: ProgressLines, terminal: Terminal): Promis
 }
 
 /** What a field does, or why it does nothing. */
-function noteOf({ name, status, note }: Field): string {
-  const remedy = missingArguments.get(name)
-  return remedy === undefined ? marks[status] + note : marks.notYet + remedy
-}
+function noteOf({ status, note }: Field): string { return marks[status] + note }
 
 const marks: Record<Field['status'], string> = { plan: '', note: 'accepted, changes nothing: ', notYet: 'not there yet: ' }
 

@@ -3,9 +3,9 @@ import { families } from '../models/families'
 import { linearSpecs, storedWeights } from '../models/layout'
 import { runMemory } from '../models/memory'
 import { publishedModels, type PublishedModel } from '../models/published'
-import { defaultLora, defaultPlan } from '../plan/defaults'
-import { missingIn } from '../plan/not-yet'
+import { defaultLora } from '../plan/defaults'
 import type { Plan } from '../plan/plan'
+import { trainingMethods } from '../plan/rules'
 import { trainableShare } from './count'
 
 /** A published checkpoint with what it takes to fine-tune it. Sizes in bytes. */
@@ -41,10 +41,9 @@ export const catalogTokens = 1024
 
 /** Every family that is supported, from the records themselves. */
 export function catalog(): CatalogFamily[] {
-  const methods = (['sft', 'lora', 'prefix'] as const).filter((method) => missingIn({ ...defaultPlan('model'), method }).length === 0)
   return families.map((family) => {
     const published = publishedModels.filter((model) => model.family === family.name)
-    return { family: family.name, title: family.title, structure: structureOf(family.architecture({ ...published[0].config })), methods, adaptable: adaptable(family, published), models: published.map((model) => describe(family, model)) }
+    return { family: family.name, title: family.title, structure: structureOf(family.architecture({ ...published[0].config })), methods: trainingMethods, adaptable: adaptable(family, published), models: published.map((model) => describe(family, model)) }
   })
 }
 

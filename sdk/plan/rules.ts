@@ -48,11 +48,14 @@ const above0 = 'a number above 0'
 const from0 = 'a number of at least 0'
 const share = 'a number of at least 0 and below 1'
 
+/** What a plan's `method` may be. */
+export const trainingMethods = ['sft', 'lora', 'prefix'] as const
+
 /** One rule a leaf of the plan, by its path. */
 export const rules = {
   version: oneOf(1),
   model: text('a model name (folder, file, builtin:… or hub repository)', 'HuggingFaceTB/SmolLM2-135M-Instruct'),
-  method: oneOf('sft', 'lora', 'prefix'),
+  method: oneOf(...trainingMethods),
   'lora.rank': whole(1, 8, 65536),
   'lora.alpha': real(above0, 16, (value) => value > 0),
   'lora.dropout': real(share, 0.05, (value) => value >= 0 && value < 1),

@@ -3,7 +3,6 @@ import { figureNames, figureOf, isScore } from '../train/best'
 import { completePlan } from './complete'
 import { defaultLora, defaultPlan, defaultPrefix } from './defaults'
 import { deepFreeze } from './freeze'
-import { refuseMissing } from './not-yet'
 import type { Plan } from './plan'
 import { isRecord } from './record'
 import { conflict, notYet, refusal, show, unknownName } from './refuse'
@@ -81,7 +80,6 @@ export function checkConsistent(plan: Plan, where = ''): void {
     throw conflict(['resume', 'train'], 'the plan resumes from a checkpoint and does not train', 'the checkpoint-N folder as model, or fettle generate --adapter, to use its weights', where)
   }
   checkMesh(plan, where)
-  refuseMissing(plan, where)
 }
 
 /** A polynomial goes down. */

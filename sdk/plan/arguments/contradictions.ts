@@ -1,7 +1,5 @@
 import { PlanError } from '../../errors'
 import { conflict, show } from '../refuse'
-import { missingIn } from '../not-yet'
-import type { Plan } from '../plan'
 import type { Arguments } from './read'
 
 interface Contradiction {
@@ -68,13 +66,9 @@ export function refuseContradictions(args: Arguments): void {
 }
 
 /** Throws one error that names everything set that this version cannot do. */
-export function refuseNotYet(args: Arguments, plan: Plan): void {
+export function refuseNotYet(args: Arguments): void {
   const refused = args.changed().filter(({ field }) => field.status === 'notYet')
     .map(({ field, value, where }) => ({ where, name: field.name, text: `${field.name} ${field.name.includes('token') && typeof value === 'string' ? '(hidden)' : show(value)} is not there yet; ${field.note}` }))
-  for (const { argument, got, remedy } of missingIn(plan)) {
-    const shown = args.has(argument) ? args.get(argument) : got
-    refused.push({ where: args.where(argument), name: argument, text: `${argument} ${show(shown)} is not there yet; ${remedy}` })
-  }
   for (const name of ['tensor_parallel_degree', 'pipeline_parallel_degree', 'sharding_parallel_degree']) {
     if (args.get<number>(name) > 1) refused.push({ where: args.where(name), name, text: `${name} ${args.get(name)} is not there yet; use 1` })
   }

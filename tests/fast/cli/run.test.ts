@@ -36,12 +36,12 @@ function fettleRun(args: string[], onLine?: (line: string, child: ReturnType<typ
 }
 
 test('a run by file and flags: plain lines when piped, results where they belong', async (t) => {
-  const folder = workplace(t, { evaluation_strategy: 'steps', eval_steps: 2, report_to: ['tensorboard'] })
+  const folder = workplace(t, { evaluation_strategy: 'steps', eval_steps: 2, label_names: ['labels'] })
   const { code, out, err } = await fettleRun([path.join(folder, 'args.json'), '--learning-rate', '1e-3', '--save_strategy', 'steps', '--save_steps=2', '--save_total_limit', '1', '--bf16'])
   assert.equal(code, 0, err)
   assert.equal(out, '')
   assert.doesNotMatch(err, /\r/)
-  for (const pattern of [/^note: report_to changes nothing/m, /^train: 11 rows/m, /^step 2\/4 {2}loss .* left$/m, /^evaluation at step 4: loss/m, /^final weights in /m, /^done after step 4/m]) assert.match(err, pattern)
+  for (const pattern of [/^note: label_names changes nothing/m, /^train: 11 rows/m, /^step 2\/4 {2}loss .* left$/m, /^evaluation at step 4: loss/m, /^final weights in /m, /^done after step 4/m]) assert.match(err, pattern)
   assert.doesNotMatch(err, /^step 3\/4/m)
   const files = fs.readdirSync(path.join(folder, 'out'))
   for (const name of ['adapter_model.safetensors', 'adapter_config.json', 'metrics.jsonl', 'checkpoint-4']) assert.ok(files.includes(name), name)

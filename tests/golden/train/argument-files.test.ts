@@ -3,10 +3,6 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test } from 'node:test'
 import { examples, parseArguments, start } from 'fettle'
-import { planFrom } from 'fettle/dist/plan/arguments/convert'
-import { fieldByName } from 'fettle/dist/plan/arguments/fields'
-import { Arguments } from 'fettle/dist/plan/arguments/read'
-import { missingIn } from 'fettle/dist/plan/not-yet'
 import { fixture } from '../../support/paths'
 import { temporaryFolder, tinyData } from '../../support/tiny'
 import { readMetrics } from '../../support/worker'
@@ -14,20 +10,13 @@ import { readMetrics } from '../../support/worker'
 type File = Record<string, unknown>
 const degrees = ['tensor_parallel_degree', 'pipeline_parallel_degree', 'sharding_parallel_degree']
 
-/** Arguments that nothing carries out yet, at their defaults; none once all engines are there. */
-function without(file: File): File {
-  const args = new Arguments()
-  args.addFile(file, null)
-  return Object.fromEntries(missingIn(planFrom(args)).map(({ argument }) => [argument, fieldByName.get(argument)!.default]))
-}
-
 for (const family of ['llama', 'chatglm2', 'opt', 'bloom', 'chatglm', 'qwen'])
   for (const name of fs.readdirSync(fixture('arguments', family)))
     test(`${family}/${name} trains a tiny model, unchanged but for paths and parallel degrees`, async (t) => {
       const folder = temporaryFolder(t), file = JSON.parse(fs.readFileSync(fixture('arguments', family, name), 'utf8')) as File
       const own = { ...file, ...Object.fromEntries(degrees.filter((each) => each in file).map((each) => [each, 1])) }
       const overrides = { model_name_or_path: examples.tinyModel(family, path.join(folder, 'model')), dataset_name_or_path: tinyData(path.join(folder, 'data')), output_dir: path.join(folder, 'out'), threads: 1 }
-      const { plan } = parseArguments({ ...own, ...without(own) }, overrides)
+      const { plan } = parseArguments(own, overrides)
       const run = await start(plan)
       const result = await run.done
       await run.close()
