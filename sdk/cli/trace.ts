@@ -14,7 +14,7 @@ export const traceCommand: Command = {
   flags: [
     { name: 'inputs', type: 'text', value: 'FILE', help: 'safetensors with input_ids [B,T], perhaps attention_mask, position_ids, labels' },
     { name: 'out', type: 'text', value: 'FILE', help: 'safetensors to write: logits, loss, grad.NAME, losses, after.NAME' },
-    { name: 'adapter', type: 'text', value: 'DIR', help: 'a LoRA adapter, which then is what trains' },
+    { name: 'adapter', type: 'text', value: 'DIR', help: 'an adapter (LoRA or prefix), which then is what trains' },
     { name: 'merge', type: 'flag', help: 'merge the adapter before the trace' },
     { name: 'grads', type: 'text', value: 'all|NAME,NAME', help: 'gradients to write' },
     { name: 'steps', type: 'number', value: 'N', help: 'AdamW steps on the batch (betas 0.9 and 0.999, eps 1e-8)', rule: 'call.steps' },
