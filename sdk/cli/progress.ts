@@ -83,9 +83,10 @@ function linesOf(event: RunEvent): string[] {
   }
 }
 
-function preparedLines({ split, rows, tokens, supervised, truncated, preview }: PreparedEvent): string[] {
+function preparedLines({ split, rows, tokens, supervised, truncated, preview, packs }: PreparedEvent): string[] {
   return [
     `${split}: ${whole(rows)} rows, ${whole(tokens)} tokens, ${whole(supervised)} supervised${truncated > 0 ? `, ${whole(truncated)} rows cut` : ''}`,
+    ...(packs === undefined ? [] : [`packed into ${whole(packs.count)} rows, ${percent(packs.filled)} of them tokens; padded batches would have been ${percent(packs.padding)} padding`]),
     ...(split === 'train' ? [`first row: ${clip(preview.text, 200)}`] : []),
   ]
 }
