@@ -74,15 +74,18 @@ async function useChat(lab: LabPage): Promise<void> {
   const { page } = lab
   await lab.run(1)
   await page.waitForSelector(`${chatBox} textarea:visible`, { timeout: 60_000 })
-  await page.fill(`${chatBox} textarea`, 'n 3: ab')
   await page.evaluate(`new MutationObserver(() => {
     globalThis.grew ||= [...document.querySelectorAll('${chatBox} .fb-answer-text[aria-busy]')].some((text) => text.textContent !== '')
   }).observe(document.querySelector('${chatBox}'), { subtree: true, childList: true, characterData: true, attributes: true })`)
-  await page.keyboard.press('Enter')
-  await lab.until(`(() => {
-    const texts = [...document.querySelectorAll('${chatBox} .fb-answer-text')]
-    return texts.length === 2 && texts.every((text) => text.textContent !== '' && !text.hasAttribute('aria-busy')) && document.querySelector('${chatBox} .fb-question').textContent === 'n 3: ab'
-  })()`, 'both sides have answered')
+  // On a busy machine an answer of a tiny model may come whole, between two looks of the page; hardly three of them.
+  for (let asked = 1; asked <= 3 && await page.evaluate('globalThis.grew') !== true; asked++) {
+    await page.fill(`${chatBox} textarea`, 'n 3: ab')
+    await page.keyboard.press('Enter')
+    await lab.until(`(() => {
+      const texts = [...document.querySelectorAll('${chatBox} .fb-answer-text')]
+      return texts.length === ${2 * asked} && texts.every((text) => text.textContent !== '' && !text.hasAttribute('aria-busy')) && document.querySelector('${chatBox} .fb-question').textContent === 'n 3: ab'
+    })()`, 'both sides have answered')
+  }
   assert.equal(await page.evaluate('globalThis.grew'), true, 'an answer was read while it grew')
 }
 
