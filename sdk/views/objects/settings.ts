@@ -84,14 +84,14 @@ const groups: readonly (readonly [title: string, readers: readonly Reader[]])[] 
   ]],
   ['On the way', [
     ['evaluate', (p) => cadenceText(p.evaluate)], ['evaluate at end', (p) => yes(p.evalAtEnd)], ['evaluation', (p) => p.evaluation.generate ? `BLEU-4 and Rouge of answers (${samplingText(p.evaluation.generation)})${p.evaluation.saveOutput ? ', written to generated_output.json' : ''}` : 'loss, perplexity, accuracy'],
-    ['best checkpoint', bestText], ['evaluation batch', (p) => `${whole(p.batch.evalSize)} rows`],
+    ['test rows', (p) => (p.predict ? 'evaluated at the end' : 'left alone')], ['best checkpoint', bestText], ['evaluation batch', (p) => `${whole(p.batch.evalSize)} rows`],
     ['sample', (p) => cadenceText(p.sample.cadence)], ['prompts', (p) => p.sample.prompts.length === 0 ? 'first rows of the data' : p.sample.prompts.map((text) => JSON.stringify(text)).join(', ')],
     ['answers', (p) => samplingText(p.sample.generation)], ['save', (p) => cadenceText(p.save.cadence)],
     ['keep', (p) => p.save.keep === null ? 'all checkpoints' : `${p.save.keep} checkpoint${p.save.keep === 1 ? '' : 's'}`], ['show', (p) => cadenceText({ by: 'steps', every: p.logEvery })],
   ]],
   ['Machine', [
     ['precision', (p) => p.precision === 'fp16' ? `fp16 ${p.fp16.level}, loss scale from ${whole(p.fp16.lossScale)}` : p.precision], ['recompute', (p) => p.recompute === 'none' ? 'where memory asks for it' : p.recompute], ['device', (p) => p.device], ['blocks', (p) => p.blocks], ['threads', (p) => p.threads === null ? 'all cores' : whole(p.threads)],
-    ['seed', (p) => String(p.seed)], ['output', (p) => p.output], ['overwrite', (p) => yes(p.overwrite)], ['bars', (p) => yes(p.progress)],
+    ['seed', (p) => String(p.seed)], ['output', (p) => p.output], ['overwrite', (p) => yes(p.overwrite)], ['bars', (p) => yes(p.progress)], ['figures for', (p) => (p.report.length === 0 ? 'metrics.jsonl' : `metrics.jsonl, ${p.report.join(', ')}`)],
   ]],
 ]
 
