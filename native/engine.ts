@@ -62,4 +62,20 @@ export interface Engine {
   trimAllocator(): boolean
   hugePages(handle: Handle): boolean
   heap(): [used: number, held: number]
+  openFileStore(path: string, ranks: number, timeout: number): number
+  openTcpStore(host: string, port: number, ranks: number, serves: boolean, timeout: number): [store: number, port: number]
+  closeStore(store: number): void
+  storeSet(store: number, key: string, value: string): void
+  storeGet(store: number, key: string): string
+  storeHas(store: number, key: string): boolean
+  storeAdd(store: number, key: string, by: number): number
+  openGroup(store: number, name: string, rank: number, size: number, timeout: number, address: string): number
+  closeGroup(group: number): void
+  allReduce(group: number, tensor: Handle, reduction: string, later: boolean): number
+  allGather(group: number, out: Handle, own: Handle, later: boolean): number
+  allToAll(group: number, out: Handle, tensor: Handle, later: boolean): number
+  broadcast(group: number, tensor: Handle, root: number, later: boolean): number
+  send(group: number, tensor: Handle, rank: number, tag: number, later: boolean): number
+  receive(group: number, tensor: Handle, rank: number, tag: number, later: boolean): number
+  waitWork(work: number): void
 }

@@ -200,5 +200,6 @@ NAPI_MODULE_INIT() {
   defineAutograd(env, exports);
   defineAllocator(env, exports);
   defineSystem(env, exports);
+  defineDistributed(env, exports);
   return exports;
 }

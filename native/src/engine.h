@@ -115,5 +115,6 @@ void defineOperators(napi_env env, napi_value exports);
 void defineAutograd(napi_env env, napi_value exports);
 void defineAllocator(napi_env env, napi_value exports);
 void defineSystem(napi_env env, napi_value exports);
+void defineDistributed(napi_env env, napi_value exports);
 
 }  // namespace fettle
