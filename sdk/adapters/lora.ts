@@ -7,28 +7,39 @@ import { inType } from '../models/device'
 import { FlatParameters, type FlatSpec } from '../models/flat'
 import { linearSpecs } from '../models/layout'
 import type { AttachedAdapter, NamedParameter, Parameters } from '../models/parameters'
+import { takeCut, type Cut } from '../models/share'
 import { Random } from '../models/random'
 import { rankOf, scaleOf, type LoraConfig } from './lora-config'
 import { chooseTargets } from './targets'
 
-/** One adapted module and where it lives. */
-interface Site {
+/** A module that can be adapted; sizes are the whole model's. */
+interface Module {
   /** Name in the checkpoint, such as `model.layers.0.self_attn.q_proj`. */
   readonly module: string
   /** Key of the joined linear layer that it is part of. */
   readonly key: string
+  readonly layer: number
+  readonly outFeatures: number
+  readonly inFeatures: number
+  readonly role: Role
+}
+
+/** What is adapted, and with which settings. */
+interface Chosen extends Module { readonly rank: number; readonly scale: number }
+
+/** One adapted module of this rank and where it lives. */
+interface Site extends Chosen {
   readonly rowStart: number
   readonly rows: number
-  readonly inFeatures: number
-  readonly rank: number
-  readonly scale: number
-  readonly role: Role
+  readonly columns: number
+  readonly cut: Cut | null
 }
 
 /** Where the first values come from: a seed for a new adapter, or tensors by the names of `adapter_model.safetensors`. */
 export type LoraSource = { readonly seed: number } | { readonly state: ReadonlyMap<string, Tensor> }
 
 const prefix = 'base_model.model.'
+const replicate: Role = { kind: 'replicate', unit: 1 }
 
 /**
  * Puts a LoRA adapter (arXiv 2106.09685) on a model whose own weights are frozen. From then on only the adapter trains.
@@ -39,7 +50,7 @@ export function attachLora(parameters: Parameters, config: LoraConfig, source: L
   if (parameters.flat !== null || parameters.adapter !== null) {
     throw new ModelError('lora.attached', 'expected a model whose weights are frozen and that has no adapter yet; load it with train: false, or merge the first adapter', {})
   }
-  const adapter = new LoraAdapter(parameters, config, sites(parameters, config))
+  const adapter = new LoraAdapter(parameters, config)
   scope(() => {
     if ('state' in source) adapter.fill(source.state)
     else adapter.initialize(source.seed)
@@ -51,25 +62,31 @@ export function attachLora(parameters: Parameters, config: LoraConfig, source: L
 }
 
 /** Modules that can be adapted: all linear layers of the decoder, never embedding or head. */
-export function linearModules(parameters: Parameters): string[] { return allSites(parameters).map((site) => site.module) }
+export function linearModules(parameters: Parameters): string[] { return allModules(parameters).map(({ module }) => module) }
 
-type Bare = Omit<Site, 'rank' | 'scale'>
-
-function allSites({ architecture, names }: Parameters): Bare[] {
-  return linearSpecs(architecture, names).flatMap(({ key, spec: { parts, inFeatures } }) => {
-    let rowStart = 0
-    return parts.map(({ name, rows, role }): Bare => {
-      const site = { module: name, key, rowStart, rows, inFeatures, role }
-      rowStart += rows
-      return site
-    })
-  })
+function allModules({ architecture, names }: Parameters): Module[] {
+  return linearSpecs(architecture, names).flatMap(({ key, spec: { parts, inFeatures } }) =>
+    parts.map(({ name, rows, role }): Module => ({ module: name, key, layer: layerOf(key, architecture.layers), outFeatures: rows, inFeatures, role })))
 }
 
-function sites(parameters: Parameters, config: LoraConfig): Site[] {
-  const all = allSites(parameters)
+function layerOf(key: string, layers: number): number { return key === 'projectIn' ? -1 : key === 'projectOut' ? layers : Number(key.split('.')[0]) }
+
+function chosenModules(parameters: Parameters, config: LoraConfig): Chosen[] {
+  const all = allModules(parameters)
   const chosen = new Set(chooseTargets(config.targets, all.map(({ module }) => module)))
   return all.filter(({ module }) => chosen.has(module)).map((site) => ({ ...site, rank: rankOf(config, site.module), scale: scaleOf(config, site.module) }))
+}
+
+/** Those whose layer this rank holds, as it holds them. */
+function sitesOf(chosen: readonly Chosen[], { layout }: Parameters): Site[] {
+  return layout.flatMap(({ key, shape, parts }) => {
+    let rowStart = 0
+    return parts.flatMap(({ name, rows, cut }): Site[] => {
+      const found = chosen.find(({ module, key: linear }) => key === `${linear}.weight` && name === `${module}.weight`), start = rowStart
+      rowStart += rows
+      return found === undefined ? [] : [{ ...found, rowStart: start, rows, columns: shape[1], cut }]
+    })
+  })
 }
 
 /** An attached adapter: names its weights, fuses them into the model, or goes. */
@@ -77,8 +94,11 @@ export class LoraAdapter implements AttachedAdapter {
   readonly flat: FlatParameters
   private readonly attached: { readonly site: Site; readonly lora: LoraWeights; readonly part: LoraPart }[] = []
 
-  constructor(private readonly parameters: Parameters, readonly config: LoraConfig, chosen: readonly Site[]) {
-    const linears = group(chosen)
+  private readonly chosen: readonly Chosen[]
+
+  constructor(private readonly parameters: Parameters, readonly config: LoraConfig) {
+    this.chosen = chosenModules(parameters, config)
+    const linears = group(sitesOf(this.chosen, parameters))
     this.flat = new FlatParameters(linears.flatMap((linear) => specs(linear, config.decomposed)), parameters.dtype, parameters.device)
     let next = 0
     for (const linear of linears) {
@@ -89,31 +109,34 @@ export class LoraAdapter implements AttachedAdapter {
         rankStart += rank
         return part
       })
-      const lora: LoraWeights = { a, parts, dropout: config.dropout }
+      const lora: LoraWeights = { a, parts, dropout: config.dropout, sumOverColumns: linear[0].role.kind === 'row' ? parameters.sumOverColumns : null }
       parameters.linear(linear[0].key).lora = lora
       linear.forEach((site, i) => this.attached.push({ site, lora, part: parts[i] }))
     }
   }
 
   /** Modules that the adapter changes. */
-  get modules(): string[] { return this.attached.map(({ site }) => site.module) }
+  get modules(): string[] { return this.chosen.map(({ module }) => module) }
 
   /** Modules that could be adapted in this model. */
   get adaptable(): string[] { return linearModules(this.parameters) }
 
   named(): NamedParameter[] {
     return this.attached.flatMap(({ site, lora, part }) => {
+      const index = (weight: Weight): number => this.flat.startOf(this.flat.weights.indexOf(weight))
       const rows = (weight: Weight): Pick<NamedParameter, 'value' | 'master' | 'grad'> => {
         const cut = (t: Tensor | null): Tensor | null => t && ops.narrow(t, 0, part.rankStart, part.rank)
         return { value: cut(weight.value) as Tensor, master: cut(weight.master), grad: cut(weight.grad) }
       }
-      const replicate: Role = { kind: 'replicate', unit: 1 }, base = `${prefix}${site.module}`
-      // The side of the adapter that meets the cut side of its layer is cut with it; the other is whole on each rank.
+      const { role, layer, rank, inFeatures, outFeatures, cut } = site, base = `${prefix}${site.module}`, byRow = role.kind === 'row'
+      // The side of the adapter that meets the cut side of its layer is cut with it; of the other each rank makes a part of the gradient.
+      const side = (isCut: boolean): Pick<NamedParameter, 'role' | 'cut' | 'partial' | 'layer'> =>
+        (isCut || cut === null ? { role: isCut ? role : replicate, cut: isCut ? cut : null, partial: null, layer } : { role: replicate, cut: null, partial: 'tensor', layer })
       const entries: NamedParameter[] = [
-        { name: `${base}.lora_A.weight`, ...rows(lora.a), decay: true, role: site.role.kind === 'row' ? site.role : replicate },
-        { name: `${base}.lora_B.weight`, ...part.b, decay: true, role: site.role.kind === 'column' ? site.role : replicate },
+        { name: `${base}.lora_A.weight`, ...rows(lora.a), decay: true, whole: [rank, inFeatures], start: index(lora.a) + part.rankStart * site.columns, ...side(byRow) },
+        { name: `${base}.lora_B.weight`, ...part.b, decay: true, whole: [outFeatures, rank], start: index(part.b), ...side(!byRow) },
       ]
-      if (part.magnitude !== null) entries.push({ name: `${base}.lora_magnitude_vector`, ...part.magnitude, decay: false, role: site.role.kind === 'column' ? site.role : replicate })
+      if (part.magnitude !== null) entries.push({ name: `${base}.lora_magnitude_vector`, ...part.magnitude, decay: false, whole: [outFeatures], start: index(part.magnitude), ...side(!byRow) })
       return entries
     })
   }
@@ -145,26 +168,29 @@ export class LoraAdapter implements AttachedAdapter {
 
   /** First values from a file: every weight of the adapter must be there, in its shape. */
   fill(state: ReadonlyMap<string, Tensor>): void {
-    for (const { name, master } of this.named()) {
-      const found = state.get(name), shape = (master as Tensor).shape
-      if (found === undefined || found.shape.join() !== shape.join()) {
-        throw new ModelError('lora.state', `expected ${name} of shape [${shape.join(', ')}] in the adapter, got ${found === undefined ? 'nothing' : `[${found.shape.join(', ')}]`}; the adapter is of another model or rank`, { name, expected: shape, shape: found?.shape ?? null })
+    for (const { name, master, whole, cut } of this.named()) {
+      const found = state.get(name)
+      if (found === undefined || found.shape.join() !== whole.join()) {
+        throw new ModelError('lora.state', `expected ${name} of shape [${whole.join(', ')}] in the adapter, got ${found === undefined ? 'nothing' : `[${found.shape.join(', ')}]`}; the adapter is of another model or rank`, { name, expected: whole, shape: found?.shape ?? null })
       }
-      ops.copy_(master as Tensor, found)
+      ops.copy_(master as Tensor, takeCut(found, cut))
     }
   }
 
-  /** First values of a new adapter. */
+  /** First values of a new adapter: those of all ranks are drawn, so that they are the same however the model is divided. */
   initialize(seed: number): void {
-    const random = new Random(seed)
-    for (const { site, lora, part } of this.attached) {
+    const random = new Random(seed), here = new Map(this.attached.map((entry) => [entry.site.module, entry]))
+    for (const { module, rank, inFeatures, role } of this.chosen) {
       // Kaiming-uniform with a = √5: the bound is √(6 / ((1 + 5)·in)).
-      const bound = 1 / Math.sqrt(site.inFeatures)
-      const values = Float32Array.from({ length: part.rank * site.inFeatures }, () => (2 * random.uniform() - 1) * bound)
-      ops.copy_(ops.narrow(lora.a.master as Tensor, 0, part.rankStart, part.rank), tensor(values, [part.rank, site.inFeatures]))
+      const bound = 1 / Math.sqrt(inFeatures)
+      const values = Float32Array.from({ length: rank * inFeatures }, () => (2 * random.uniform() - 1) * bound)
+      const found = here.get(module)
+      if (found === undefined) continue
+      const { site, lora, part } = found
+      ops.copy_(ops.narrow(lora.a.master as Tensor, 0, part.rankStart, part.rank), takeCut(tensor(values, [rank, inFeatures]), role.kind === 'row' ? site.cut : null))
       if (part.magnitude === null) continue
       const weight = ops.narrow(this.parameters.linear(site.key).weight.value, 0, part.rowStart, part.rows)
-      ops.copy_(part.magnitude.master as Tensor, rowNorms(weight, lora.a.master as Tensor, part.b.master as Tensor, part))
+      ops.copy_(part.magnitude.master as Tensor, rowNorms(weight, lora.a.master as Tensor, part.b.master as Tensor, part, lora.sumOverColumns))
     }
   }
 }
@@ -179,8 +205,8 @@ function group(chosen: readonly Site[]): Site[][] {
 function specs(linear: readonly Site[], decomposed: boolean): FlatSpec[] {
   const rank = linear.reduce((sum, site) => sum + site.rank, 0)
   return [
-    { shape: [rank, linear[0].inFeatures], decay: true },
-    ...linear.flatMap((site): FlatSpec[] => [{ shape: [site.rows, site.rank], decay: true, fast: true }, ...(decomposed ? [{ shape: [site.rows], decay: false, fast: true }] : [])]),
+    { shape: [rank, linear[0].columns], decay: true, layer: linear[0].layer },
+    ...linear.flatMap((site): FlatSpec[] => [{ shape: [site.rows, site.rank], decay: true, fast: true, layer: site.layer }, ...(decomposed ? [{ shape: [site.rows], decay: false, fast: true, layer: site.layer }] : [])]),
   ]
 }
 

@@ -38,6 +38,8 @@ export class PrefixAdapter implements AttachedAdapter {
   readonly flat: FlatParameters
   readonly prefix: PrefixWeights
   private readonly specs: ReturnType<typeof prefixWeights>
+  /** Keys and values of all heads; `prefix` shows those of this rank's. */
+  private readonly past: Weight
 
   constructor(private readonly parameters: Parameters, readonly config: PrefixConfig) {
     const { architecture, dtype, device } = parameters, shape = prefixShape(architecture, config.tokens)
@@ -45,17 +47,18 @@ export class PrefixAdapter implements AttachedAdapter {
     this.flat = new FlatParameters(this.specs, dtype, device)
     const shaped = (whole: Tensor): Tensor => keep(scope(() => ops.view(whole, shape)))
     const [own] = this.flat.weights
-    this.prefix = {
-      tokens: config.tokens,
-      past: config.hidden === null
-        ? { value: shaped(own.value), master: shaped(own.master as Tensor), grad: shaped(own.grad as Tensor) }
-        : { value: keep(ops.zeros(shape, { dtype, device })), master: null, grad: keep(ops.zeros(shape, { dtype: 'float32', device })) },
-    }
+    this.past = config.hidden === null
+      ? { value: shaped(own.value), master: shaped(own.master as Tensor), grad: shaped(own.grad as Tensor) }
+      : { value: keep(ops.zeros(shape, { dtype, device })), master: null, grad: keep(ops.zeros(shape, { dtype: 'float32', device })) }
+    const { kvStart, kvHeads } = parameters.local, heads = (whole: Tensor): Tensor => keep(ops.narrow(whole, 2, kvStart, kvHeads))
+    this.prefix = { tokens: config.tokens, past: { value: heads(this.past.value), master: null, grad: heads(this.past.grad as Tensor) } }
   }
 
   named(): NamedParameter[] {
-    const replicate: Role = { kind: 'replicate', unit: 1 }
-    return this.specs.map(({ name, decay }, i) => ({ name, ...this.flat.weights[i], decay, role: replicate, liveName: liveName(name) }))
+    const replicate: Role = { kind: 'replicate', unit: 1 }, { share } = this.parameters
+    // Each rank makes the gradient of its own heads and layers.
+    const partial = share.tensor.count > 1 || !(share.first && share.last) ? 'model' : null
+    return this.specs.map(({ name, decay, shape }, i) => ({ name, ...this.flat.weights[i], decay, role: replicate, whole: shape, cut: null, partial, layer: -1, start: this.flat.startOf(i), liveName: liveName(name) }))
   }
 
   /** fp32 values of what trains. Views: call inside a scope. */
@@ -65,16 +68,16 @@ export class PrefixAdapter implements AttachedAdapter {
   embeddings(): Tensor { return this.config.hidden === null ? this.master(0) : this.encode().out }
 
   /** The keys and values follow what makes them. */
-  sync(): void { if (this.config.hidden !== null) scope(() => ops.copy_(this.prefix.past.value, ops.view(this.encode().out, this.prefix.past.value.shape))) }
+  sync(): void { if (this.config.hidden !== null) scope(() => ops.copy_(this.past.value, ops.view(this.encode().out, this.past.value.shape))) }
 
-  zeroGrad(): void { if (this.config.hidden !== null) ops.zero_(this.prefix.past.grad as Tensor) }
+  zeroGrad(): void { if (this.config.hidden !== null) ops.zero_(this.past.grad as Tensor) }
 
   /** Hands the gradient of the keys and values, which all layers have added to, on to what makes them. */
   collect(): void {
     if (this.config.hidden === null) return
     scope(() => {
       const { embedding, middle } = this.encode(), [gEmbedding, gFirst, gFirstBias, gLast, gLastBias] = this.flat.weights.map((weight) => weight.grad as Tensor)
-      const gOut = ops.view(this.prefix.past.grad as Tensor, [this.config.tokens, gLastBias.shape[0]])
+      const gOut = ops.view(this.past.grad as Tensor, [this.config.tokens, gLastBias.shape[0]])
       ops.add_(gLast, ops.mm(ops.t(gOut), middle))
       ops.add_(gLastBias, ops.mv(ops.t(gOut), ops.ones([this.config.tokens], { dtype: 'float32', device: gOut.device })))
       const gMiddle = ops.mul(ops.mm(gOut, this.master(3)), ops.sub(ops.ones_like(middle), ops.mul(middle, middle)))
@@ -91,8 +94,7 @@ export class PrefixAdapter implements AttachedAdapter {
       this.parameters.adapter = null
       this.parameters.flat = null
     }
-    const { value, master, grad } = this.prefix.past
-    for (const each of [value, master, grad]) each?.free()
+    for (const { value, master, grad } of [this.prefix.past, this.past]) for (const each of [value, master, grad]) each?.free()
     this.flat.free()
   }
 

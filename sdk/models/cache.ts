@@ -16,7 +16,7 @@ export class KeyValueCache {
   private layers: { keys: Tensor; values: Tensor }[]
   private count: number
 
-  constructor(architecture: Architecture, rows: number, capacity: number, private readonly dtype: DType, private readonly device: Device, prefix: PrefixWeights | null = null) {
+  constructor(architecture: Pick<Architecture, 'layers' | 'kvHeads' | 'headDim'>, rows: number, capacity: number, private readonly dtype: DType, private readonly device: Device, prefix: PrefixWeights | null = null) {
     this.front = prefix?.tokens ?? 0
     this.length = this.front + capacity
     this.count = rows

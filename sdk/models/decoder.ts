@@ -4,6 +4,7 @@ import type { LayerOrder } from './architecture'
 import type { Batch, Targets } from './batch'
 import type { ActivationShape, BlockContext, Blocks, Forward, HeadShape, LinearWeights, NormWeights, Place, PrefixWeights, Saved } from './blocks/types'
 import { freeAll } from './free'
+import { addRows } from './blocks/plain'
 import { addNoise } from './noise'
 import type { LayerWeights, Parameters } from './parameters'
 import { Rope } from './rope'
@@ -29,6 +30,20 @@ interface HalfNorms { readonly norm: NormWeights; readonly place: Place; readonl
 /** What a norm feeds: its blocks one after the other, with the residual added last. */
 type Inner = (input: Tensor, residual: Tensor | null) => { readonly out: Tensor; readonly saved: readonly Saved[] }
 
+/** How the head runs: factor on the gradient, whether there is one, and the pass that it is part of. */
+interface LossOptions { readonly scale: number; readonly gradient: boolean; readonly context: BlockContext }
+
+/** The neighbours of a pipeline's stage. Hidden states go forward, their gradients back; what the last stage finds goes to all. */
+export interface Pipe {
+  readonly first: boolean
+  readonly last: boolean
+  /** Hidden states `[tokens, hidden]` of the stage before. */
+  receive(tokens: number): Tensor
+  send(x: Tensor): void
+  /** From the last stage to all, *in place*. */
+  share(result: Tensor): void
+}
+
 export interface HeadResult {
   /** Sum of −log p over the supervised positions: fp32 scalar, not scaled. */
   readonly lossSum: Tensor
@@ -46,20 +61,22 @@ export interface HeadResult {
  * here builds a graph that outlives a call. Tensors that are returned belong to the caller's scope.
  */
 export class Decoder {
-  readonly layers: number
+  /** Layers of this rank, from `start` to before `end`. */
+  readonly range: { readonly start: number; readonly end: number }
   private readonly rope: Rope | null
   private readonly shapes: readonly HeadShape[]
   private readonly activation: ActivationShape
   private readonly order: LayerOrder
 
-  constructor(readonly parameters: Parameters, readonly blocks: Blocks) {
-    const a = parameters.architecture, rotary = a.positions.kind === 'rotary' ? a.positions : null
-    this.layers = a.layers
+  /** @param pipe to the stages before and after, where a rank holds a range of layers */
+  constructor(readonly parameters: Parameters, readonly blocks: Blocks, readonly pipe: Pipe | null = null) {
+    const a = parameters.architecture, own = parameters.local, rotary = a.positions.kind === 'rotary' ? a.positions : null
+    this.range = parameters.share.layers
     this.rope = rotary && new Rope(a, rotary, parameters.device)
     this.shapes = Array.from({ length: a.layers }, (_, layer) => ({
-      heads: a.heads, kvHeads: a.kvHeads, headDim: a.headDim, scale: a.attentionScale, layout: a.qkvLayout, windowed: a.window?.layers[layer] ?? false, rotary,
+      heads: own.heads, kvHeads: own.kvHeads, headDim: a.headDim, scale: a.attentionScale, layout: a.qkvLayout, windowed: a.window?.layers[layer] ?? false, rotary,
     }))
-    this.activation = { kind: a.mlp.kind, activation: a.mlp.activation, width: a.intermediateSize }
+    this.activation = { kind: a.mlp.kind, activation: a.mlp.activation, width: own.intermediateSize }
     this.order = a.order
   }
 
@@ -69,9 +86,9 @@ export class Decoder {
    */
   context(batch: Batch, options: PassOptions): BlockContext {
     this.refuseLength(Math.max(...batch.lengths))
-    const { dtype, architecture } = this.parameters, adapter = options.adapter ?? true, prefix = (adapter && this.parameters.adapter?.prefix) || null
+    const { dtype, architecture, local } = this.parameters, adapter = options.adapter ?? true, prefix = (adapter && this.parameters.adapter?.prefix) || null
     const { rope, scores } = scope(() => ({
-      rope: this.rope && this.rope.tables(this.behind(batch, prefix), options.training ?? false), scores: scoreBiases(architecture, batch, dtype, prefix?.tokens ?? 0),
+      rope: this.rope && this.rope.tables(this.behind(batch, prefix), options.training ?? false), scores: scoreBiases(architecture, local, batch, dtype, prefix?.tokens ?? 0),
     }))
     return { mode: options.mode, dropout: options.dropout ?? false, adapter, dtype, tokens: batch.tokens, attention: batch.attention, rope, scores, prefix }
   }
@@ -87,12 +104,13 @@ export class Decoder {
   embedBackward(grad: Tensor, batch: Batch, context: BlockContext): void {
     this.parameters.adapter?.collect?.()
     const { blocks, parameters } = this, { embedding, positions, embeddingNorm, projectIn, architecture: { embedding: { scale, frozenId } } } = parameters
+    if (!this.parameters.share.first) return
     const learns = [embedding, positions, embeddingNorm?.weight, projectIn?.weight, projectIn?.lora?.a].some((weight) => (weight?.grad ?? null) !== null)
     if (!learns) return
     scope(() => {
       const { saved } = embeddingNorm === null && projectIn === null ? { saved: { projection: null, norm: null } } : this.embedding(batch, { ...context, mode: 'train' })
       let g = embeddingNorm === null ? grad : blocks.norm.backward(grad, null, saved.norm, embeddingNorm, outside('embeddingNorm'))
-      if (positions !== null) blocks.embedding.backward(g, this.positionRows(batch, context), positions)
+      if (positions !== null) addRows(positions, this.positionRows(batch, context), g)
       if (projectIn !== null) g = blocks.linear.backward(g, saved.projection, projectIn, outside('projectIn'))
       if (embedding.grad === null) return
       if (scale !== 1) g = ops.mul(g, scale)
@@ -105,6 +123,7 @@ export class Decoder {
    * @param first context of the attention half; in `boundary` mode nothing of that half is kept but its output
    */
   layerForward(index: number, x: Tensor, context: BlockContext, first: BlockContext = context): LayerForward {
+    this.parameters.hooks?.enter(index)
     return scope(() => {
       const attention = this.attentionHalf(index, x, first)
       // What a half without records puts out may be planned memory that the next layers write.
@@ -115,19 +134,24 @@ export class Decoder {
   }
 
   /** Runs a layer's attention half again for its records. */
-  attentionAgain(index: number, x: Tensor, context: BlockContext): HalfSaved { return scope(() => this.attentionHalf(index, x, context).saved) }
+  attentionAgain(index: number, x: Tensor, context: BlockContext): HalfSaved {
+    this.parameters.hooks?.enter(index)
+    return scope(() => this.attentionHalf(index, x, context).saved)
+  }
 
   /**
    * Gradient of the layer's output → gradient of its input; weights' gradients are added to theirs. `grad` may be
    * overwritten. `saved` is freed: it serves once, and has both halves by now. `context` is the attention half's.
    */
   layerBackward(index: number, grad: Tensor, saved: LayerSaved, context: BlockContext): Tensor {
+    this.parameters.hooks?.enter(index)
     const gradX = scope(() => {
       const norms = this.norms(index)
       const middle = this.halfBackward(grad, saved.mlp, norms.mlp, (g) => this.transformBackward(index, g, saved.mlp.inner))
       return this.halfBackward(middle, saved.attention!, norms.attention, (g) => this.attendBackward(index, g, saved.attention!.inner, context))
     })
     freeAll(saved)
+    this.parameters.hooks?.done(index)
     return gradX
   }
 
@@ -136,7 +160,23 @@ export class Decoder {
    * the whole window), not `lossSum`. With `gradient` the head's and norm's gradients are added to theirs.
    * Targets must not be empty.
    */
-  headLoss(x: Tensor, targets: Targets, options: { readonly scale: number; readonly gradient: boolean; readonly context: BlockContext }): HeadResult {
+  headLoss(x: Tensor, targets: Targets, options: LossOptions): HeadResult {
+    if (this.pipe !== null && !options.gradient) return this.sharedLoss(x, targets, options)
+    return this.ownLoss(x, targets, options)
+  }
+
+  /** The last stage's sums, on all stages. */
+  private sharedLoss(x: Tensor, targets: Targets, options: LossOptions): HeadResult {
+    return scope(() => {
+      const { device } = x, pipe = this.pipe as Pipe
+      const { lossSum, correct } = pipe.last ? this.ownLoss(x, targets, options) : { lossSum: ops.zeros([], { dtype: 'float32', device }), correct: ops.zeros([], { dtype: 'int64', device }) }
+      pipe.share(lossSum)
+      pipe.share(correct)
+      return { lossSum, correct, gradX: null }
+    })
+  }
+
+  private ownLoss(x: Tensor, targets: Targets, options: LossOptions): HeadResult {
     return scope(() => {
       const { blocks, parameters: { finalNorm, projectOut, head } } = this
       const context: BlockContext = { ...options.context, mode: options.gradient ? 'train' : 'infer', tokens: targets.count }
@@ -152,20 +192,28 @@ export class Decoder {
   /** fp32 logits `[rows, vocab]` of all of x, or of the rows named (int64 `[S]`). */
   headLogits(x: Tensor, context: BlockContext, rows: Tensor | null = null): Tensor {
     return scope(() => {
-      const chosen = rows === null ? x : ops.index_select(x, 0, rows)
-      return this.blocks.head.logits(this.toHead(chosen, { ...context, mode: 'infer', tokens: chosen.shape[0] }).out, this.parameters.head)
+      const chosen = rows === null ? x : ops.index_select(x, 0, rows), count = chosen.shape[0], { pipe } = this
+      if (pipe !== null && !pipe.last) {
+        const logits = ops.empty([count, this.parameters.architecture.vocabSize], { dtype: 'float32', device: x.device })
+        pipe.share(logits)
+        return logits
+      }
+      const logits = this.blocks.head.logits(this.toHead(chosen, { ...context, mode: 'infer', tokens: count }).out, this.parameters.head)
+      pipe?.share(logits)
+      return logits
     })
   }
 
-  /** All layers without a backward: hidden states `[N, hidden]` before the final norm. */
+  /** All layers without a backward: hidden states `[N, hidden]` before the final norm. On a stage of several, what it hands on. */
   hidden(batch: Batch, context: BlockContext): Tensor {
     return scope(() => {
-      let x = this.embed(batch, context)
-      for (let i = 0; i < this.layers; i++) {
+      let x = this.pipe === null || this.pipe.first ? this.embed(batch, context) : this.pipe.receive(batch.tokens)
+      for (let i = this.range.start; i < this.range.end; i++) {
         const next = this.layerForward(i, x, context).out
         x.free()
         x = next
       }
+      if (this.pipe !== null && !this.pipe.last) this.pipe.send(x)
       return x
     })
   }

@@ -6,9 +6,10 @@ import { onDevice } from './device'
 import { familyOf } from './families'
 import { tokenIds } from './families/config'
 import { fileNameOf } from './file-names'
-import { FlatParameters } from './flat'
+import { FlatParameters, type TrainedValues } from './flat'
 import { storedWeights, type StoredWeight } from './layout'
 import { Parameters } from './parameters'
+import { takeCut, wholeShare, type Share } from './share'
 import type { Weights } from './weights'
 
 export interface LoadOptions {
@@ -17,6 +18,10 @@ export interface LoadOptions {
   readonly device: Device
   /** All weights train (full fine-tuning), or none (inference, adapters). */
   readonly train: boolean
+  /** What of the model is read. Default: all. */
+  readonly share?: (architecture: Architecture) => Share
+  /** Holds what trains. Default: all of it. */
+  readonly trained?: (specs: readonly StoredWeight[]) => TrainedValues
 }
 
 /**
@@ -28,25 +33,24 @@ export function loadParameters(weights: Weights, options: LoadOptions): Paramete
   const family = familyOf(weights.config)
   const architecture = withEnds(family.architecture(weights.config), weights)
   const names = family.names(architecture)
-  const stored = storedWeights(architecture, names)
+  const share = (options.share ?? wholeShare)(architecture), stored = storedWeights(architecture, names, share)
   const find: Find = (name) => fileNameOf(weights, names.body, name)
   const copies = tiedCopies(weights, architecture, names, find)
-  checkNames(weights, stored, find, [...copies.keys()], names.ignore)
-  const flat = options.train ? new FlatParameters(stored, options.dtype, options.device) : null
+  checkNames(weights, storedWeights(architecture, names), find, [...copies.keys()], names.ignore)
+  const flat = options.train ? (options.trained ?? ((specs) => new FlatParameters(specs, options.dtype, options.device)))(stored) : null
   const entries = stored.map((spec, i): [string, Weight] => {
     const weight = flat === null ? { value: frozen(weights, spec, find, options), master: null, grad: null } : flat.weights[i]
-    if (flat !== null) scope(() => fill(weight.master as Tensor, weights, spec, find))
+    flat?.fill(i, (master) => fill(master, weights, spec, find))
     return [spec.key, weight]
   })
   flat?.sync()
   const fileNames = new Map(stored.flatMap((spec) => spec.parts.map((part) => [part.name, find(part.name) as string] as const)))
-  return new Parameters(architecture, names, new Map(entries), flat, options.dtype, options.device, fileNames, copies)
+  return new Parameters(architecture, names, new Map(entries), flat, options.dtype, options.device, fileNames, copies, share)
 }
 
 /** The same model with all weights trainable, after an adapter was merged into frozen ones. The argument is used up. */
 export function thaw(frozen: Parameters): Parameters {
-  const { architecture, names, dtype, device, fileNames, copies } = frozen
-  const stored = storedWeights(architecture, names)
+  const { architecture, names, dtype, device, fileNames, copies, share, layout: stored } = frozen
   const flat = new FlatParameters(stored, dtype, device)
   const entries = stored.map((spec, i): [string, Weight] => {
     ops.copy_(flat.weights[i].master as Tensor, frozen.stored(spec.key).value)
@@ -54,7 +58,7 @@ export function thaw(frozen: Parameters): Parameters {
   })
   frozen.free()
   flat.sync()
-  return new Parameters(architecture, names, new Map(entries), flat, dtype, device, fileNames, copies)
+  return new Parameters(architecture, names, new Map(entries), flat, dtype, device, fileNames, copies, share)
 }
 
 /** generation_config.json may name ends of an answer, such as a chat model's end of turn, that config.json does not. */
@@ -77,7 +81,7 @@ function tiedCopies(weights: Weights, architecture: Architecture, names: NameMap
 }
 
 function checkNames(weights: Weights, stored: readonly StoredWeight[], find: Find, copies: readonly string[], ignore: readonly RegExp[]): void {
-  const wanted = stored.flatMap((spec) => spec.parts.map((part) => ({ ...part, shape: [part.rows, ...spec.shape.slice(1)] })))
+  const wanted = stored.flatMap((spec) => spec.parts.map(({ name, whole }) => ({ name, shape: whole })))
   const missing = wanted.filter((part) => find(part.name) === undefined).map((part) => part.name)
   if (missing.length > 0) {
     throw new ModelError('model.missing', `${weights.path} lacks ${missing.length} of ${wanted.length} weights, first ${missing.slice(0, 3).join(', ')}; the download may be incomplete, or config.json is of another model`, { file: weights.path, missing })
@@ -104,7 +108,8 @@ function refuseUnread(weights: Weights, found: ReadonlySet<string>, ignore: read
 
 function frozen(weights: Weights, spec: StoredWeight, find: Find, { dtype, device }: LoadOptions): Tensor {
   return keep(scope(() => {
-    if (spec.parts.length === 1) return onDevice(weights.read(find(spec.parts[0].name) as string, { dtype }), device)
+    const [{ name, cut }] = spec.parts
+    if (spec.parts.length === 1) return onDevice(ops.contiguous(takeCut(weights.read(find(name) as string, { dtype }), cut)), device)
     const whole = ops.empty(spec.shape, { dtype, device })
     fill(whole, weights, spec, find)
     return whole
@@ -113,8 +118,8 @@ function frozen(weights: Weights, spec: StoredWeight, find: Find, { dtype, devic
 
 function fill(whole: Tensor, weights: Weights, { parts }: StoredWeight, find: Find): void {
   let start = 0
-  for (const { name, rows } of parts) {
-    scope(() => ops.copy_(ops.narrow(whole, 0, start, rows), weights.read(find(name) as string)))
+  for (const { name, rows, cut } of parts) {
+    scope(() => ops.copy_(ops.narrow(whole, 0, start, rows), takeCut(weights.read(find(name) as string), cut)))
     start += rows
   }
 }

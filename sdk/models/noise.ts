@@ -1,4 +1,4 @@
-import { getRngState, manualSeed, ops, scope, setRngState, tensor, type Tensor } from 'fettle-native'
+import { getRngState, manualSeed, ops, scope, setRngState, tensor, type Device, type Tensor } from 'fettle-native'
 import type { Attention } from './batch'
 import { onDevice } from './device'
 
@@ -14,13 +14,21 @@ export interface EmbeddingNoise { readonly alpha: number; readonly seed: number 
 export function addNoise(x: Tensor, { alpha, seed }: EmbeddingNoise, attention: Attention): Tensor {
   return scope(() => {
     const [tokens, width] = x.shape, { device } = x
-    const places = device === 'cpu' ? ['cpu'] : ['cpu', device], before = places.map((place) => getRngState(place))
-    manualSeed(seed)
-    const draws = ops.sub(ops.mul(ops.rand([tokens, width], { dtype: 'float32', device }), 2), 1)
-    places.forEach((place, i) => setRngState(before[i], place))
+    const draws = withSeed(seed, device, () => ops.sub(ops.mul(ops.rand([tokens, width], { dtype: 'float32', device }), 2), 1))
     const bounds = onDevice(tensor(boundsOf(attention, tokens, alpha, width), [tokens, 1]), device)
     return ops.add(x, ops.to(ops.mul(draws, bounds), { dtype: x.dtype }))
   })
+}
+
+/** Runs with the default generators seeded; afterwards they stand where they stood. */
+export function withSeed<T>(seed: number, device: Device, run: () => T): T {
+  const places = device === 'cpu' ? ['cpu'] : ['cpu', device], before = places.map((place) => getRngState(place))
+  manualSeed(seed)
+  try {
+    return run()
+  } finally {
+    places.forEach((place, i) => setRngState(before[i], place))
+  }
 }
 
 /** m of each token. */

@@ -1,8 +1,9 @@
 import { ops, type Device, type DType, type Tensor } from 'fettle-native'
 import type { Architecture, NameMap, Role } from './architecture'
 import type { HeadNormWeights, HeadWeights, LinearWeights, LoraWeights, NormWeights, PrefixWeights, Weight } from './blocks/types'
-import type { FlatParameters } from './flat'
-import { linearSpecs, outFeatures, storedWeights, type KeyedLinear, type LinearPlace, type StoredWeight } from './layout'
+import { elements, type TrainedValues } from './flat'
+import { layersOf, linearSpecs, storedWeights, type LinearPlace, type PartialGradient, type StoredWeight } from './layout'
+import { localShape, wholeShare, type Cut, type LocalShape, type Share } from './share'
 
 /** A weight under the name that files give it. Tensors are views of the stored weight: writing them writes the model. */
 export interface NamedParameter {
@@ -13,6 +14,15 @@ export interface NamedParameter {
   readonly grad: Tensor | null
   readonly decay: boolean
   readonly role: Role
+  /** Shape of all of it, in its file. */
+  readonly whole: readonly number[]
+  /** What this rank holds of it; `null`: all. */
+  readonly cut: Cut | null
+  readonly partial: PartialGradient
+  /** The layer that it belongs to; −1: before them, `layers`: behind. */
+  readonly layer: number
+  /** Where it begins among all values that train. */
+  readonly start: number
   /** What the library of its file calls it while it trains, where that is another name. */
   readonly liveName?: string
 }
@@ -44,6 +54,14 @@ export interface AttachedAdapter {
   free(): void
 }
 
+/** What surrounds a layer's passes where ranks divide its weights or reduce its gradients. */
+export interface LayerHooks {
+  /** Before a layer's forward or backward: its weights must be there. */
+  enter(layer: number): void
+  /** Behind a layer's backward: its gradients are whole for this micro-batch. */
+  done(layer: number): void
+}
+
 /** All weights of a model, joined as the decoder reads them and named as the checkpoint names them. */
 export class Parameters {
   readonly embedding: Weight
@@ -53,12 +71,19 @@ export class Parameters {
   /** From the embedding's width to the hidden size, and back before the head, where they differ. */
   readonly projectIn: AdaptableLinear | null
   readonly projectOut: AdaptableLinear | null
+  /** By number; those of other ranks are not there. */
   readonly layers: readonly LayerWeights[]
   readonly finalNorm: NormWeights | null
   readonly head: HeadWeights
   /** Set while an adapter is attached; then only the adapter trains. */
   adapter: AttachedAdapter | null = null
-  private readonly layout: readonly StoredWeight[]
+  /** Set where ranks divide what trains. */
+  hooks: LayerHooks | null = null
+  /** Sums a tensor over the tensor ranks, *in place*: what needs whole rows of a matrix whose columns are cut (DoRA). */
+  sumOverColumns: ((tensor: Tensor) => void) | null = null
+  /** Heads and widths of this rank. */
+  readonly local: LocalShape
+  readonly layout: readonly StoredWeight[]
   private readonly linears: ReadonlyMap<string, AdaptableLinear>
 
   /**
@@ -66,33 +91,36 @@ export class Parameters {
    * @param flat buffers of what trains; `null`: nothing does
    * @param fileNames what the checkpoint calls a weight, where it differs or not
    * @param copies weights that the checkpoint holds once more, under other names: a tied head, by the name of its twin
+   * @param share what this rank holds
    */
   constructor(
     readonly architecture: Architecture, readonly names: NameMap, private readonly weights: Map<string, Weight>,
-    public flat: FlatParameters | null, readonly dtype: DType, readonly device: Device,
+    public flat: TrainedValues | null, readonly dtype: DType, readonly device: Device,
     readonly fileNames: ReadonlyMap<string, string> = new Map(), readonly copies: ReadonlyMap<string, string> = new Map(),
+    readonly share: Share = wholeShare(architecture),
   ) {
     const a = architecture
-    this.layout = storedWeights(a, names)
-    this.linears = new Map(linearSpecs(a, names).map((linear) => [linear.key, this.adaptable(linear)]))
+    this.local = localShape(a, share)
+    this.layout = storedWeights(a, names, share)
+    this.linears = new Map(linearSpecs(a, names, share).map(({ key, spec }) => [key, this.adaptable(key, spec.bias)]))
     this.embedding = this.weight('embedding')
-    this.positions = a.positions.kind === 'learned' ? this.weight('positions') : null
-    this.embeddingNorm = a.embedding.norm ? this.norm('embeddingNorm') : null
+    this.positions = share.first && a.positions.kind === 'learned' ? this.weight('positions') : null
+    this.embeddingNorm = share.first && a.embedding.norm ? this.norm('embeddingNorm') : null
     this.projectIn = this.linears.get('projectIn') ?? null
     this.projectOut = this.linears.get('projectOut') ?? null
-    this.layers = Array.from({ length: architecture.layers }, (_, i) => this.layer(i))
-    this.finalNorm = a.finalNorm ? this.norm('finalNorm') : null
+    this.layers = Object.assign([], Object.fromEntries(layersOf(share).map((i) => [i, this.layer(i)])))
+    this.finalNorm = share.last && a.finalNorm ? this.norm('finalNorm') : null
     this.head = { weight: architecture.tiedHead ? this.embedding : this.weight('head') }
   }
 
-  /** All weights of the model itself, adapters not included. Views: call inside a scope. */
+  /** All weights that this rank holds of the model itself, adapters not included. Views: call inside a scope. */
   named(): NamedParameter[] {
-    return this.layout.flatMap((stored) => {
-      const weight = this.weight(stored.key)
+    return this.layout.flatMap((stored, i) => {
+      const weight = this.weight(stored.key), first = weight.grad === null ? 0 : this.flat!.startOf(i), width = elements(stored.shape.slice(1))
       let start = 0
-      return stored.parts.map(({ name, rows, role }) => {
-        const part = (whole: Tensor | null): Tensor | null => whole && ops.narrow(whole, 0, start, rows)
-        const entry = { name, value: part(weight.value) as Tensor, master: part(weight.master), grad: part(weight.grad), decay: stored.decay, role }
+      return stored.parts.map(({ name, rows, role, whole, cut }) => {
+        const part = (joined: Tensor | null): Tensor | null => joined && ops.narrow(joined, 0, start, rows)
+        const entry = { name, value: part(weight.value) as Tensor, master: part(weight.master), grad: part(weight.grad), decay: stored.decay, role, whole, cut, partial: stored.partial, layer: stored.layer, start: first + start * width }
         start += rows
         return entry
       })
@@ -101,7 +129,7 @@ export class Parameters {
 
   /** What trains, under the names it is saved by: the adapter's when there is one, else the model's. Views: call inside a scope. */
   trainable(): NamedParameter[] {
-    return this.adapter !== null ? this.adapter.named() : this.named().filter((p) => p.master !== null)
+    return this.adapter !== null ? this.adapter.named() : this.named().filter((p) => p.grad !== null)
   }
 
   /** All weights as the checkpoint holds them: under its names, and twice what it holds twice. Views: call inside a scope. */
@@ -146,11 +174,9 @@ export class Parameters {
     return { kind, eps, offset, weight: this.weight(`${key}.weight`), bias: bias ? this.weight(`${key}.bias`) : null }
   }
 
-  private adaptable({ key, spec }: KeyedLinear): AdaptableLinear {
-    return {
-      inFeatures: spec.inFeatures, outFeatures: outFeatures(spec), weight: this.weight(`${key}.weight`),
-      bias: spec.bias ? this.weight(`${key}.bias`) : null, lora: null,
-    }
+  private adaptable(key: string, bias: boolean): AdaptableLinear {
+    const [outFeatures, inFeatures] = this.layout.find((stored) => stored.key === `${key}.weight`)!.shape
+    return { inFeatures, outFeatures, weight: this.weight(`${key}.weight`), bias: bias ? this.weight(`${key}.bias`) : null, lora: null }
   }
 
   private layer(index: number): LayerWeights {

@@ -1,6 +1,7 @@
 import { ops, tensor, type DType, type Tensor } from 'fettle-native'
 import type { Architecture } from './architecture'
 import type { Batch, CachedAttention, MaskedAttention } from './batch'
+import type { LocalShape } from './share'
 import type { ScoreBias, ScoreBiases } from './blocks/types'
 import { inType, onDevice } from './device'
 
@@ -8,10 +9,11 @@ import { inType, onDevice } from './device'
  * Makes a batch's additions to attention scores, once for all layers: the slopes of ALiBi, windows, prompts that are
  * seen whole, and the masks of padded and cached batches. `null` where a sequence is causal and nothing else, so that
  * kernels which know only that can run.
+ * @param own which heads they are for
  * @param before places of a trained prefix, which stand at −before … −1 in front of each sequence
  */
-export function scoreBiases(architecture: Architecture, batch: Batch, dtype: DType, before = 0): ScoreBiases {
-  const { window } = architecture, of = (size: number | null): ScoreBias => new Scores(architecture, batch, dtype, size, before).bias()
+export function scoreBiases(architecture: Architecture, own: Pick<LocalShape, 'heads' | 'headStart'>, batch: Batch, dtype: DType, before = 0): ScoreBiases {
+  const { window } = architecture, of = (size: number | null): ScoreBias => new Scores(architecture, own, batch, dtype, size, before).bias()
   const windowed = window !== null && window.layers.some((has) => has)
   return { full: windowed && window.layers.every((has) => has) ? null : of(null), windowed: windowed ? of(window.size) : null }
 }
@@ -21,10 +23,10 @@ class Scores {
   /** fp32 `[1, heads, 1, 1]` */
   private readonly slopes: Tensor | null
 
-  constructor(architecture: Architecture, private readonly batch: Batch, private readonly dtype: DType, private readonly window: number | null, private readonly before: number) {
+  constructor(architecture: Architecture, own: Pick<LocalShape, 'heads' | 'headStart'>, private readonly batch: Batch, private readonly dtype: DType, private readonly window: number | null, private readonly before: number) {
     this.device = batch.ids.device
     this.slopes = architecture.positions.kind === 'alibi'
-      ? onDevice(tensor(Float32Array.from(alibiSlopes(architecture.heads)), [1, architecture.heads, 1, 1]), this.device)
+      ? onDevice(tensor(Float32Array.from(alibiSlopes(architecture.heads).slice(own.headStart, own.headStart + own.heads)), [1, own.heads, 1, 1]), this.device)
       : null
   }
 

@@ -33,14 +33,14 @@ const growth = 256
  */
 export function* generateSteps(decoder: Decoder, prompts: readonly (readonly number[])[], options: TokenOptions): Generator<NewToken[], void, undefined> {
   const { maxNewTokens, minNewTokens = 0 } = options
-  const { architecture, dtype, device } = decoder.parameters
+  const { architecture, local, dtype, device } = decoder.parameters
   checkPrompts(prompts, options, architecture.vocabSize)
   if (prompts.length === 0 || maxNewTokens === 0) return
   const stops = options.stopIds ?? architecture.eosIds, prefix = (options.adapter ?? true) ? decoder.parameters.adapter?.prefix ?? null : null
   const front = architecture.countsPrefix ? prefix?.tokens ?? 0 : 0, room = roomOf(architecture) - front
   const sampler = new Sampler(options, prompts.length), placements = prompts.map((prompt) => placementOf(architecture.prompt, prompt))
   const longest = Math.max(...prompts.map((p) => p.length))
-  const cache = new KeyValueCache(architecture, prompts.length, longest + Math.min(maxNewTokens, growth), dtype, device, prefix)
+  const cache = new KeyValueCache({ ...architecture, kvHeads: local.kvHeads }, prompts.length, longest + Math.min(maxNewTokens, growth), dtype, device, prefix)
   try {
     let rows = prompts.map((_, row) => row)
     let past: number[][] = prompts.map((prompt) => [...prompt])

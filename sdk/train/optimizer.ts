@@ -1,30 +1,31 @@
 import { fusedAdamW, keep, ops, scope, type Tensor } from 'fettle-native'
 import type { OptimizerPlan } from '../plan/plan'
-import type { FlatParameters } from '../models/flat'
+import type { TrainedValues } from '../models/flat'
 
 /**
- * AdamW (Loshchilov and Hutter, arXiv:1711.05101) over the flat buffers of what trains: one fused call for the range
- * that decays and one for the range that does not, whatever the number of parameters. With LoRA+ (arXiv:2402.12354) each
+ * AdamW (Loshchilov and Hutter, arXiv:1711.05101) over the flat buffers of what trains: one fused call for each range
+ * that decays and each that does not, whatever the number of parameters. With LoRA+ (arXiv:2402.12354) each
  * is two: matrices B, and DoRA's lengths as in PEFT, learn at a multiple of A's rate.
  */
 export class AdamW {
   /** First and second moments, fp32, laid out as the masters. */
   readonly expAvg: Tensor
   readonly expAvgSq: Tensor
-  /** Updates done so far, as fp32 scalars: one a possible group, always equal. */
-  private readonly counts: readonly Tensor[]
+  /** Updates done so far: skipped steps do not count, so that bias correction stays right. */
+  private done = 0
+  /** The same as an fp32 scalar, which each fused call advances. */
+  private readonly count: Tensor
 
   /** @param ratio rate of what is fast over that of the rest */
-  constructor(readonly flat: FlatParameters, private readonly plan: OptimizerPlan, private readonly ratio: number = 1) {
-    const device = flat.master.device
+  constructor(readonly flat: TrainedValues, private readonly plan: OptimizerPlan, private readonly ratio: number = 1) {
+    const { device } = flat.master
     this.expAvg = keep(ops.zeros([flat.size], { dtype: 'float32', device }))
     this.expAvgSq = keep(ops.zeros([flat.size], { dtype: 'float32', device }))
-    this.counts = [0, 1, 2, 3].map(() => keep(ops.zeros([], { dtype: 'float32', device })))
+    this.count = keep(ops.zeros([], { dtype: 'float32', device }))
   }
 
-  /** Updates done so far: skipped steps do not count, so that bias correction stays right. */
-  get updates(): number { return this.counts[0].item() }
-  set updates(count: number) { for (const tensor of this.counts) ops.fill_(tensor, count) }
+  get updates(): number { return this.done }
+  set updates(count: number) { this.done = count }
 
   /** Euclidean norm of the whole gradient. */
   gradNorm(): number { return scope(() => ops.linalg_vector_norm(this.flat.grad).item()) }
@@ -41,19 +42,16 @@ export class AdamW {
     scope(() => {
       const { beta1, beta2, epsilon, weightDecay } = this.plan
       const part = (whole: Tensor, start: number, length: number): Tensor => ops.narrow(whole, 0, start, length)
-      const groups = this.flat.groups(this.ratio !== 1)
-      // All counts advance together, also those of no group.
-      this.counts.forEach((count, i) => {
-        const group = groups[i]
-        if (group === undefined) return ops.add_(count, 1)
-        const { start, length, fast, decay } = group
-        return fusedAdamW({
-          params: [group.master], grads: [group.grad], expAvgs: [part(this.expAvg, start, length)], expAvgSqs: [part(this.expAvgSq, start, length)],
-          steps: [count], lr: fast ? learningRate * this.ratio : learningRate, beta1, beta2, eps: epsilon, weightDecay: decay ? weightDecay : 0,
+      for (const { start, length, fast, decay, master, grad } of this.flat.groups(this.ratio !== 1)) {
+        ops.fill_(this.count, this.done)
+        fusedAdamW({
+          params: [master], grads: [grad], expAvgs: [part(this.expAvg, start, length)], expAvgSqs: [part(this.expAvgSq, start, length)],
+          steps: [this.count], lr: fast ? learningRate * this.ratio : learningRate, beta1, beta2, eps: epsilon, weightDecay: decay ? weightDecay : 0,
         })
-      })
+      }
     })
+    this.done++
   }
 
-  free(): void { for (const tensor of [this.expAvg, this.expAvgSq, ...this.counts]) tensor.free() }
+  free(): void { for (const tensor of [this.expAvg, this.expAvgSq, this.count]) tensor.free() }
 }

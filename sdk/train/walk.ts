@@ -49,7 +49,7 @@ export function walk(decoder: Decoder, batch: Batch, options: WalkOptions): Walk
     const first: BlockContext = options.recompute === 'attention' ? { ...context, mode: 'boundary', attention: { ...context.attention } } : context
     const { steps, x } = forward(decoder, batch, context, first, options)
     const head = decoder.headLoss(x, batch.targets!, { scale: options.scale, gradient: true, context })
-    options.onPoint?.({ phase: 'head', layer: decoder.layers })
+    options.onPoint?.({ phase: 'head', layer: decoder.range.end })
     const again: BlockContext = options.recompute ? { ...first, mode: 'train' } : context
     const grad = backward(decoder, head.gradX!, steps, again, options)
     decoder.embedBackward(grad, batch, context)
@@ -62,7 +62,7 @@ function forward(decoder: Decoder, batch: Batch, context: BlockContext, first: B
   const steps: Step[] = []
   let x = decoder.embed(batch, context)
   onPoint?.({ phase: 'embed', layer: -1 })
-  for (let layer = 0; layer < decoder.layers; layer++) {
+  for (let layer = decoder.range.start; layer < decoder.range.end; layer++) {
     const rng = first.mode === 'boundary' && first.dropout ? getRngState(decoder.parameters.device) : null
     const { out, saved } = decoder.layerForward(layer, x, context, first)
     steps.push({ input: x, saved, rng })
@@ -75,9 +75,9 @@ function forward(decoder: Decoder, batch: Batch, context: BlockContext, first: B
 /** Layers in reverse. A layer's records and input are freed as soon as its gradient is out. */
 function backward(decoder: Decoder, gradX: Tensor, steps: Step[], again: BlockContext, { onPoint }: WalkOptions): Tensor {
   let grad = gradX
-  for (let layer = decoder.layers - 1; layer >= 0; layer--) {
-    const { input } = steps[layer]
-    const saved = whole(decoder, layer, steps[layer], again)
+  for (let layer = decoder.range.end - 1; layer >= decoder.range.start; layer--) {
+    const { input } = steps[layer - decoder.range.start]
+    const saved = whole(decoder, layer, steps[layer - decoder.range.start], again)
     const gradInput = decoder.layerBackward(layer, grad, saved, again)
     if (grad !== gradInput) grad.free()
     input.free()

@@ -22,7 +22,7 @@ export const plainHead: HeadBlock = {
           // libtorch's own log-softmax, as references use it: its fast exp is off by up to 2e-5, the same on both sides.
           const logProbabilities = ops.log_softmax(logits, 1)
           ops.sub_(lossSum, ops.sum(ops.gather(logProbabilities, 1, label)))
-          if (gradHidden !== null) chunkGradient(ops.exp_(logProbabilities), label, part, ops.narrow(gradHidden, 0, start, rows), weights, scale)
+          if (gradHidden !== null) headGradient(ops.exp_(logProbabilities), label, null, part, ops.narrow(gradHidden, 0, start, rows), weights, scale)
         })
       }
       return { lossSum, correct, gradHidden }
@@ -31,15 +31,21 @@ export const plainHead: HeadBlock = {
   logits: (hidden, weights) => noGrad(() => logitsOf(hidden, weights)),
 }
 
-function chunkRows(vocab: number): number { return Math.max(16, Math.min(512, Math.floor(logitsBudget / vocab))) }
+/** Rows whose logits exist at once. */
+export function chunkRows(vocab: number): number { return Math.max(16, Math.min(512, Math.floor(logitsBudget / vocab))) }
 
-function logitsOf(hidden: Tensor, { weight }: HeadWeights): Tensor {
+/** fp32 `[rows, vocab]`. */
+export function logitsOf(hidden: Tensor, { weight }: HeadWeights): Tensor {
   return inType(ops.linear(hidden, weight.value), 'float32')
 }
 
-/** d(scale · loss)/d(logits) = scale · (softmax − one-hot), made in the softmax's own memory. */
-function chunkGradient(gradLogits: Tensor, label: Tensor, hidden: Tensor, out: Tensor, { weight }: HeadWeights, scale: number): void {
-  ops.scatter_add_(gradLogits, 1, label, ops.full(label.shape, -1, { dtype: 'float32', device: label.device }))
+/**
+ * d(scale · loss)/d(logits) = scale · (softmax − one-hot), made in the softmax's own memory; from it the gradients of the hidden rows and of the weight.
+ * @param mine bool `[rows, 1]`: the label is one of this weight's rows
+ */
+export function headGradient(gradLogits: Tensor, label: Tensor, mine: Tensor | null, hidden: Tensor, out: Tensor, { weight }: HeadWeights, scale: number): void {
+  const ones = ops.full(label.shape, -1, { dtype: 'float32', device: label.device })
+  ops.scatter_add_(gradLogits, 1, label, mine === null ? ones : ops.mul(ones, mine))
   ops.mul_(gradLogits, scale)
   const narrowed = inType(gradLogits, hidden.dtype)
   ops.mm_out(out, narrowed, weight.value)

@@ -44,7 +44,7 @@ function adapted(x: Tensor, dropped: Tensor, weight: Tensor, bias: Tensor | null
     const update = ops.mul(ops.linear(ops.narrow(low, 1, part.rankStart, part.rank), b), part.scale)
     const matrix = (): Tensor => ops.narrow(weight, 0, part.rowStart, part.rows)
     const product = (): Tensor => (dropped === x ? ops.narrow(base, 1, part.rowStart, part.rows) : ops.linear(dropped, matrix()))
-    deltas.push(magnitude === null ? update : directed(update, product(), rowScale(magnitude, matrix(), a, b, part)))
+    deltas.push(magnitude === null ? update : directed(update, product(), rowScale(magnitude, matrix(), a, b, part, lora.sumOverColumns)))
     row = part.rowStart + part.rows
   }
   gap(weight.shape[0])
@@ -58,6 +58,6 @@ function directed(update: Tensor, product: Tensor, scale: Tensor): Tensor {
 }
 
 /** magnitude / ‖W + s·BA‖ by row; the norm is a constant for the gradient (DoRA, §4.3). */
-function rowScale(magnitude: Tensor, weight: Tensor, a: Tensor, b: Tensor, part: LoraPart): Tensor {
-  return ops.div(magnitude, noGrad(() => rowNorms(weight, a, b, part)))
+function rowScale(magnitude: Tensor, weight: Tensor, a: Tensor, b: Tensor, part: LoraPart, sum: LoraWeights['sumOverColumns']): Tensor {
+  return ops.div(magnitude, noGrad(() => rowNorms(weight, a, b, part, sum)))
 }

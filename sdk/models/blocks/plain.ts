@@ -1,4 +1,4 @@
-import { ops } from 'fettle-native'
+import { ops, type Tensor } from 'fettle-native'
 import { inType } from '../device'
 import { plainActivation } from './plain-activation'
 import { plainAttention } from './plain-attention'
@@ -7,13 +7,16 @@ import { plainHeadNorm } from './plain-head-norm'
 import { plainLinear } from './plain-linear'
 import { plainNorm } from './plain-norm'
 import { plainRotary } from './plain-rotary'
-import type { Blocks, EmbeddingBlock } from './types'
+import type { Blocks, EmbeddingBlock, Weight } from './types'
 
 const plainEmbedding: EmbeddingBlock = {
   forward: (ids, weight) => ops.embedding(weight.value, ids),
-  backward(grad, ids, weight) {
-    if (weight.grad !== null) ops.index_add_(weight.grad, 0, ids, inType(grad, 'float32'))
-  },
+  backward: (grad, ids, weight) => addRows(weight, ids, grad),
+}
+
+/** Adds gradients of rows to a table's. */
+export function addRows({ grad: sum }: Weight, rows: Tensor, grad: Tensor): void {
+  if (sum !== null) ops.index_add_(sum, 0, rows, inType(grad, 'float32'))
 }
 
 /** The blocks as ATen operators with autograd inside each: runs on every device and is what fused forms are tested against. */

@@ -129,6 +129,8 @@ export interface LoraWeights {
   readonly a: Weight
   readonly parts: readonly LoraPart[]
   readonly dropout: number
+  /** Where W's columns are cut: sums over the ranks that hold the others (DoRA's lengths). */
+  readonly sumOverColumns: ((tensor: Tensor) => void) | null
 }
 
 export interface LoraPart {

@@ -1,0 +1,71 @@
+import { ProcessGroup, type Store } from 'fettle-native'
+import { axes, dataPlace, peersOf, placeOf, worldSize, type Axis, type MeshShape, type Place } from './mesh'
+
+/** How the ranks of a run find each other. */
+export interface Rendezvous {
+  readonly store: Store
+  readonly rank: number
+  /** ms after which a collective without its peers fails. */
+  readonly timeout: number
+  /** Address of this machine that peers connect to. */
+  readonly address: string
+}
+
+/** The groups that this rank speaks in; `null` where it would be alone. */
+export interface Groups {
+  readonly world: ProcessGroup | null
+  /** Ranks that divide each matrix. */
+  readonly tensor: ProcessGroup | null
+  /** Stages, in order. */
+  readonly pipe: ProcessGroup | null
+  /** The first and the last stage, where there are several. */
+  readonly ends: ProcessGroup | null
+  /** Tensor ranks of all stages: those that hold one model between them. */
+  readonly model: ProcessGroup | null
+  /** Ranks with rows of their own: data and sharding axes together. */
+  readonly data: ProcessGroup | null
+  /** Ranks that divide the optimizer between them. */
+  readonly sharding: ProcessGroup | null
+  /** Replicas of a shard. */
+  readonly replicas: ProcessGroup | null
+}
+
+/** This rank among all: its place, and the groups that it speaks in. */
+export class Ranks {
+  readonly size: number
+  readonly place: Place
+
+  private constructor(readonly shape: MeshShape, readonly rank: number, readonly groups: Groups) {
+    this.size = worldSize(shape)
+    this.place = placeOf(shape, rank)
+  }
+
+  /** A rank that is alone. */
+  static alone(): Ranks {
+    const none = { world: null, tensor: null, pipe: null, ends: null, model: null, data: null, sharding: null, replicas: null }
+    return new Ranks({ dp: 1, sharding: 1, pp: 1, tp: 1 }, 0, none)
+  }
+
+  /** All ranks call it; it waits for them. @throws NativeError `native.torch` when a peer does not come */
+  static join(shape: MeshShape, meeting: Rendezvous): Ranks {
+    const { rank } = meeting
+    const along = (name: string, ...of: Axis[]): ProcessGroup | null => open(meeting, name, peersOf(shape, rank, of))
+    const stages = peersOf(shape, rank, ['pp']), ends = [stages[0], stages[stages.length - 1]]
+    return new Ranks(shape, rank, {
+      world: along('world', ...axes), tensor: along('tensor', 'tp'), pipe: along('pipe', 'pp'),
+      ends: stages.length > 1 && ends.includes(rank) ? open(meeting, 'ends', ends) : null,
+      model: along('model', 'pp', 'tp'), data: along('data', 'dp', 'sharding'), sharding: along('sharding', 'sharding'), replicas: along('replicas', 'dp'),
+    })
+  }
+
+  /** Which rows are this rank's. */
+  get data(): { readonly index: number; readonly count: number } { return dataPlace(this.shape, this.rank) }
+
+  close(): void { for (const group of Object.values(this.groups) as (ProcessGroup | null)[]) group?.close() }
+}
+
+/** A group is named by its members: those of other ranks along the same axis are others. */
+function open({ store, rank, timeout, address }: Rendezvous, name: string, members: readonly number[]): ProcessGroup | null {
+  if (members.length === 1) return null
+  return ProcessGroup.open(store, `${name}:${members.join('-')}`, members.indexOf(rank), members.length, timeout, address)
+}
