@@ -45,6 +45,8 @@ export interface Batch {
   readonly lengths: readonly number[]
   readonly attention: Attention
   readonly targets?: Targets
+  /** Another rank trains on it: it is walked along, so that all ranks gather and reduce alike, and counts for nothing. */
+  readonly ghost?: boolean
   /** Noise on the embeddings, in training. */
   readonly noise?: EmbeddingNoise
 }

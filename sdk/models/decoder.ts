@@ -7,6 +7,7 @@ import { freeAll } from './free'
 import { addRows } from './blocks/plain'
 import { addNoise } from './noise'
 import type { LayerWeights, Parameters } from './parameters'
+import type { LayerRange } from './share'
 import { Rope } from './rope'
 import { scoreBiases } from './scores'
 
@@ -61,8 +62,8 @@ export interface HeadResult {
  * here builds a graph that outlives a call. Tensors that are returned belong to the caller's scope.
  */
 export class Decoder {
-  /** Layers of this rank, from `start` to before `end`. */
-  readonly range: { readonly start: number; readonly end: number }
+  /** Stretches of layers of this rank. */
+  readonly chunks: readonly LayerRange[]
   private readonly rope: Rope | null
   private readonly shapes: readonly HeadShape[]
   private readonly activation: ActivationShape
@@ -71,7 +72,7 @@ export class Decoder {
   /** @param pipe to the stages before and after, where a rank holds a range of layers */
   constructor(readonly parameters: Parameters, readonly blocks: Blocks, readonly pipe: Pipe | null = null) {
     const a = parameters.architecture, own = parameters.local, rotary = a.positions.kind === 'rotary' ? a.positions : null
-    this.range = parameters.share.layers
+    this.chunks = parameters.share.chunks
     this.rope = rotary && new Rope(a, rotary, parameters.device)
     this.shapes = Array.from({ length: a.layers }, (_, layer) => ({
       heads: own.heads, kvHeads: own.kvHeads, headDim: a.headDim, scale: a.attentionScale, layout: a.qkvLayout, windowed: a.window?.layers[layer] ?? false, rotary,
@@ -207,14 +208,20 @@ export class Decoder {
   /** All layers without a backward: hidden states `[N, hidden]` before the final norm. On a stage of several, what it hands on. */
   hidden(batch: Batch, context: BlockContext): Tensor {
     return scope(() => {
-      let x = this.pipe === null || this.pipe.first ? this.embed(batch, context) : this.pipe.receive(batch.tokens)
-      for (let i = this.range.start; i < this.range.end; i++) {
-        const next = this.layerForward(i, x, context).out
-        x.free()
-        x = next
+      const { pipe } = this
+      let out: Tensor | null = null
+      for (const [c, chunk] of this.chunks.entries()) {
+        out?.free()
+        let x: Tensor = pipe === null || (pipe.first && c === 0) ? this.embed(batch, context) : pipe.receive(batch.tokens)
+        for (let i = chunk.start; i < chunk.end; i++) {
+          const next: Tensor = this.layerForward(i, x, context).out
+          x.free()
+          x = next
+        }
+        if (pipe !== null && !(pipe.last && c === this.chunks.length - 1)) pipe.send(x)
+        out = x
       }
-      if (this.pipe !== null && !this.pipe.last) this.pipe.send(x)
-      return x
+      return out as Tensor
     })
   }
 

@@ -62,7 +62,7 @@ export function linearSpecs(architecture: Architecture, names: NameMap, share: S
 }
 
 /** Numbers of a share's layers. */
-export function layersOf({ layers: { start, end } }: Share): number[] { return Array.from({ length: end - start }, (_, i) => start + i) }
+export function layersOf({ chunks }: Share): number[] { return chunks.flatMap(({ start, end }) => Array.from({ length: end - start }, (_, i) => start + i)) }
 
 /** A stored weight before it is cut. */
 type WholeWeight = Omit<StoredWeight, 'parts'> & { readonly parts: readonly Pick<StoredPart, 'name' | 'rows' | 'role'>[] }

@@ -4,11 +4,14 @@ import type { Architecture, Role } from './architecture'
 /** Which of so many ranks. */
 export interface RankOf { readonly index: number; readonly count: number }
 
+/** Layers from `start` to before `end`. */
+export interface LayerRange { readonly start: number; readonly end: number }
+
 /** The part of a model that a rank holds: its layers, and its cut of each matrix. */
 export interface Share {
   readonly tensor: RankOf
-  /** Layers from `start` to before `end`. */
-  readonly layers: { readonly start: number; readonly end: number }
+  /** Stretches of layers that run one after the other; several where stages are interleaved. */
+  readonly chunks: readonly LayerRange[]
   /** Holds what stands before the first layer, and behind the last. */
   readonly first: boolean
   readonly last: boolean
@@ -16,7 +19,7 @@ export interface Share {
 
 /** All of a model. */
 export function wholeShare({ layers }: Pick<Architecture, 'layers'>): Share {
-  return { tensor: { index: 0, count: 1 }, layers: { start: 0, end: layers }, first: true, last: true }
+  return { tensor: { index: 0, count: 1 }, chunks: [{ start: 0, end: layers }], first: true, last: true }
 }
 
 /** A stretch of rows or columns. */

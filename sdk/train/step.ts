@@ -13,6 +13,24 @@ export interface StepOptions {
   /** Factor on the loss and its gradient while they are halves; the gradient that is used and told has none. Default 1. */
   readonly lossScale?: number
   readonly onPoint?: WalkOptions['onPoint']
+  /** Supervised tokens of the whole window, on all ranks. Default: of the batches given. */
+  readonly supervised?: number
+  /** Tokens of the whole window, on all ranks. */
+  readonly tokens?: number
+  /** Where several ranks train together. */
+  readonly parallel?: ParallelStep
+}
+
+/** How ranks take a step together. */
+export interface ParallelStep {
+  /** Forward and backward of this rank's micro-batches; sums of the loss and of hits where this rank counts them, else 0. */
+  walk(decoder: Decoder, batches: readonly Batch[], options: WalkOptions): { readonly lossSum: number; readonly correct: number }
+  /** Gradients of all ranks are summed. */
+  reduce(): void
+  /** This rank's part of the squared norm of the gradient. */
+  squares(): number
+  /** Sums over all ranks of what each gives, in order. */
+  sum(parts: readonly number[]): number[]
 }
 
 /** What one optimizer step did. */
@@ -35,23 +53,19 @@ export interface StepResult {
  * factor 1 / supervised tokens of the window, which is known before the first forward.
  */
 export function trainStep(decoder: Decoder, optimizer: AdamW, window: readonly Batch[], options: StepOptions): StepResult {
-  const { lossScale = 1 } = options, tokens = window.reduce((sum, batch) => sum + batch.tokens, 0)
-  const supervised = window.reduce((sum, batch) => sum + (batch.targets?.count ?? 0), 0)
+  const { lossScale = 1, parallel } = options, tokens = options.tokens ?? window.reduce((sum, batch) => sum + batch.tokens, 0)
+  const supervised = options.supervised ?? window.reduce((sum, batch) => sum + (batch.targets?.count ?? 0), 0)
   if (supervised === 0) return { loss: NaN, gradNorm: 0, tokens, supervised, accuracy: NaN, outcome: 'no-labels' }
   return scope(() => {
     decoder.parameters.zeroGrad()
-    let lossSum = 0, correct = 0
-    for (const batch of window) {
-      // A micro-batch without labels has no gradient, and no mean to divide by zero for.
-      if ((batch.targets?.count ?? 0) === 0) continue
-      const sums = walk(decoder, batch, { scale: lossScale / supervised, recompute: options.recompute, dropout: options.dropout, training: true, onPoint: options.onPoint })
-      lossSum += sums.lossSum.item()
-      correct += sums.correct.item()
-      sums.lossSum.free()
-      sums.correct.free()
-    }
+    const how: WalkOptions = { scale: lossScale / supervised, recompute: options.recompute, dropout: options.dropout, training: true, onPoint: options.onPoint }
+    // A micro-batch without labels has no gradient, and no mean to divide by zero for.
+    const batches = window.filter((batch) => (batch.targets?.count ?? 0) > 0)
+    const own = (parallel ?? { walk: walkAll }).walk(decoder, batches, how)
+    parallel?.reduce()
     if (lossScale !== 1) ops.mul_(decoder.parameters.flat!.grad, 1 / lossScale)
-    const gradNorm = optimizer.gradNorm()
+    const [lossSum, correct, squares] = parallel === undefined ? [own.lossSum, own.correct, NaN] : parallel.sum([own.lossSum, own.correct, parallel.squares()])
+    const gradNorm = parallel === undefined ? optimizer.gradNorm() : Math.sqrt(squares)
     const result = { loss: lossSum / supervised, gradNorm, tokens, supervised, accuracy: correct / supervised }
     if (options.lossScale !== undefined && Number.isFinite(result.loss) && !Number.isFinite(gradNorm)) return { ...result, outcome: 'overflow' }
     // One such update would spread to every weight; the caller says so and decides whether to go on.
@@ -61,4 +75,15 @@ export function trainStep(decoder: Decoder, optimizer: AdamW, window: readonly B
     decoder.weightsChanged()
     return { ...result, outcome: 'updated' }
   })
+}
+
+/** Micro-batches one after the other. */
+export function walkAll(decoder: Decoder, batches: readonly Batch[], options: WalkOptions): { readonly lossSum: number; readonly correct: number } {
+  return batches.reduce((sums, batch) => {
+    const { lossSum, correct } = walk(decoder, batch, options)
+    const next = { lossSum: sums.lossSum + lossSum.item(), correct: sums.correct + correct.item() }
+    lossSum.free()
+    correct.free()
+    return next
+  }, { lossSum: 0, correct: 0 })
 }

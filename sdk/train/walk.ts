@@ -2,6 +2,7 @@ import { getRngState, noGrad, scope, setRngState, type Tensor } from 'fettle-nat
 import type { Batch } from '../models/batch'
 import type { BlockContext } from '../models/blocks/types'
 import type { Decoder, LayerSaved } from '../models/decoder'
+import type { LayerRange } from '../models/share'
 
 /** What the backward runs again: nothing, whole layers, or their attention halves. */
 export type Recompute = boolean | 'attention'
@@ -30,7 +31,10 @@ export interface WalkOptions {
 export interface WalkResult { readonly lossSum: Tensor; readonly correct: Tensor }
 
 /** What the backward needs of a layer: its records, or with recompute only where its randomness stood. */
-interface Step { readonly input: Tensor; readonly saved: LayerSaved | null; readonly rng: Uint8Array | null }
+export interface Step { readonly input: Tensor; readonly saved: LayerSaved | null; readonly rng: Uint8Array | null }
+
+/** How one micro-batch goes through layers: forward, the attention halves of the forward, and what the backward runs again. */
+export interface Passage { readonly context: BlockContext; readonly first: BlockContext; readonly again: BlockContext; readonly onPoint: WalkOptions['onPoint'] }
 
 /**
  * One micro-batch forward and backward; gradients are added to the trainable weights' own. The batch must hold at least
@@ -38,31 +42,38 @@ interface Step { readonly input: Tensor; readonly saved: LayerSaved | null; read
  *
  * This is how Fettle trains. No graph spans two layers: each layer hands on one tensor of hidden states `[N, hidden]`
  * and, on the way back, one gradient of the same shape. What spreads training over ranks attaches to these hand-overs:
- * a pipeline stage walks its own range of layers, receiving `x` where `embed` stands and sending it where the head
- * stands; gathered weights (sharding stage 3) are asked for one layer ahead and let go after each layer; gradients of a
- * layer are final as soon as its `layerBackward` returns, so that their reduction starts there.
+ * a pipeline stage (parallel/pipeline.ts) walks its own stretches of layers, receiving `x` where `embed` stands and sending
+ * it where the head stands; gathered weights (sharding stage 3) are asked for one layer ahead, and gradients of a
+ * layer are final as soon as its `layerBackward` returns, so that their reduction starts there (`LayerHooks`).
  */
 export function walk(decoder: Decoder, batch: Batch, options: WalkOptions): WalkResult {
   return noGrad(() => scope(() => {
-    const context = decoder.context(batch, { mode: options.recompute === true ? 'boundary' : 'train', dropout: options.dropout, training: options.training })
-    // An attention of its own: planned memory tells by it which passes keep their records.
-    const first: BlockContext = options.recompute === 'attention' ? { ...context, mode: 'boundary', attention: { ...context.attention } } : context
-    const { steps, x } = forward(decoder, batch, context, first, options)
+    const passage = passageOf(decoder, batch, options), { context } = passage, [layers] = decoder.chunks
+    const embedded = decoder.embed(batch, context)
+    options.onPoint?.({ phase: 'embed', layer: -1 })
+    const { steps, x } = forwardThrough(decoder, layers, embedded, passage)
     const head = decoder.headLoss(x, batch.targets!, { scale: options.scale, gradient: true, context })
-    options.onPoint?.({ phase: 'head', layer: decoder.range.end })
-    const again: BlockContext = options.recompute ? { ...first, mode: 'train' } : context
-    const grad = backward(decoder, head.gradX!, steps, again, options)
+    options.onPoint?.({ phase: 'head', layer: layers.end })
+    const grad = backwardThrough(decoder, layers, head.gradX!, steps, passage)
     decoder.embedBackward(grad, batch, context)
     return { lossSum: head.lossSum, correct: head.correct }
   }))
 }
 
-/** Layers in order. Every layer's input stays: with recompute of whole layers it is all that stays. `first`: context of the attention halves. */
-function forward(decoder: Decoder, batch: Batch, context: BlockContext, first: BlockContext, { onPoint }: WalkOptions): { steps: Step[]; x: Tensor } {
+/** @param slot which of the micro-batches that are between forward and backward at once */
+export function passageOf(decoder: Decoder, batch: Batch, options: WalkOptions, slot?: number): Passage {
+  const made = decoder.context(batch, { mode: options.recompute === true ? 'boundary' : 'train', dropout: options.dropout, training: options.training })
+  const context: BlockContext = slot === undefined ? made : { ...made, slot }
+  // An attention of its own: planned memory tells by it which passes keep their records.
+  const first: BlockContext = options.recompute === 'attention' ? { ...context, mode: 'boundary', attention: { ...context.attention } } : context
+  return { context, first, again: options.recompute ? { ...first, mode: 'train' } : context, onPoint: options.onPoint }
+}
+
+/** Layers in order. Every layer's input stays: with recompute of whole layers it is all that stays. */
+export function forwardThrough(decoder: Decoder, { start, end }: LayerRange, input: Tensor, { context, first, onPoint }: Passage): { steps: Step[]; x: Tensor } {
   const steps: Step[] = []
-  let x = decoder.embed(batch, context)
-  onPoint?.({ phase: 'embed', layer: -1 })
-  for (let layer = decoder.range.start; layer < decoder.range.end; layer++) {
+  let x = input
+  for (let layer = start; layer < end; layer++) {
     const rng = first.mode === 'boundary' && first.dropout ? getRngState(decoder.parameters.device) : null
     const { out, saved } = decoder.layerForward(layer, x, context, first)
     steps.push({ input: x, saved, rng })
@@ -73,14 +84,13 @@ function forward(decoder: Decoder, batch: Batch, context: BlockContext, first: B
 }
 
 /** Layers in reverse. A layer's records and input are freed as soon as its gradient is out. */
-function backward(decoder: Decoder, gradX: Tensor, steps: Step[], again: BlockContext, { onPoint }: WalkOptions): Tensor {
+export function backwardThrough(decoder: Decoder, { start, end }: LayerRange, gradX: Tensor, steps: readonly Step[], { again, onPoint }: Passage): Tensor {
   let grad = gradX
-  for (let layer = decoder.range.end - 1; layer >= decoder.range.start; layer--) {
-    const { input } = steps[layer - decoder.range.start]
-    const saved = whole(decoder, layer, steps[layer - decoder.range.start], again)
-    const gradInput = decoder.layerBackward(layer, grad, saved, again)
+  for (let layer = end - 1; layer >= start; layer--) {
+    const step = steps[layer - start]
+    const gradInput = decoder.layerBackward(layer, grad, whole(decoder, layer, step, again), again)
     if (grad !== gradInput) grad.free()
-    input.free()
+    step.input.free()
     grad = gradInput
     onPoint?.({ phase: 'backward', layer })
   }

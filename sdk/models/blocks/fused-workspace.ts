@@ -93,7 +93,7 @@ export class Workspace {
   /** Every layer has its own buffers when all layers' backwards follow; layers that run one by one share two sets. */
   private owner({ layer, id }: Place, context: BlockContext): string {
     const own = context.mode === 'train' ? this.boundary !== context.attention : context.mode === 'boundary' && lastOfLayer(id)
-    return own ? `${layer}.${id}` : `${context.mode}.${parity(layer)}.${id}`
+    return own ? `${context.slot ?? 0}:${layer}.${id}` : `${context.mode}.${parity(layer)}.${id}`
   }
 
   private layOut(rows: number): void {

@@ -52,6 +52,8 @@ export interface BlockContext {
   /** `false`: adapters are left out. For the decoder, which then gives the blocks weights without one. */
   readonly adapter: boolean
   readonly dtype: DType
+  /** Which of several micro-batches between their forward and backward; left out: the only one. */
+  readonly slot?: number
   /** Number of rows N of the flat batch. */
   readonly tokens: number
   readonly attention: Attention

@@ -26,7 +26,7 @@ function logits(parameters: Parameters, options: { dropout?: boolean } = {}): Te
     const batch = packBatch([{ inputIds: [5, 6, 7, 8, 9] }, { inputIds: [20, 21] }])
     const context = decoder.context(batch, { mode: options.dropout ? 'train' : 'infer', ...options })
     let x = decoder.embed(batch, context)
-    for (let i = 0; i < decoder.range.end; i++) x = decoder.layerForward(i, x, context).out
+    for (let i = 0; i < decoder.chunks[0].end; i++) x = decoder.layerForward(i, x, context).out
     return decoder.headLogits(x, context)
   })
 }
