@@ -5,7 +5,7 @@ import { families } from 'fettle/dist/models/families'
 import type { Architecture } from 'fettle/dist/models/architecture'
 import { refuseMesh, refuseRanks } from 'fettle/dist/parallel/fit'
 import { parseMesh } from 'fettle/dist/parallel/parse'
-import { meshCalls, meshShape } from 'fettle/dist/parallel/shape'
+import { meshCalls, meshName, meshShape } from 'fettle/dist/parallel/shape'
 
 /** What the published config.json files say. */
 const published: Record<string, Record<string, unknown>> = {
@@ -86,5 +86,7 @@ test('a mesh as text', () => {
     ['sharding=2:stage4', 'plan.value', /stage1, stage2 or stage3.*try sharding=2:stage1/], ['pp=2:x', 'plan.value', /virtualN/], ['sequence=2', 'plan.value', /nothing for sequence/],
   ]
   for (const [text, code, pattern] of bad) refused(() => parseMesh(text), code, pattern)
-  for (const text of ['tp=2,pp=2', 'pp=4:virtual2', 'sharding=2:stage3,dp=2']) assert.doesNotMatch(meshCalls(parseMesh(text)), /one rank/)
+  for (const text of ['pp=2,tp=2', 'pp=4:virtual2', 'dp=2,sharding=2:stage3', 'tp=4,sequence']) assert.equal(meshName(parseMesh(text)), text)
+  assert.equal(meshName(mesh({})), '')
+  assert.equal(meshCalls(parseMesh('dp=2,sharding=2:stage3,pp=4:virtual2,tp=2')), '.tp(2).pp(4, { virtual: 2 }).sharding({ stage: 3, degree: 2 }).dp(2)')
 })
