@@ -1,7 +1,7 @@
 import * as path from 'node:path'
 import { PlanError } from '../errors'
 import { groups, fields, parseArguments, readArguments, type Field } from '../plan/arguments'
-import { conflict, notYet, refusal } from '../plan/refuse'
+import type { MeshPlan } from '../plan/plan'
 import { inFlags } from '../run/death'
 import { metricsName } from '../run/folder'
 import { start } from '../run/start'
@@ -15,26 +15,24 @@ import type { Terminal } from './terminal'
 /** Arguments as flags: their values are read by the argument table, which knows their types. */
 const flags: readonly Flag[] = [
   ...fields.map((field): Flag => ({ name: field.name, type: field.type === 'flag' ? 'flag' : 'text', help: field.note, aliases: field.aliases })),
-  { name: 'gpus', type: 'text', value: '0,1,…', help: 'the GPUs that the run may see, one a rank; only one as yet' },
-  { name: 'ranks', type: 'number', value: 'N', help: 'worker processes; only 1 as yet', rule: 'mesh.dp' },
   { name: 'detach', type: 'flag', help: 'leave the run to itself once it trains; it outlives this command' },
 ]
 
 export const runCommand: Command = {
   name: 'run',
   summary: 'train or evaluate as an argument file says',
-  usage: ['run ARGS.json [--name value …]', 'run --model_name_or_path MODEL --dataset_name_or_path DATA --output_dir DIR --do_train [--name value …]'],
+  usage: ['run ARGS.json [--name value …]', 'run ARGS.json --ranks 4 [--device cpu]', 'run ARGS.json --gpus 0,1,2,3', 'run --model_name_or_path MODEL --dataset_name_or_path DATA --output_dir DIR --do_train [--name value …]'],
   flags,
   details: argumentHelp,
   run: runArguments,
 }
 
 async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number> {
-  const { json, debug, help, detach, gpus, ranks, ...overrides } = parsed.values
-  chooseGpus(gpus as string | undefined, ranks as number | undefined)
+  const { json, debug, help, detach, ...overrides } = parsed.values
   const [file, extra] = parsed.positionals
   if (extra !== undefined) throw new PlanError('cli.extra', `expected one argument file, got ${JSON.stringify(extra)} too; try fettle run ${file} --name value`, { extra })
   const { plan, notes } = file === undefined ? parseArguments({}, overrides) : readArguments(file, overrides)
+  showGpus(plan.mesh)
   const lines = new ProgressLines(terminal, plan.logEvery, plan.progress)
   for (const note of notes) lines.line(`note: ${note}`)
   const run = await start(plan, {
@@ -48,15 +46,9 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
   return watch(run, lines, terminal)
 }
 
-/** One rank, on one GPU when one is named: the worker sees no other. */
-function chooseGpus(gpus: string | undefined, ranks: number | undefined): void {
-  const list = gpus?.split(',').map((id) => id.trim()) ?? []
-  if (gpus !== undefined && !list.every((id) => /^\d+$/.test(id))) throw refusal('--gpus', 'numbers of GPUs', gpus, '--gpus 0')
-  if (new Set(list).size !== list.length) throw refusal('--gpus', 'each GPU once', gpus, `--gpus ${[...new Set(list)].join(',')}`)
-  if (ranks !== undefined && gpus !== undefined && ranks !== list.length) throw conflict(['gpus', 'ranks'], `--gpus names ${list.length} and --ranks says ${ranks}, and each rank has a GPU of its own`, `--gpus ${gpus} alone`)
-  if (list.length > 1) throw notYet('--gpus', gpus, `use --gpus ${list[0]}`)
-  if (ranks !== undefined && ranks > 1) throw notYet('--ranks', ranks, 'use --ranks 1')
-  if (list.length === 1) process.env.CUDA_VISIBLE_DEVICES = list[0]
+/** Workers see no other GPUs than those that the plan names. */
+function showGpus({ devices }: MeshPlan): void {
+  if (devices !== null) process.env.CUDA_VISIBLE_DEVICES = devices.join(',')
 }
 
 /** Errors of runs: an event told them before they were thrown. */

@@ -1,3 +1,5 @@
+import { refuseMesh } from '../parallel/fit'
+import { dataRanks } from '../parallel/shape'
 import type { Plan } from '../plan/plan'
 import { Windows } from '../train/windows'
 import { planView, type TextAndHtml } from '../views/objects'
@@ -37,15 +39,16 @@ export class RunInfo extends Shown {
  * ```
  *
  * @param source A builder, a run or a plan.
- * @throws ModelError, DataError as the run itself would
+ * @throws ModelError, DataError, PlanError as the run itself would
  */
 export async function inspect(source: PlanSource, options: DataViewOptions = {}): Promise<RunInfo> {
   const plan = planOf(source, 'inspect')
   const split = options.split ?? (plan.train ? 'train' : 'dev')
   const described = await model(plan)
+  refuseMesh(plan.mesh, described, null)
   const data = plan.data.path === null ? null : await dataset(plan, { ...options, split })
   if (data === null) return new RunInfo(plan, described, null, null, null)
   if (!plan.train || split !== 'train') return new RunInfo(plan, described, data, plan.train ? null : 0, plan.train ? null : 0)
-  const windows = new Windows(data.count, plan.batch, plan, () => [])
+  const windows = new Windows(data.count, { ...plan.batch, size: plan.batch.size * dataRanks(plan.mesh) }, plan, () => [])
   return new RunInfo(plan, described, data, windows.totalSteps, windows.epochsDone(windows.totalSteps))
 }

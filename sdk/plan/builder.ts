@@ -2,10 +2,10 @@ import { defaultAlpha, defaultGeneration, defaultLora, defaultPlan, defaultPrefi
 import { deepFreeze } from './freeze'
 import type {
   AdamOptions, BestOptions, CadenceOptions, DataOptions, EvaluateOptions, Fp16Options, GenerationOptions, LogOptions, LoraOptions, PrefixOptions, ResumeOptions, SampleOptions, SaveOptions,
-  ScheduleOptions, ShardingOptions,
+  PipelineOptions, ScheduleOptions, ShardingOptions,
 } from './options'
-import type { Cadence, Plan, ReportKind, SchedulePlan } from './plan'
-import { conflict, notYet, refusal } from './refuse'
+import type { Cadence, MeshPlan, Plan, ReportKind, SchedulePlan } from './plan'
+import { conflict, refusal } from './refuse'
 import { readOptions, readValue } from './read'
 import type { RuleName } from './rules'
 import { checkConsistent, isRecord } from './validate'
@@ -243,22 +243,49 @@ export abstract class PlanBuilder {
     return this.#with({ logEvery: readValue('log', every, 'logEvery') })
   }
 
-  /** Tensor-parallel ranks. More than 1 is not there yet. */
-  tp(degree: number): this { return this.#with({ mesh: { ...this.plan.mesh, tp: oneRank('tp', degree) } }) }
+  /** Tensor-parallel ranks: each matrix is cut between them, by heads and by width. At least 1. Default 1. */
+  tp(degree: number): this { return this.#mesh({ tp: readValue('tp', degree, 'mesh.tp') }) }
 
-  /** Pipeline stages. More than 1 is not there yet. */
-  pp(degree: number): this { return this.#with({ mesh: { ...this.plan.mesh, pp: oneRank('pp', degree) } }) }
-
-  /** Data-parallel ranks. More than 1 is not there yet. */
-  dp(degree: number): this { return this.#with({ mesh: { ...this.plan.mesh, dp: oneRank('dp', degree) } }) }
-
-  /** Optimizer state (stage 1), gradients (2) and parameters (3) shared by ranks. Any stage but 0, which is none, and a degree above 1 are not there yet. */
-  sharding(options: ShardingOptions): this {
-    const { stage = 1, degree = 1 } = readOptions('sharding', options, { stage: 'mesh.sharding.stage', degree: 'mesh.sharding.degree' })
-    if (degree !== 1) throw notYet('.sharding() with degree', degree, 'use 1')
-    if (stage !== 0) throw notYet('.sharding() with stage', stage, 'leave it out: one rank has nothing to share')
-    return this.#with({ mesh: { ...this.plan.mesh, sharding: { stage, degree } } })
+  /**
+   * Pipeline stages: each holds a range of layers, and batches of the accumulation pass through them one behind the other
+   * (1F1B, arXiv 2104.04473). At least 1, at most as many as layers. Default 1.
+   */
+  pp(degree: number, options: PipelineOptions = {}): this {
+    const { virtual = 1 } = readOptions('pp', options, { virtual: 'mesh.virtual' })
+    const pp = readValue('pp', degree, 'mesh.pp')
+    // One stage has nobody to interleave with.
+    return this.#mesh({ pp, virtual: pp === 1 ? 1 : virtual })
   }
+
+  /** Data-parallel ranks: replicas that hold all of the model, each on rows of its own. At least 1. Default 1. */
+  dp(degree: number): this { return this.#mesh({ dp: readValue('dp', degree, 'mesh.dp') }) }
+
+  /**
+   * Ranks on rows of their own that share optimizer state (stage 1), gradients too (2), parameters too (3) instead of each
+   * holding all of it (ZeRO, arXiv 1910.02054). `.sharding({ degree: 4 })` alone: stage 1.
+   */
+  sharding(options: ShardingOptions): this {
+    const { stage = 1, degree } = readOptions<{ stage?: 1 | 2 | 3; degree?: number }>('sharding', options, { stage: 'call.stage', degree: 'mesh.sharding.degree' })
+    if (degree === undefined) throw refusal('.sharding()', 'a degree', options, `.sharding({ stage: ${stage}, degree: 2 })`)
+    return this.#mesh({ sharding: degree === 1 ? { degree, stage: 0 } : { degree, stage } })
+  }
+
+  /** Tensor-parallel ranks also divide norms and residuals between them, by tokens: less memory for activations (arXiv 2205.05198). Without `.tp()` it changes nothing. Default: not. */
+  sequenceParallel(yes: boolean = true): this { return this.#mesh({ sequenceParallel: readValue('sequenceParallel', yes, 'mesh.sequenceParallel') }) }
+
+  /** Numbers of the GPUs to train on, one a rank, as the machine counts them; `null` takes the first ones. Default `null`. */
+  gpus(numbers: readonly number[] | null): this {
+    const read = readValue('gpus', numbers, 'mesh.devices')
+    return this.#mesh({ devices: read === null ? null : [...read] })
+  }
+
+  /** Sums so that the loss is bit for bit the same on 1, 2 or 4 data-parallel ranks, a little slower. Default: not. */
+  deterministic(yes: boolean = true): this { return this.#with({ deterministic: readValue('deterministic', yes, 'deterministic') }) }
+
+  /** How often a run of which a rank died goes on by itself from its last checkpoint. At least 0. Default 0: it ends. */
+  restart(times: number): this { return this.#with({ restart: readValue('restart', times, 'restart') }) }
+
+  #mesh(change: Partial<MeshPlan>): this { return this.#with({ mesh: { ...this.plan.mesh, ...change } }) }
 }
 
 /** Anything else is what a JavaScript user gave for a model's name, which its rule refuses. */
@@ -267,11 +294,6 @@ function isState(from: unknown): from is BuilderState { return isRecord(from) &&
 /** `.bf16(false)` would otherwise do what it seems to take back. */
 function refuseArguments(method: 'bf16' | 'fp32', given: ArrayLike<unknown>): void {
   if (given.length > 0) throw refusal(`.${method}()`, 'nothing', given[0], method === 'bf16' ? '.bf16(), or .fp32() to take it back' : '.fp32(), or .bf16() to take it back')
-}
-
-function oneRank(method: 'tp' | 'pp' | 'dp', degree: number): number {
-  if (readValue(method, degree, `mesh.${method}`) !== 1) throw notYet(`.${method}() with`, degree, 'use 1')
-  return degree
 }
 
 function readCadence(method: string, { every, each }: CadenceOptions): Cadence {

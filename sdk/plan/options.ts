@@ -170,10 +170,16 @@ export interface LogOptions {
   readonly every: number
 }
 
+/** Options of `.pp()`. */
+export interface PipelineOptions {
+  /** Ranges of layers that each stage holds, interleaved with those of the others (arXiv 2104.04473): less idle time for more messages. At least 1. Default 1: the plain schedule, 1F1B. */
+  readonly virtual?: number
+}
+
 /** Options of `.sharding()`. */
 export interface ShardingOptions {
-  /** 0: nothing, 1: optimizer state, 2: + gradients, 3: + parameters. Only 0 as yet. Default 1. */
-  readonly stage?: 0 | 1 | 2 | 3
-  /** Ranks that share them. At least 1; only 1 as yet. Default 1. */
-  readonly degree?: number
+  /** What the ranks share. 1: optimizer state, 2: gradients too, 3: parameters too. Default 1. */
+  readonly stage?: 1 | 2 | 3
+  /** Ranks that share it, each on rows of its own. At least 1; 1 shares nothing. No default: it must be said. */
+  readonly degree: number
 }

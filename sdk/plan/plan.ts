@@ -189,16 +189,25 @@ export interface SavePlan {
   readonly keep: number | null
 }
 
-/** Ranks (worker processes) by kind of parallelism. Each degree is 1 in this version; more is refused (`plan.notYet`). */
+/**
+ * Ranks (worker processes) by kind of parallelism: as many as the product of the four degrees. Each degree is at least 1,
+ * and 1 (the default) leaves its axis out.
+ */
 export interface MeshPlan {
-  /** Data-parallel replicas. */
+  /** Replicas of the model, each on rows of its own. */
   readonly dp: number
-  /** Ranks that share optimizer state (stage 1), gradients too (2), weights too (3); 0: none. */
+  /** Ranks that share optimizer state (stage 1), gradients too (2), weights too (3), each on rows of its own. Stage 0 with degree 1: nothing is shared. */
   readonly sharding: { readonly degree: number; readonly stage: 0 | 1 | 2 | 3 }
-  /** Pipeline stages. */
+  /** Pipeline stages, each with its range of layers. */
   readonly pp: number
-  /** Tensor-parallel ranks. */
+  /** Ranges of layers that each stage holds, interleaved with those of the others (arXiv 2104.04473); 1 (default) is the plain schedule, 1F1B. */
+  readonly virtual: number
+  /** Ranks that divide each matrix between them. */
   readonly tp: number
+  /** Tensor-parallel ranks also divide what stands between their matrices, by tokens (arXiv 2205.05198). Default `false`. */
+  readonly sequenceParallel: boolean
+  /** Numbers of the GPUs, one a rank, as the machine counts them; `null` (default): the first ones that the run sees. */
+  readonly devices: readonly number[] | null
 }
 
 /**
@@ -270,6 +279,10 @@ export interface Plan {
   readonly resumeData: 'continue' | 'restart'
   /** Ranks by kind of parallelism. */
   readonly mesh: MeshPlan
+  /** Sums in an order that does not depend on the number of data-parallel ranks: bit for bit the same loss on 1, 2 or 4 of them. Default `false`. */
+  readonly deterministic: boolean
+  /** How often a run of which a rank died goes on by itself from its last checkpoint. Default 0. */
+  readonly restart: number
   /** CPU threads; `null` (default): all cores. */
   readonly threads: number | null
   /** Bars on a terminal while it runs. Default `true`. */

@@ -148,15 +148,24 @@ export const rules = {
     expected: 'a list of "tensorboard" and "mlflow"', example: ['tensorboard'],
     ok: (value: unknown) => Array.isArray(value) && value.every((kind) => kind === 'tensorboard' || kind === 'mlflow') && new Set(value).size === value.length,
   },
-  'mesh.dp': whole(1, 1),
-  'mesh.tp': whole(1, 1),
-  'mesh.pp': whole(1, 1),
-  'mesh.sharding.degree': whole(1, 1),
+  'mesh.dp': whole(1, 2),
+  'mesh.tp': whole(1, 2),
+  'mesh.pp': whole(1, 2),
+  'mesh.virtual': whole(1, 2),
+  'mesh.sharding.degree': whole(1, 2),
   'mesh.sharding.stage': oneOf(0, 1, 2, 3),
+  'mesh.sequenceParallel': flag,
+  'mesh.devices': orNull({
+    expected: 'a list of numbers of GPUs, each once', example: [0, 1],
+    ok: (value) => Array.isArray(value) && value.length > 0 && value.every((id) => Number.isSafeInteger(id) && id >= 0) && new Set(value).size === value.length,
+  }),
+  deterministic: flag,
+  restart: whole(0, 3),
   threads: orNull(whole(1, 2, 4096)),
   // What a builder call takes, where the plan may also hold null.
   'call.data': dataPath,
   'call.steps': steps,
+  'call.stage': oneOf(1, 2, 3),
   // What tools compute in; training has more.
   'call.dtype': oneOf('fp32', 'bf16'),
 } satisfies Record<string, Rule>

@@ -5,7 +5,7 @@ import { defaultLora, defaultPlan, defaultPrefix } from './defaults'
 import { deepFreeze } from './freeze'
 import type { Plan } from './plan'
 import { isRecord } from './record'
-import { conflict, notYet, refusal, show, unknownName } from './refuse'
+import { conflict, refusal, show, unknownName } from './refuse'
 import { rule, type RuleName } from './rules'
 
 export { isRecord } from './record'
@@ -102,19 +102,26 @@ function checkBest({ best, evaluate, evaluation, save, train }: Plan): void {
   if (!met) throw conflict(['best.load', 'evaluate', 'save'], 'the best checkpoint is one that was evaluated, but the plan does not evaluate wherever it saves', "the same for both: .evaluate({ each: 'epoch' }).save({ each: 'epoch' })")
 }
 
-/** More than one rank is work of its own: refused by name. */
-function checkMesh({ mesh }: Plan, where: string): void {
-  const degrees: Record<string, number> = { tp: mesh.tp, pp: mesh.pp, dp: mesh.dp, 'sharding degree': mesh.sharding.degree }
-  for (const [name, degree] of Object.entries(degrees)) {
-    if (degree !== 1) throw notYet(name, degree, 'use 1', where)
+/** What a mesh says of an axis fits the axis' degree. Whether a model can be cut so is asked when it is known. */
+function checkMesh({ mesh: { sharding, pp, virtual } }: Plan, where: string): void {
+  if ((sharding.degree > 1) !== (sharding.stage > 0)) {
+    throw conflict(['mesh.sharding.degree', 'mesh.sharding.stage'], `sharding has stage ${sharding.stage} and degree ${sharding.degree}`, 'a stage from 1 to 3 with a degree above 1, or stage 0 with degree 1', where)
   }
-  if (mesh.sharding.stage !== 0) throw notYet('sharding stage', mesh.sharding.stage, 'leave it out: one rank has nothing to share', where)
+  if (virtual > 1 && pp === 1) throw conflict(['mesh.virtual', 'mesh.pp'], `one pipeline stage has nobody to interleave its ${virtual} ranges of layers with`, 'virtual 1, or more stages', where)
+}
+
+/** Each rank has a GPU of its own, where GPUs are named. */
+function checkDevices({ mesh: { devices, dp, sharding, pp, tp } }: Plan): void {
+  const ranks = dp * sharding.degree * pp * tp
+  if (devices === null || devices.length === ranks) return
+  throw new PlanError('mesh.devices', `the mesh has ${ranks} rank${ranks === 1 ? '' : 's'} and the plan names ${devices.length} GPU${devices.length === 1 ? '' : 's'} (${devices.join(', ')}), and each rank has a GPU of its own; try ${ranks < devices.length ? `the first ${ranks} of them` : 'more of them'}, or degrees with the product ${devices.length}`, { ranks, devices })
 }
 
 /** What a plan still lacks before it can run, or holds that cannot be brought together. */
 export function checkReady(plan: Plan): void {
   if (!plan.train && !plan.evalAtEnd && !plan.predict) throw conflict(['train', 'evalAtEnd'], 'the plan neither trains nor evaluates', 'train: true')
   if (plan.data.path === null) throw new PlanError('plan.noData', "expected a data set to train on, got none; try .data('folder with train.json')", { field: 'data.path' })
+  checkDevices(plan)
   checkBest(plan)
   checkSchedule(plan)
   if (plan.data.lazy && plan.steps === null && plan.train) throw conflict(['data.lazy', 'steps'], 'lazy reads data without knowing its length, so epochs have no meaning', '.steps(1000)')

@@ -51,6 +51,10 @@ const contradictions: readonly Contradiction[] = [
     message: () => 'early_stopping_patience counts evaluations, and evaluation_strategy is "no"', remedy: '"evaluation_strategy": "epoch"',
   },
   {
+    fields: ['ranks', 'gpus'], holds: (args) => args.get('gpus') !== null && args.get('ranks') !== null && args.get<unknown[]>('gpus').length !== args.get('ranks'),
+    message: (args) => `gpus names ${args.get<unknown[]>('gpus').length} and ranks says ${args.get('ranks')}, and each rank has a GPU of its own`, remedy: 'gpus alone',
+  },
+  {
     fields: ['do_train', 'do_eval'], holds: (args) => !on(args, 'do_train') && !on(args, 'do_eval') && !on(args, 'do_predict'),
     message: () => 'none of do_train, do_eval and do_predict is true, so there is nothing to do', remedy: '"do_train": true',
   },
@@ -69,9 +73,6 @@ export function refuseContradictions(args: Arguments): void {
 export function refuseNotYet(args: Arguments): void {
   const refused = args.changed().filter(({ field }) => field.status === 'notYet')
     .map(({ field, value, where }) => ({ where, name: field.name, text: `${field.name} ${field.name.includes('token') && typeof value === 'string' ? '(hidden)' : show(value)} is not there yet; ${field.note}` }))
-  for (const name of ['tensor_parallel_degree', 'pipeline_parallel_degree', 'sharding_parallel_degree']) {
-    if (args.get<number>(name) > 1) refused.push({ where: args.where(name), name, text: `${name} ${args.get(name)} is not there yet; use 1` })
-  }
   if (args.get<string>('sharding').includes('offload')) refused.push({ where: args.where('sharding'), name: 'sharding', text: `sharding ${show(args.get('sharding'))} is not there yet; leave offload out` })
   if (refused.length === 0) return
   throw new PlanError('plan.notYet', refused.map(({ where, text }) => where + text).join('\n'), { fields: refused.map(({ name }) => name) })

@@ -2,6 +2,7 @@ import { defaultAlpha } from '../defaults'
 import type { Cadence, GenerationPlan, LoraPlan, Plan, PrefixPlan, ReportKind } from '../plan'
 import { refusal } from '../refuse'
 import { evalSteps } from './contradictions'
+import { meshFrom } from './mesh'
 import type { Arguments } from './read'
 
 const devices = { gpu: 'auto', cpu: 'cpu', cuda: 'cuda' } as const
@@ -52,7 +53,7 @@ export function planFrom(args: Arguments): Plan {
     predict: args.get('do_predict'), evalAtEnd: args.has('do_eval') ? args.get('do_eval') : strategy !== 'no',
     seed: args.get('seed'), output: args.get('output_dir'), overwrite: args.get('overwrite_output_dir'), resume: args.get('resume_from_checkpoint') || null,
     resumeData: args.get('ignore_data_skip') ? 'restart' : 'continue',
-    mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 },
+    mesh: meshFrom(args), deterministic: args.get('deterministic'), restart: args.get('restart'),
     threads: args.get('threads'), progress: args.get('disable_tqdm') !== true, report: reportFrom(args),
   }
 }

@@ -4,7 +4,7 @@ import { oneOf, orNull, rule, whole } from '../rules'
 /** One name of an argument file. */
 export interface Field {
   readonly name: string
-  readonly type: 'text' | 'flag' | 'whole' | 'real' | 'texts' | 'names' | 'table' | 'any'
+  readonly type: 'text' | 'flag' | 'whole' | 'real' | 'texts' | 'numbers' | 'names' | 'table' | 'any'
   readonly default: unknown
   /**
    * `plan`: goes into the plan. `note`: accepted, with `note` saying why it changes nothing here.
@@ -28,7 +28,7 @@ const noted = (name: string, type: Field['type'], initial: unknown, note: string
 const notYet = (name: string, type: Field['type'], initial: unknown, note = 'leave it out', aliases: readonly string[] = []) => field('notYet', name, type, initial, note, { aliases })
 
 const strategy = oneOf('no', 'steps', 'epoch')
-const degree: Rule = { ...whole(1, 1), expected: '-1 (all ranks) or a whole number of at least 1', ok: (value) => value === -1 || whole(1, 1).ok(value) }
+const degree: Rule = { ...whole(1, 2), expected: '-1 or a whole number of at least 1', ok: (value) => value === -1 || whole(1, 2).ok(value) }
 const real0: Rule = { expected: 'a number of at least 0', example: 5, ok: (value) => typeof value === 'number' && Number.isFinite(value) && value >= 0 }
 const maxSteps: Rule = { expected: '-1 (as epochs say) or a whole number of at least 1', example: 200, ok: (value) => value === -1 || whole(1, 1).ok(value) }
 
@@ -139,17 +139,18 @@ const reports: Rule = {
   ok: (value) => [value].flat().every((name) => reportNames.includes(name as typeof reportNames[number])),
 }
 
-const oneRank = 'use 1'
+const tuning = 'tunes messages of the reference; no result depends on it'
 const sharding: Rule = { expected: 'stage1, stage2 or stage3, perhaps with offload, or nothing', example: 'stage1', ok: (value) => typeof value === 'string' && /^(stage[123]( offload)?|offload|)$/.test(value.trim()) }
 const machine: readonly Field[] = [
-  field('note', 'sharding', 'text', '', 'one rank has nothing to share', { rule: sharding }),
-  plan('sharding_parallel_degree', 'whole', -1, oneRank, degree),
-  plan('tensor_parallel_degree', 'whole', -1, oneRank, degree),
-  plan('pipeline_parallel_degree', 'whole', -1, oneRank, degree),
-  noted('tensor_parallel_config', 'text', '', 'one rank needs none'),
-  noted('pipeline_parallel_config', 'text', '', 'one rank needs none'),
-  noted('sharding_parallel_config', 'text', '', 'one rank needs none'),
-  noted('sequence_parallel', 'flag', false, 'one rank holds whole sequences'),
+  plan('sharding', 'text', '', 'what ranks share: stage1 optimizer state, stage2 gradients too, stage3 parameters too', sharding),
+  plan('sharding_parallel_degree', 'whole', -1, 'ranks that share; -1: what the other degrees leave of the ranks', degree),
+  plan('tensor_parallel_degree', 'whole', -1, 'ranks that divide each matrix; -1: 1', degree),
+  plan('pipeline_parallel_degree', 'whole', -1, 'pipeline stages; -1: 1', degree),
+  plan('virtual_pp_degree', 'whole', 1, 'ranges of layers that a stage holds, interleaved; 1: plain 1F1B', 'mesh.virtual'),
+  noted('tensor_parallel_config', 'text', '', tuning),
+  noted('pipeline_parallel_config', 'text', '', tuning),
+  noted('sharding_parallel_config', 'text', '', tuning),
+  plan('sequence_parallel', 'flag', false, 'tensor-parallel ranks divide norms and residuals too, by tokens', 'mesh.sequenceParallel'),
   plan('recompute', 'flag', false, 'save memory by computing again in the backward'),
   plan('recompute_granularity', 'text', 'full', 'each layer, its attention half, or attention alone', oneOf('full', 'full_attn', 'core_attn')),
   plan('dataloader_drop_last', 'flag', false, 'leave out the last batch of an epoch when it is not full'),
@@ -178,6 +179,11 @@ const own: readonly Field[] = [
   plan('early_stopping_threshold', 'real', 0, 'by how much a figure must improve', 'best.minDelta'),
   plan('system', 'text', null, 'system message of every chat', 'data.system'),
   plan('blocks', 'text', 'auto', 'auto: fused blocks where there are; plain: ATen operators', 'blocks'),
+  plan('ranks', 'whole', null, 'worker processes, which the degrees must multiply to; null: as many as gpus names, else as the degrees multiply to', orNull(whole(1, 4))),
+  plan('gpus', 'numbers', null, 'numbers of the GPUs, one a rank; null: the first ones', 'mesh.devices'),
+  plan('data_parallel_degree', 'whole', -1, 'replicas on rows of their own; -1: what the other degrees leave of the ranks', degree),
+  plan('deterministic', 'flag', false, 'the same loss bit for bit on 1, 2 or 4 data-parallel ranks', 'deterministic'),
+  plan('restart', 'whole', 0, 'how often a run of which a rank died goes on by itself from its last checkpoint', 'restart'),
   plan('threads', 'whole', null, 'CPU threads; null: all cores', 'threads'),
   plan('sample_strategy', 'text', 'no', 'when to answer sample prompts: no, steps or epoch', strategy),
   plan('sample_steps', 'whole', null, 'each so many steps; null: logging_steps', orNull(rule('cadence.every'))),

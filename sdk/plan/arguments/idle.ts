@@ -1,3 +1,4 @@
+import { meshFrom, stageOf } from './mesh'
 import type { Arguments } from './read'
 
 interface Idle {
@@ -22,6 +23,10 @@ const idle: readonly Idle[] = [
   { fields: ['neftune_noise_alpha'], holds: not('neftune', true), why: because('neftune') },
   { fields: ['shuffle_buffer'], holds: not('lazy', true), why: because('lazy') },
   { fields: ['fp16_opt_level', 'scale_loss'], holds: not('fp16', true), why: because('fp16') },
+  { fields: ['sharding'], holds: (args) => args.get<string>('sharding') !== '' && meshFrom(args).sharding.degree === 1, why: () => 'one rank has nothing to share' },
+  { fields: ['sharding_parallel_degree'], holds: (args) => stageOf(args) === 0 && args.get<number>('sharding_parallel_degree') > 1, why: because('sharding') },
+  { fields: ['sequence_parallel'], holds: (args) => args.get<number>('tensor_parallel_degree') <= 1, why: () => 'it divides what tensor-parallel ranks hold, and tensor_parallel_degree is not above 1' },
+  { fields: ['virtual_pp_degree'], holds: (args) => args.get<number>('pipeline_parallel_degree') <= 1, why: () => 'stages are interleaved where pipeline_parallel_degree is above 1' },
   { fields: ['recompute_granularity'], holds: not('recompute', true), why: because('recompute') },
   { fields: ['num_cycles'], holds: not('lr_scheduler_type', 'cosine'), why: because('lr_scheduler_type') },
   { fields: ['lr_end', 'power'], holds: not('lr_scheduler_type', 'polynomial'), why: because('lr_scheduler_type') },

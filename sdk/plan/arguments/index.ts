@@ -8,6 +8,7 @@ import { refuseContradictions, refuseNotYet } from './contradictions'
 import { planFrom } from './convert'
 import { idleNotes } from './idle'
 import { readJsonObject } from './json'
+import { refuseUnknownWords } from './mesh'
 import { Arguments } from './read'
 
 export { toArguments } from './write'
@@ -27,7 +28,7 @@ export interface ParsedArguments {
  * @param source The file's text, or the object that it holds.
  * @param overrides Arguments that win over the file, as texts of a command line or typed values.
  * @param file The file's name, for messages: `sft.json:12:3: expected …`.
- * @throws {PlanError} `plan.json` for broken JSON, `plan.unknown`, `plan.value`, `plan.conflict`, `plan.notYet`.
+ * @throws {PlanError} `plan.json` for broken JSON, `plan.unknown`, `plan.value`, `plan.conflict`, `plan.notYet`, `mesh.ranks` where the degrees do not fit the ranks.
  */
 export function parseArguments(source: string | Record<string, unknown>, overrides: Record<string, unknown> = {}, file: string | null = null): ParsedArguments {
   const args = new Arguments()
@@ -38,6 +39,7 @@ export function parseArguments(source: string | Record<string, unknown>, overrid
   else throw refusal('arguments', "an argument file's text or object", source, '{ model_name_or_path: …, dataset_name_or_path: …, output_dir: …, do_train: true }')
   args.addOverrides(overrides)
   refuseContradictions(args)
+  refuseUnknownWords(args)
   refuseNotYet(args)
   const plan = planFrom(args)
   checkLengths(args, plan)

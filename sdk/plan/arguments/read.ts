@@ -36,7 +36,7 @@ export class Arguments {
       const twin = seen.get(field)
       if (twin !== undefined) throw conflict([twin, name], `--${twin} and --${name} are one argument`, `--${field.name} alone`)
       seen.set(field, name)
-      const origin: Origin = { where: '', label: `--${name}`, write: (example) => `--${name} ${typeof example === 'string' ? example : JSON.stringify(example)}` }
+      const origin: Origin = { where: '', label: `--${name}`, write: (example) => `--${name} ${typeof example === 'string' ? example : Array.isArray(example) ? example.join() : JSON.stringify(example)}` }
       this.#given.delete(field.name)
       this.#add(field, typeof value === 'string' ? fromText(field, value) : value, origin)
     }
@@ -82,6 +82,7 @@ const types: Record<Field['type'], { expected: string; example: unknown; ok: (va
   whole: { expected: 'a whole number', example: 1, ok: (value) => Number.isSafeInteger(value) },
   real: { expected: 'a number', example: 0.1, ok: (value) => typeof value === 'number' && Number.isFinite(value) },
   texts: { expected: 'a list of texts', example: ['text'], ok: (value) => Array.isArray(value) && value.every((item) => typeof item === 'string') },
+  numbers: { expected: 'a list of whole numbers', example: [0, 1], ok: (value) => Array.isArray(value) && value.every(Number.isSafeInteger) },
   names: { expected: 'a list of names, or a regular expression', example: ['q_proj', 'v_proj'], ok: (value) => typeof value === 'string' || (Array.isArray(value) && value.every((item) => typeof item === 'string')) },
   table: { expected: 'an object of numbers', example: { q_proj: 16 }, ok: isRecord },
   any: { expected: 'a value', example: null, ok: () => true },
@@ -112,6 +113,7 @@ function fromText(field: Field, text: string): unknown {
   }
   if (field.type === 'whole' || field.type === 'real') return text.trim() !== '' && Number.isFinite(Number(text)) ? Number(text) : text
   if (field.type === 'texts') return listFromText(text)
+  if (field.type === 'numbers') return numbersFromText(text)
   if (field.type === 'names') return namesFromText(text)
   if (field.type === 'table') return parsed(text, '{')
   return text
@@ -121,6 +123,13 @@ function fromText(field: Field, text: string): unknown {
 function listFromText(text: string): unknown {
   if (!text.trim().startsWith('[')) return text.split(',').map((part) => part.trim()).filter((part) => part !== '')
   return parsed(text, '[')
+}
+
+/** `0,1` or `[0, 1]`; a text that is none stays as it is, which its rule refuses. */
+function numbersFromText(text: string): unknown {
+  const parts = listFromText(text)
+  const numbers = Array.isArray(parts) ? parts.map(Number) : []
+  return numbers.length > 0 && numbers.every(Number.isFinite) ? numbers : text
 }
 
 /** A list of names; what no name or glob holds makes it one regular expression. */

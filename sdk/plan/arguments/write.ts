@@ -23,6 +23,7 @@ export function toArguments(plan: Plan): Record<string, unknown> {
     bf16: plan.precision === 'bf16', fp16: plan.precision === 'fp16', fp16_opt_level: plan.fp16.level, scale_loss: plan.fp16.lossScale,
     recompute: plan.recompute !== 'none', ...(plan.recompute === 'none' ? {} : { recompute_granularity: plan.recompute }),
     device: plan.device === 'auto' ? 'gpu' : plan.device, blocks: plan.blocks, threads: plan.threads, disable_tqdm: plan.progress ? null : true,
+    ...meshArguments(plan), deterministic: plan.deterministic, restart: plan.restart,
     report_to: plan.report.length === 0 ? ['visualdl'] : plan.report,
     sample_strategy: sample.cadence.by, ...every('sample_steps', sample.cadence), sample_prompts: sample.prompts,
     ...generationArguments(evaluation.generation), ...sampleArguments(evaluation.generation, sample.generation),
@@ -38,6 +39,13 @@ function methodArguments({ lora, prefix }: Plan): Record<string, unknown> {
   return {
     lora: true, lora_rank: lora.rank, lora_alpha: lora.alpha, lora_dropout: lora.dropout, lora_target_modules: lora.targets === 'all-linear' ? null : lora.targets,
     rslora: lora.rsLora, dora: lora.dora, lora_plus_scale: lora.plusRatio, lora_rank_pattern: lora.rankPattern, lora_alpha_pattern: lora.alphaPattern, lora_path: lora.from,
+  }
+}
+
+function meshArguments({ mesh: { dp, sharding, pp, virtual, tp, sequenceParallel, devices } }: Plan): Record<string, unknown> {
+  return {
+    tensor_parallel_degree: tp, pipeline_parallel_degree: pp, virtual_pp_degree: virtual, sharding: sharding.stage === 0 ? '' : `stage${sharding.stage}`,
+    sharding_parallel_degree: sharding.degree, data_parallel_degree: dp, sequence_parallel: sequenceParallel, gpus: devices,
   }
 }
 

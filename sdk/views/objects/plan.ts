@@ -1,5 +1,7 @@
 import type { DataFacts, ModelFacts } from '../../inspect/types'
 import { toArguments } from '../../plan/arguments/write'
+import { worldSize } from '../../parallel/mesh'
+import { dataRanks, meshName, meshShape } from '../../parallel/shape'
 import type { Plan } from '../../plan/plan'
 import { clip, digits, rateText, whole } from '../format'
 import { html, type Html } from '../html'
@@ -29,8 +31,9 @@ function title(plan: Plan): string {
 /** `300 steps of 16 rows (0.96 epochs)`. */
 function lengthText(plan: Plan, { steps, epochs }: PlanFacts): string {
   if (!plan.train) return 'no steps'
-  const rows = plan.batch.size * plan.batch.accumulate
-  const perStep = `${whole(rows)} row${rows === 1 ? '' : 's'}${plan.batch.accumulate > 1 ? ` (${plan.batch.size} × ${plan.batch.accumulate})` : ''}`
+  const factors = [plan.batch.size, plan.batch.accumulate, dataRanks(plan.mesh)].filter((factor, i) => i === 0 || factor > 1)
+  const rows = factors.reduce((product, factor) => product * factor, 1)
+  const perStep = `${whole(rows)} row${rows === 1 ? '' : 's'}${factors.length > 1 ? ` (${factors.join(' × ')})` : ''}`
   const known = plan.steps ?? steps ?? null
   if (known === null) return `${plan.epochs} epoch${plan.epochs === 1 ? '' : 's'}, ${perStep} a step`
   return `${whole(known)} step${known === 1 ? '' : 's'} of ${perStep}${epochs ? `, ${Number(digits(epochs, 3))} epoch${epochs === 1 ? '' : 's'}` : ''}`
@@ -41,6 +44,7 @@ function leads(plan: Plan, facts: PlanFacts): string[] {
   const rate = `learning rate ${rateText(optimizer.learningRate)}, ${schedule.type.replace(/_/g, ' ')}`
   return [
     `on ${plan.data.path ?? 'no data yet'} · ${lengthText(plan, facts)}${plan.train ? ` · ${rate}` : ''}`,
+    ...(worldSize(meshShape(plan.mesh)) === 1 ? [] : [`${whole(worldSize(meshShape(plan.mesh)))} ranks: ${meshName(plan.mesh)}`]),
     `${plan.precision} on ${plan.device === 'auto' ? 'the best device' : plan.device} · evaluated ${cadenceText(plan.evaluate)}${plan.evalAtEnd ? ' and at the end' : ''} · into ${plan.output}`,
   ]
 }

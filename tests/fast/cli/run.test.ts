@@ -119,11 +119,11 @@ test('--detach leaves the run to itself once it trains', async (t) => {
   assert.ok(!isAlive(pid))
 })
 
-test('one rank, on the GPU that is named; more are refused by name', async (t) => {
+test('ranks and GPUs that do not fit each other are refused by name', async (t) => {
   const file = path.join(workplace(t, { max_steps: 1 }), 'args.json')
   const refused: [string[], RegExp][] = [
-    [['--gpus', '0,1,2,3'], /--gpus "0,1,2,3" is not there yet\s+use --gpus 0/], [['--ranks', '4'], /--ranks 4 is not there yet\s+use --ranks 1/],
-    [['--gpus', '0,0'], /each GPU once/], [['--gpus', 'all'], /numbers of GPUs for --gpus, got "all"\s+try --gpus 0/], [['--gpus', '0,1', '--ranks', '3'], /names 2 and --ranks says 3/],
+    [['--gpus', '0,1,2', '--tensor_parallel_degree', '2'], /gpus names 3 ranks, which tensor_parallel_degree 2 does not divide\s+try 2 or 4 ranks/], [['--ranks', '0'], /at least 1, or null for --ranks, got 0/],
+    [['--gpus', '0,0'], /each once, or null for --gpus, got \[0,0\]\s+try --gpus 0,1/], [['--gpus', 'all'], /numbers of GPUs.* for --gpus, got "all"\s+try --gpus 0,1/], [['--gpus', '0,1', '--ranks', '3'], /names 2 and ranks says 3/],
   ]
   for (const [flags, pattern] of refused) {
     const { code, err } = await fettleRun([file, ...flags])

@@ -81,7 +81,8 @@ const options: Record<string, Record<string, readonly [RuleName, unknown]>> = {
   SampleOptions: { prompts: ['sample.prompts', 'Default: the first rows of dev'] },
   SaveOptions: { keep: ['save.keep', plan.save.keep] },
   LogOptions: { every: ['logEvery', plan.logEvery] },
-  ShardingOptions: { stage: ['mesh.sharding.stage', 1], degree: ['mesh.sharding.degree', 1] },
+  PipelineOptions: { virtual: ['mesh.virtual', plan.mesh.virtual] },
+  ShardingOptions: { stage: ['call.stage', 1], degree: ['mesh.sharding.degree', 'No default'] },
 }
 /** Methods that take one value. */
 const methods: Record<string, readonly [RuleName, unknown]> = {
@@ -89,6 +90,7 @@ const methods: Record<string, readonly [RuleName, unknown]> = {
   maxGradNorm: ['optimizer.maxGradNorm', plan.optimizer.maxGradNorm], warmup: ['schedule.warmupSteps', plan.schedule.warmupSteps], epochs: ['epochs', plan.epochs],
   steps: ['call.steps', 'Default: as many'], batch: ['batch.size', plan.batch.size], accumulate: ['batch.accumulate', plan.batch.accumulate], seed: ['seed', plan.seed],
   device: ['device', plan.device], threads: ['threads', 'null'], blocks: ['blocks', plan.blocks], schedule: ['schedule.type', plan.schedule.type],
+  tp: ['mesh.tp', plan.mesh.tp], pp: ['mesh.pp', plan.mesh.pp], dp: ['mesh.dp', plan.mesh.dp], gpus: ['mesh.devices', 'null'], restart: ['restart', plan.restart],
 }
 
 /** How a docstring says the range of a rule: `At least 1`, `From 0 to below 1`, `1 to 4096`. */

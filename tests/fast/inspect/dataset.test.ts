@@ -64,6 +64,10 @@ test('a run before it starts knows its steps', async (t) => {
   assert.match(String(info), /^Trains a LoRA adapter of rank 2 on .*\n {2}on .* · 6 steps of 8 rows \(4 × 2\), 1\.5 epochs/)
   assert.deepEqual([(await builder.inspect()).steps, (await inspect(sft(model))).data], [6, null])
   assert.equal((await dataset(builder, { split: 'dev' })).count, 3)
+  const two = await inspect(builder.sharding({ degree: 2 }))
+  assert.deepEqual([two.steps, two.epochs], [3, 1.5])
+  assert.match(String(two), /3 steps of 16 rows \(4 × 2 × 2\)/)
+  await assert.rejects(inspect(builder.tp(64)), (error) => (error as PlanError).code === 'mesh.heads')
 })
 
 test('wrong calls and bad rows are told as everywhere', async (t) => {

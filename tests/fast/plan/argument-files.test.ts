@@ -2,23 +2,31 @@ import assert from 'node:assert/strict'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test } from 'node:test'
-import { parseArguments, PlanError, toArguments, type Plan } from 'fettle'
+import { parseArguments, toArguments, type MeshPlan, type Plan } from 'fettle'
 import { planFrom } from 'fettle/dist/plan/arguments/convert'
 import { fieldByName, fields } from 'fettle/dist/plan/arguments/fields'
 import { Arguments } from 'fettle/dist/plan/arguments/read'
-import { defaultLora, defaultPlan, defaultPrefix } from 'fettle/dist/plan/defaults'
+import { worldSize } from 'fettle/dist/parallel/mesh'
+import { meshShape } from 'fettle/dist/parallel/shape'
+import { defaultLora, defaultMesh, defaultPlan, defaultPrefix } from 'fettle/dist/plan/defaults'
 import { fixture } from '../../support/paths'
 
 type File = Record<string, unknown>
-const degrees = ['tensor_parallel_degree', 'pipeline_parallel_degree', 'sharding_parallel_degree']
 const families = { llama: 'facebook/llama-7b', chatglm2: 'THUDM/chatglm2-6b', opt: 'facebook/opt-125m', bloom: 'bigscience/bloomz-7b1-mt', chatglm: 'THUDM/chatglm-6b', qwen: 'qwen/qwen-7b' }
 const read = (family: string, kind: string): File => JSON.parse(fs.readFileSync(fixture('arguments', family, `${kind}_argument.json`), 'utf8')) as File
-const oneRank = (file: File): File => ({ ...file, ...Object.fromEntries(degrees.filter((name) => name in file).map((name) => [name, 1])) })
 /** The plan of arguments, also of what nothing carries out yet. */
 function planned(file: File): Plan {
   const args = new Arguments()
   args.addFile(file, null)
   return planFrom(args)
+}
+
+/** The mesh that each example file asks for. */
+function meshOf(family: string, kind: string): MeshPlan {
+  if (kind === 'sft_pp') return { ...defaultMesh, tp: 2, pp: 2 }
+  if (kind !== 'sft' || family === 'qwen') return defaultMesh
+  if (family === 'chatglm2') return { ...defaultMesh, sharding: { degree: 4, stage: 3 } }
+  return family === 'opt' ? { ...defaultMesh, sharding: { degree: 4, stage: 2 } } : { ...defaultMesh, tp: 4 }
 }
 
 /** The plan that each example file asks for. */
@@ -32,20 +40,18 @@ function expected(family: keyof typeof families, kind: string): Plan {
     optimizer: { ...base.optimizer, learningRate: kind === 'lora' ? 3e-4 : kind === 'pt' ? 3e-2 : 3e-5 }, schedule: { ...base.schedule, warmupSteps: 30 },
     batch: { size: pp || (qwen && kind === 'sft') ? 1 : 4, evalSize: 8, accumulate: pp ? 8 : 4 }, epochs: 3,
     evaluate: { by: 'epoch' }, evaluation: { generate: false, saveOutput: false, generation }, best: { ...base.best, load: true, metric: pp ? null : 'accuracy' },
-    sample: { ...base.sample, generation }, save: { cadence: { by: 'epoch' }, keep: 1 }, evalAtEnd: true, progress: false, output: `./checkpoints/${family}_${kind}_ckpts`,
+    sample: { ...base.sample, generation }, save: { cadence: { by: 'epoch' }, keep: 1 }, mesh: meshOf(family, kind), evalAtEnd: true, progress: false, output: `./checkpoints/${family}_${kind}_ckpts`,
   }
 }
 
 for (const [family] of Object.entries(families) as [keyof typeof families, string][])
   for (const kind of fs.readdirSync(fixture('arguments', family)).map((name) => name.replace('_argument.json', '')))
-    test(`${family}/${kind}_argument.json becomes its plan on one rank, and says what it cannot do on more`, () => {
-      const file = read(family, kind), plan = planned(oneRank(file))
+    test(`${family}/${kind}_argument.json becomes its plan, unchanged`, () => {
+      const { plan } = parseArguments(read(family, kind))
       assert.deepEqual(plan, expected(family, kind))
-      const parse = (arguments_: File): unknown => { try { return parseArguments(arguments_).plan } catch (error) { return error instanceof PlanError && error.code === 'plan.notYet' ? error.details.fields : error } }
-      assert.deepEqual(parse(oneRank(file)), plan)
-      const more = degrees.filter((name) => (file[name] as number) > 1)
-      if (more.length > 0) assert.deepEqual(parse(file), more)
-      for (const name of more) assert.throws(() => parseArguments(file), new RegExp(`${name} ${file[name] as number} is not there yet; use 1`))
+      assert.deepEqual(parseArguments(toArguments(plan)).plan, plan)
+      const doubled = parseArguments(read(family, kind), { ranks: 2 * worldSize(meshShape(plan.mesh)) }).plan.mesh
+      assert.deepEqual(doubled, { ...plan.mesh, dp: 2 })
     })
 
 test('every field of the reference is known, with its default', () => {
@@ -70,9 +76,11 @@ test('each field of a plan goes to an argument file and back, alone and together
     { best: { metric: 'bleu4', greaterIsBetter: true, load: true, patience: 2, minDelta: 0.5 } }, { best: { metric: 'loss', greaterIsBetter: false, load: false, patience: null, minDelta: 0 } },
     { save: { cadence: { by: 'no' }, keep: null } }, { save: { cadence: { by: 'steps', every: 4 }, keep: 1 } }, { logEvery: 8 }, { train: false }, { evalAtEnd: true }, { seed: 1 }, { output: 'o' }, { overwrite: true },
     { resume: true, resumeData: 'restart' }, { resume: 'c' }, { resumeData: 'continue' }, { threads: 3 }, { progress: false }, { report: ['tensorboard', 'mlflow'] }, { report: ['mlflow'] }, { predict: true },
+    { mesh: { dp: 2, sharding: { degree: 3, stage: 2 }, pp: 4, virtual: 5, tp: 6, sequenceParallel: true, devices: null } }, { mesh: { ...defaultMesh, tp: 2, devices: [3, 1] } }, { mesh: { ...defaultMesh, dp: 2 } },
+    { mesh: { ...defaultMesh, sharding: { degree: 2, stage: 3 } } }, { deterministic: true }, { restart: 2 },
   ]
   const touched = new Set(changes.flatMap((change) => Object.keys(change)))
-  assert.deepEqual(Object.keys(base).filter((name) => !touched.has(name)), ['version', 'model', 'mesh'])
+  assert.deepEqual(Object.keys(base).filter((name) => !touched.has(name)), ['version', 'model'])
   for (const change of [...changes, changes.reduce((all, each) => ({ ...all, ...each, method: 'sft', lora: null, prefix: null }))]) {
     const plan = { ...base, ...change }
     assert.deepEqual(planned(JSON.parse(JSON.stringify(toArguments(plan))) as File), plan)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { parseArguments, PlanError, sft, toArguments } from 'fettle'
+import { parseArguments, PlanError, sft, toArguments, type MeshPlan } from 'fettle'
 
 const base = { model_name_or_path: 'm', dataset_name_or_path: './data', output_dir: 'out', do_train: true }
 const planOf = (extra: Record<string, unknown>) => parseArguments({ ...base, ...extra }).plan
@@ -26,7 +26,7 @@ test("defaults are the reference's", () => {
     best: { metric: null, greaterIsBetter: null, load: false, patience: null, minDelta: 0 },
     sample: { cadence: { by: 'no' }, prompts: [], generation: { maxNewTokens: 1024, minNewTokens: 0, temperature: 0, topK: 1, topP: 1, seed: 0, stop: [] } },
     save: { cadence: { by: 'no' }, keep: null }, logEvery: 500, train: true, evalAtEnd: false, seed: 42, output: 'out', overwrite: false,
-    resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 }, threads: null, progress: true, report: [], predict: false,
+    resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, virtual: 1, tp: 1, sequenceParallel: false, devices: null }, deterministic: false, restart: 0, threads: null, progress: true, report: [], predict: false,
   })
 })
 
@@ -71,6 +71,7 @@ test('plans go to arguments and back', () => {
     sft('m').data('d'), sft('m').data('d', { maxLength: 64, system: 'S', template: 'none' }).lora({ rank: 4, alpha: 3, dropout: 0.1, targets: ['q_proj'] }).bf16().steps(20),
     sft('m').data('d').evaluate({ every: 7 }).sample({ each: 'epoch', prompts: ['a, b'], topK: 1, temperature: 0.5, stop: ['\n'] }).save({ each: 'never', keep: 3 }),
     sft('m').data('d').resume('out/checkpoint-5').overwrite().device('cuda').threads(2).blocks('plain').log({ every: 3 }).epochs(0.5),
+    sft('m').data('d').tp(2).pp(2, { virtual: 2 }).sharding({ degree: 2 }).sequenceParallel().gpus([0, 1, 2, 3, 4, 5, 6, 7]).deterministic().restart(3), sft('m').data('d').dp(4),
     sft('m').data('d').device('cpu').resume().schedule('cosine', { warmupRatio: 0.2 }).sample({ every: 3, temperature: 0, topK: 40 }),
   ]
   for (const { plan } of builders) {
@@ -145,15 +146,48 @@ test('contradictions name the way out', () => {
 })
 
 test('what is not there yet is refused by name, all of it at once', () => {
-  refused(() => planOf({ pissa: true, weight_quantize_algo: 'nf4', tensor_parallel_degree: 4 }), 'plan.notYet', /weight_quantize_algo "nf4" is not there yet; use bf16/, /pissa true/, /tensor_parallel_degree 4 is not there yet; use 1/)
+  refused(() => planOf({ pissa: true, weight_quantize_algo: 'nf4', sharding: 'stage2 offload' }), 'plan.notYet', /weight_quantize_algo "nf4" is not there yet; use bf16/, /pissa true/, /sharding "stage2 offload" is not there yet; leave offload out/)
   for (const [name, value] of Object.entries({ pissa: true, weight_quantize_algo: 'nf4', sharding: 'offload' })) {
     refused(() => planOf({ [name]: value }), 'plan.notYet', new RegExp(`${name} .*not there yet`))
   }
   assert.doesNotThrow(() => planOf({ fp16: false, recompute: false, neftune_noise_alpha: 5.0, tensor_parallel_degree: -1, sharding: '' }))
-  assert.deepEqual(parseArguments(base, { sharding: 'stage2' }).notes, ['sharding changes nothing: one rank has nothing to share'])
-  refused(() => parseArguments(base, { sharding: 'stage9' }), 'plan.value', /expected stage1, stage2 or stage3.* for --sharding, got "stage9"; try --sharding stage1$/)
 })
 
 test('a secret stays out of the message', () => {
   assert.throws(() => planOf({ aistudio_token: 's3cret' }), (error) => error instanceof PlanError && !error.message.includes('s3cret'))
+})
+
+test('degrees and ranks: what is left open is what the ranks leave', () => {
+  const one = planOf({}).mesh
+  const cases: [Record<string, unknown>, Partial<MeshPlan>][] = [
+    [{ tensor_parallel_degree: 4 }, { tp: 4 }], [{ tensor_parallel_degree: 2, pipeline_parallel_degree: 2 }, { tp: 2, pp: 2 }], [{ tensor_parallel_degree: 2, ranks: 8 }, { tp: 2, dp: 4 }],
+    [{ ranks: 4 }, { dp: 4 }], [{ gpus: [2, 3] }, { dp: 2, devices: [2, 3] }], [{ gpus: [0, 1, 2, 3], tensor_parallel_degree: 2, ranks: 4 }, { tp: 2, dp: 2, devices: [0, 1, 2, 3] }],
+    [{ sharding: 'stage2', ranks: 4 }, { sharding: { degree: 4, stage: 2 } }], [{ sharding: 'stage3', ranks: 8, tensor_parallel_degree: 2, sharding_parallel_degree: 2 }, { tp: 2, sharding: { degree: 2, stage: 3 }, dp: 2 }],
+    [{ sharding: 'stage1', ranks: 8, data_parallel_degree: 2 }, { dp: 2, sharding: { degree: 4, stage: 1 } }], [{ sharding: 'stage1' }, {}], [{ sharding: 'stage3', sharding_parallel_degree: 1 }, {}], [{ sharding_parallel_degree: 4 }, {}],
+    [{ data_parallel_degree: 3, pipeline_parallel_degree: 2, virtual_pp_degree: 2 }, { dp: 3, pp: 2, virtual: 2 }], [{ virtual_pp_degree: 2 }, {}], [{ sequence_parallel: true, tensor_parallel_degree: 2 }, { tp: 2, sequenceParallel: true }],
+    [{ tensor_parallel_degree: 1, pipeline_parallel_degree: 1, sharding_parallel_degree: 1, ranks: 1 }, {}],
+  ]
+  for (const [extra, mesh] of cases) assert.deepEqual(planOf(extra).mesh, { ...one, ...mesh }, JSON.stringify(extra))
+  assert.deepEqual(parseArguments(base, { gpus: '0,1', ranks: '2' }).plan.mesh, { ...one, dp: 2, devices: [0, 1] })
+  refused(() => planOf({ ranks: 6, tensor_parallel_degree: 4 }), 'mesh.ranks', /^ranks is 6, which tensor_parallel_degree 4 does not divide; try 4 or 8 ranks, or degrees that divide 6$/)
+  refused(() => planOf({ gpus: [0, 1], tensor_parallel_degree: 4 }), 'mesh.ranks', /^gpus names 2 ranks, which tensor_parallel_degree 4 does not divide; try 4 ranks, or degrees that divide 2$/)
+  refused(() => planOf({ ranks: 4, data_parallel_degree: 2 }), 'mesh.ranks', /data_parallel_degree 2 does not multiply to; try 2 ranks/)
+  refused(() => planOf({ ranks: 3, gpus: [0, 1] }), 'plan.conflict', /gpus names 2 and ranks says 3/)
+  refused(() => parseArguments('{"ranks": 3,\n "sharding": "stage1", "sharding_parallel_degree": 2}', { ...base }, 'a.json'), 'mesh.ranks', /^a\.json:1:2: ranks is 3, which sharding_parallel_degree 2/)
+  refused(() => parseArguments(base, { gpus: 'all' }), 'plan.value', /numbers of GPUs.* for --gpus, got "all"; try --gpus 0,1$/)
+})
+
+test('what a mesh makes idle is a note, and words of its configurations are known ones', () => {
+  const notes = (extra: Record<string, unknown>) => parseArguments({ ...base, ...extra }).notes
+  assert.deepEqual(notes({ sharding: 'stage2' }), ['sharding changes nothing: one rank has nothing to share'])
+  assert.deepEqual(notes({ sharding_parallel_degree: 4 }), ['sharding_parallel_degree changes nothing: sharding is ""'])
+  assert.deepEqual(notes({ sharding_parallel_degree: 1, tensor_parallel_degree: 1, pipeline_parallel_degree: 1 }), [])
+  assert.match(notes({ sequence_parallel: true })[0], /^sequence_parallel changes nothing: .*tensor_parallel_degree is not above 1$/)
+  assert.match(notes({ virtual_pp_degree: 2 })[0], /^virtual_pp_degree changes nothing: /)
+  assert.deepEqual(notes({ sequence_parallel: true, tensor_parallel_degree: 2, lazy: true, max_steps: 5, pipeline_parallel_degree: 2, virtual_pp_degree: 2, sharding: 'stage1', sharding_parallel_degree: 2 }), [])
+  assert.deepEqual(notes({ pipeline_parallel_config: 'disable_p2p_cache_shape enable_timer', tensor_parallel_config: 'enable_mp_async_allreduce,sync_param', sharding_parallel_config: 'enable_stage1_overlap' }).map((note) => note.split(' changes nothing: ')[0]),
+    ['tensor_parallel_config', 'pipeline_parallel_config', 'sharding_parallel_config'])
+  refused(() => planOf({ pipeline_parallel_config: 'disable_p2p_cache_shap' }), 'plan.unknown', /word of pipeline_parallel_config, got "disable_p2p_cache_shap"; try disable_p2p_cache_shape$/)
+  refused(() => planOf({ sharding_parallel_config: 'enable_stage1_overlap, zzz' }), 'plan.unknown', /got "zzz"; try one of enable_stage1_tensor_fusion/)
+  refused(() => parseArguments(base, { sharding: 'stage9' }), 'plan.value', /expected stage1, stage2 or stage3.* for --sharding, got "stage9"; try --sharding stage1$/)
 })

@@ -31,7 +31,7 @@ test('every method reaches its field', () => {
     .lora({ rank: 4, dropout: 0.1, targets: ['q_proj'] }).bf16().learningRate(1e-4).weightDecay(0.1).maxGradNorm(2)
     .adam({ beta1: 0.8, beta2: 0.95, epsilon: 1e-6 }).schedule('cosine', { warmupRatio: 0.1 }).steps(200).batch(2, 4).accumulate(3)
     .evaluate({ every: 50 }).sample({ each: 'epoch', prompts: ['p'], topK: 5, temperature: 1, maxNewTokens: 7 }).save({ every: 25, keep: null })
-    .output('out').overwrite().seed(7).device('cpu').threads(1).blocks('plain').log({ every: 10 }).tp(1).pp(1).dp(1).sharding({ stage: 0, degree: 1 })
+    .output('out').overwrite().seed(7).device('cpu').threads(1).blocks('plain').log({ every: 10 }).tp(1).pp(1).dp(1).sharding({ degree: 1 }).sequenceParallel(false).gpus(null).deterministic(false).restart(0)
   assert.deepEqual(plan, {
     version: 1, model: 'm', method: 'lora', lora: { rank: 4, alpha: 8, dropout: 0.1, targets: ['q_proj'], rsLora: false, dora: false, plusRatio: 1, rankPattern: {}, alphaPattern: {}, from: null }, prefix: null, neftune: null,
     data: { path: 'd', srcLength: 100, maxLength: 200, template: 'none', system: 'S', packing: false, lazy: false, shuffleBuffer: 10_000, seed: null, dropLast: false }, precision: 'bf16', fp16: { level: 'O1', lossScale: 32768 }, recompute: 'none', device: 'cpu', blocks: 'plain',
@@ -42,7 +42,7 @@ test('every method reaches its field', () => {
     best: { metric: null, greaterIsBetter: null, load: false, patience: null, minDelta: 0 },
     sample: { cadence: { by: 'epoch' }, prompts: ['p'], generation: { maxNewTokens: 7, minNewTokens: 0, temperature: 1, topK: 5, topP: 1, seed: 0, stop: [] } },
     save: { cadence: { by: 'steps', every: 25 }, keep: null }, logEvery: 10, train: true, evalAtEnd: true, seed: 7, output: 'out', overwrite: true,
-    resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, tp: 1 }, threads: 1, progress: true, report: [], predict: false,
+    resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, virtual: 1, tp: 1, sequenceParallel: false, devices: null }, deterministic: false, restart: 0, threads: 1, progress: true, report: [], predict: false,
   })
 })
 
@@ -97,12 +97,27 @@ test('unknown options name the nearest', () => {
   refused(() => sft('m').save(any({ zzzzzzzz: 8 })), 'plan.unknown', /try one of every, each, keep/)
 })
 
-test('more than one rank is refused by name', () => {
-  for (const method of ['tp', 'pp', 'dp'] as const) refused(() => sft('m')[method](2), 'plan.notYet', new RegExp(`\\.${method}\\(\\).* not there yet; use 1`))
-  refused(() => sft('m').sharding({ stage: 3, degree: 4 }), 'plan.notYet', /degree 4 is not there yet; use 1/)
-  refused(() => sft('m').sharding({ stage: 2 }), 'plan.notYet', /^\.sharding\(\) with stage 2 is not there yet; leave it out/)
-  refused(() => sft('m').sharding({}), 'plan.notYet', /stage 1/)
-  refused(() => sft('m').tp(0), 'plan.value')
+test('a mesh is said axis by axis', () => {
+  const b = sft('m'), one = b.plan.mesh, mesh = (builder: typeof b) => builder.plan.mesh
+  assert.deepEqual(mesh(b.tp(2).pp(4).dp(3)), { ...one, tp: 2, pp: 4, dp: 3 })
+  assert.deepEqual(mesh(b.pp(4, { virtual: 2 })), { ...one, pp: 4, virtual: 2 })
+  assert.deepEqual(mesh(b.pp(4, { virtual: 2 }).pp(2)), { ...one, pp: 2 })
+  assert.deepEqual(mesh(b.pp(1, { virtual: 2 })), one)
+  assert.deepEqual(mesh(b.sharding({ degree: 4 })).sharding, { degree: 4, stage: 1 })
+  assert.deepEqual(mesh(b.sharding({ stage: 3, degree: 2 })).sharding, { degree: 2, stage: 3 })
+  assert.deepEqual(mesh(b.sharding({ stage: 3, degree: 2 }).sharding({ degree: 1 })), one)
+  assert.deepEqual(mesh(b.tp(2).sequenceParallel()), { ...one, tp: 2, sequenceParallel: true })
+  const numbers = [2, 3], named = b.tp(2).gpus(numbers)
+  assert.deepEqual(mesh(named).devices, [2, 3])
+  assert.ok(!Object.isFrozen(numbers))
+  assert.deepEqual(mesh(named.gpus(null)).devices, null)
+  assert.deepEqual([b.deterministic().plan.deterministic, b.plan.deterministic, b.restart(2).plan.restart, b.plan.restart], [true, false, 2, 0])
+  for (const method of ['tp', 'pp', 'dp'] as const) refused(() => b[method](0), 'plan.value', new RegExp(`at least 1 for \\.${method}\\(\\), got 0; try \\.${method}\\(2\\)`))
+  refused(() => b.sharding(any({ stage: 2 })), 'plan.value', /^expected a degree for \.sharding\(\), got \{"stage":2\}; try \.sharding\(\{ stage: 2, degree: 2 \}\)$/)
+  refused(() => b.sharding(any({ stage: 0, degree: 2 })), 'plan.value', /1, 2 or 3 for stage/)
+  refused(() => b.pp(2, any({ interleave: 2 })), 'plan.unknown', /virtual/)
+  refused(() => b.gpus([0, 0]), 'plan.value', /each once, or null for \.gpus\(\), got \[0,0\]; try \.gpus\(\[0, 1\]\)/)
+  refused(() => b.restart(-1), 'plan.value', /at least 0/)
 })
 
 test('start refuses a plan without data before it makes a folder', async () => {

@@ -26,8 +26,12 @@ test('a wrong plan is refused by field', () => {
   refused((plan) => { plan.evaluate = { by: 'steps' } }, /plan\.evaluate/)
   refused((plan) => { plan.evaluate = { by: 'epoch', every: 1 } }, /plan\.evaluate/)
   refused((plan) => { plan.method = 'sft' }, /method is "sft" while lora is/)
-  refused((plan) => { plan.mesh.tp = 2 }, /tp 2 is not there yet; use 1/)
-  refused((plan) => { plan.mesh.sharding.stage = 2 }, /sharding stage 2 is not there yet/)
+  refused((plan) => { plan.mesh.tp = 0 }, /at least 1 for plan\.mesh\.tp, got 0/)
+  refused((plan) => { plan.mesh.sharding.stage = 2 }, /sharding has stage 2 and degree 1; try a stage from 1 to 3 with a degree above 1, or stage 0/)
+  refused((plan) => { plan.mesh.sharding.degree = 2 }, /sharding has stage 0 and degree 2/)
+  refused((plan) => { plan.mesh.virtual = 2 }, /one pipeline stage has nobody to interleave its 2 ranges/)
+  refused((plan) => { plan.mesh.devices = [0, 1, 2]; plan.mesh.tp = 2 }, /the mesh has 2 ranks and the plan names 3 GPUs \(0, 1, 2\).*; try the first 2 of them, or degrees with the product 3/)
+  refused((plan) => { plan.mesh.devices = [1]; plan.mesh.tp = 2 }, /names 1 GPU \(1\).*; try more of them/)
   refused((plan) => { plan.data.path = null }, /expected a data set/)
   refused((plan) => { plan.train = false }, /neither trains nor evaluates/)
   refused((plan) => { plan.resume = true; plan.train = false; plan.evalAtEnd = true }, /resumes from a checkpoint and does not train/)
@@ -35,7 +39,8 @@ test('a wrong plan is refused by field', () => {
 
 test('a plan of an earlier build gets the fields that came later, at their defaults', () => {
   const old = good()
-  for (const name of ['prefix', 'neftune', 'fp16', 'recompute', 'evaluation', 'best', 'resumeData', 'progress']) delete old[name]
+  for (const name of ['prefix', 'neftune', 'fp16', 'recompute', 'evaluation', 'best', 'resumeData', 'progress', 'deterministic', 'restart']) delete old[name]
+  for (const name of ['virtual', 'sequenceParallel', 'devices']) delete old.mesh[name]
   for (const name of ['packing', 'lazy', 'shuffleBuffer', 'seed', 'dropLast']) delete old.data[name]
   for (const name of ['cycles', 'endRate', 'power']) delete old.schedule[name]
   for (const name of ['rsLora', 'dora', 'plusRatio', 'rankPattern', 'alphaPattern', 'from']) delete old.lora[name]

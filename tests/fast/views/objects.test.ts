@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseArguments, sft, type DataFacts, type DataToken, type EvalEvent, type ModelFacts, type ShownRow } from 'fettle'
 import { bundleOf } from 'fettle-kernel/dist/session/values'
-import { adapterView, checkpointsView, dataView, evaluationsView, evaluationView, modelView, planView, resultView, rowsView, type TextAndHtml } from 'fettle/dist/views/objects'
+import { adapterView, checkpointsView, dataView, evaluationsView, evaluationView, meshView, modelView, planView, resultView, rowsView, type TextAndHtml } from 'fettle/dist/views/objects'
 import { bytesText, shareText } from 'fettle/dist/views/objects/frame'
 import { idleSettings } from 'fettle/dist/views/objects/idle'
 import { settingGroups } from 'fettle/dist/views/objects/settings'
@@ -138,4 +138,33 @@ test('a plan tells what it trains and how, new adapters and those to go on from'
   const more = text(sft('m').data('d', { seed: 3, dropLast: true }).lora({ from: 'out' }).schedule('polynomial', { power: 2 }).resume(true, { data: 'restart' }).plan)
   for (const part of [/^Trains the adapter of out further, on m/, /goes on from +out/, /by seed 3/, /left out unless/, /polynomial of power 2/, /from its beginning/]) assert.match(more, part)
   assert.doesNotMatch(more, /rank +8/)
+})
+
+test('a mesh: replicas, stages with their layers, tensor ranks', () => {
+  const shape = { dp: 1, sharding: 2, pp: 2, tp: 2 }
+  const { 'text/plain': text, 'text/html': markup } = meshView(shape, { layers: [{ start: 0, end: 16 }, { start: 16, end: 30 }], devices: Array.from({ length: 8 }, (_, i) => `cuda:${i}`) })
+  assert.equal(text, [
+    '8 ranks: sharding=2,pp=2,tp=2', 'state shared by 2 · 2 pipeline stages · matrices cut in 2', '',
+    '            stage 0, layers 0–15  stage 1, layers 16–29', '----------  --------------------  ---------------------',
+    'sharding 0  0 cuda:0              2 cuda:2', '            1 cuda:1              3 cuda:3', 'sharding 1  4 cuda:4              6 cuda:6', '            5 cuda:5              7 cuda:7',
+  ].join('\n'))
+  assert.match(markup, /<th scope="col">stage 1, layers 16–29<\/th>/)
+  assert.match(markup, /<tr><th scope="row">sharding 1<\/th><td><div>4 cuda:4<\/div><div>5 cuda:5<\/div><\/td><td><div>6 cuda:6<\/div>/)
+  checkMarkup(meshView(shape, { devices: [hostile, long] }))
+  checkMarkup(meshView({ dp: 64, sharding: 2, pp: 8, tp: 8 }, { devices: Array.from({ length: 8192 }, (_, i) => `cuda:${i % 8}`) }))
+})
+
+test('a mesh of one rank, one stage, interleaved stages, and many replicas', () => {
+  assert.equal(meshView({ dp: 1, sharding: 1, pp: 1, tp: 1 }, { layers: [{ start: 0, end: 30 }], devices: ['cpu'] })['text/plain'], '1 rank\nthe whole model on one device\n\n  layers 0–29\n  -----------\n  0 cpu')
+  assert.match(meshView({ dp: 1, sharding: 1, pp: 2, tp: 1 }, { layers: [0, 1, 2, 3].map((i) => ({ start: 2 * i, end: 2 * i + 2 })) })['text/plain'], /stage 0, layers 0–1, 4–5 {2}stage 1, layers 2–3, 6–7/)
+  assert.match(meshView({ dp: 1, sharding: 1, pp: 2, tp: 1 }, { layers: [{ start: 0, end: 1 }, { start: 1, end: 2 }] })['text/plain'], /stage 0, layer 0 {2}stage 1, layer 1/)
+  assert.match(meshView({ dp: 20, sharding: 1, pp: 1, tp: 1 })['text/plain'], /^20 ranks: dp=20\n20 replicas\n[^]*dp 15 {2}15\nand 4 more replicas, cut in the same way$/)
+})
+
+test('a plan shows its mesh in one line, and the rows of all its data ranks', () => {
+  const builder = sft('m').data('d').batch(8).accumulate(4).sharding({ stage: 3, degree: 2 }).tp(2).gpus([4, 5, 6, 7]).deterministic().restart(2)
+  const { 'text/plain': text } = planView(builder.plan)
+  for (const part of [/3 epochs, 64 rows \(8 × 4 × 2\) a step/, /^ {2}4 ranks: sharding=2:stage3,tp=2$/m, /^ {2}mesh +sharding=2:stage3,tp=2$/m, /^ {2}GPUs +4, 5, 6, 7$/m, /^ {2}sums +in the same order/m, /^ {2}restart +up to 2 times/m]) assert.match(text, part)
+  assert.doesNotMatch(planView(sft('m').data('d').plan)['text/plain'], /rank|mesh|GPU/)
+  assert.match(idleSettings(sft('m').data('d').sequenceParallel().plan)[0], /^Sequence parallelism changes nothing/)
 })
