@@ -189,6 +189,7 @@ export class LoraAdapter implements AttachedAdapter {
       const { site, lora, part } = found
       ops.copy_(ops.narrow(lora.a.master as Tensor, 0, part.rankStart, part.rank), takeCut(tensor(values, [rank, inFeatures]), role.kind === 'row' ? site.cut : null))
       if (part.magnitude === null) continue
+      this.parameters.hooks?.enter(site.layer)
       const weight = ops.narrow(this.parameters.linear(site.key).weight.value, 0, part.rowStart, part.rows)
       ops.copy_(part.magnitude.master as Tensor, rowNorms(weight, lora.a.master as Tensor, part.b.master as Tensor, part, lora.sumOverColumns))
     }

@@ -21,6 +21,8 @@ export interface Piece { readonly from: number; readonly start: number; readonly
  * whole buffers or ranges of them, never over lists of tensors.
  */
 export interface TrainedValues {
+  /** Ranks of the sharding axis hold a share each. */
+  readonly divided: boolean
   /** fp32 `[size]`: all of them, or where ranks divide the optimizer between them this rank's. */
   readonly master: Tensor
   /** fp32 `[size]`, laid out as `master`. */
@@ -62,6 +64,7 @@ export function layOut(specs: readonly FlatSpec[], which: readonly number[], off
 
 /** All that trains on this rank: with a copy in the type that the model computes in, where that is not fp32. Parameters are views. */
 export class FlatParameters implements TrainedValues {
+  readonly divided = false
   readonly master: Tensor
   readonly grad: Tensor
   readonly compute: Tensor | null

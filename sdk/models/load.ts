@@ -8,7 +8,7 @@ import { tokenIds } from './families/config'
 import { fileNameOf } from './file-names'
 import { FlatParameters, type TrainedValues } from './flat'
 import { storedWeights, type StoredWeight } from './layout'
-import { Parameters } from './parameters'
+import { Parameters, type LayerHooks } from './parameters'
 import { takeCut, wholeShare, type Share } from './share'
 import type { Weights } from './weights'
 
@@ -20,8 +20,19 @@ export interface LoadOptions {
   readonly train: boolean
   /** What of the model is read. Default: all. */
   readonly share?: (architecture: Architecture) => Share
-  /** Holds what trains. Default: all of it. */
-  readonly trained?: (specs: readonly StoredWeight[]) => TrainedValues
+  /** Holds the weights where ranks divide them; `layers` of the whole model. Default: this process holds all that it reads. */
+  readonly hold?: (specs: readonly StoredWeight[], layers: number) => DividedWeights
+}
+
+/** Weights that ranks divide between them: those that train, or frozen ones that are gathered as they are used. */
+export type DividedWeights = LayerHooks & HeldWeights & (TrainedValues | { readonly frozen: true })
+interface HeldWeights {
+  readonly weights: readonly Weight[]
+  /** Sets a weight: `write` fills all of it, of which this rank keeps its share. */
+  fill(index: number, write: (whole: Tensor) => void): void
+  /** All are set. */
+  sync(): void
+  free(): void
 }
 
 /**
@@ -37,15 +48,18 @@ export function loadParameters(weights: Weights, options: LoadOptions): Paramete
   const find: Find = (name) => fileNameOf(weights, names.body, name)
   const copies = tiedCopies(weights, architecture, names, find)
   checkNames(weights, storedWeights(architecture, names), find, [...copies.keys()], names.ignore)
-  const flat = options.train ? (options.trained ?? ((specs) => new FlatParameters(specs, options.dtype, options.device)))(stored) : null
+  const divided = options.hold?.(stored, architecture.layers) ?? null
+  const held = divided ?? (options.train ? new FlatParameters(stored, options.dtype, options.device) : null)
   const entries = stored.map((spec, i): [string, Weight] => {
-    const weight = flat === null ? { value: frozen(weights, spec, find, options), master: null, grad: null } : flat.weights[i]
-    flat?.fill(i, (master) => fill(master, weights, spec, find))
-    return [spec.key, weight]
+    held?.fill(i, (whole) => fill(whole, weights, spec, find))
+    return [spec.key, held === null ? { value: frozen(weights, spec, find, options), master: null, grad: null } : held.weights[i]]
   })
-  flat?.sync()
-  const fileNames = new Map(stored.flatMap((spec) => spec.parts.map((part) => [part.name, find(part.name) as string] as const)))
-  return new Parameters(architecture, names, new Map(entries), flat, options.dtype, options.device, fileNames, copies, share)
+  held?.sync()
+  const fileNames = new Map(storedWeights(architecture, names).flatMap((spec) => spec.parts.map((part) => [part.name, find(part.name) as string] as const)))
+  const flat = held === null || 'frozen' in held ? null : held
+  const parameters = new Parameters(architecture, names, new Map(entries), flat, options.dtype, options.device, fileNames, copies, share)
+  parameters.hooks = divided
+  return parameters
 }
 
 /** The same model with all weights trainable, after an adapter was merged into frozen ones. The argument is used up. */

@@ -57,6 +57,7 @@ export class GatheredValues {
 
 /** Frozen weights that ranks divide between them: an adapter trains on a base of which each rank keeps a share. */
 export class ShardedFrozen implements LayerHooks {
+  readonly frozen = true
   readonly weights: readonly Weight[]
   private readonly units: readonly Unit[]
   private readonly starts: number[]
@@ -77,16 +78,16 @@ export class ShardedFrozen implements LayerHooks {
     })
   }
 
-  /** Takes this rank's share of a weight. */
-  fill(index: number, whole: Tensor): void {
+  fill(index: number, write: (whole: Tensor) => void): void {
     scope(() => {
+      const whole = ops.empty(this.specs[index].shape, { dtype: this.own.dtype, device: this.own.device })
+      write(whole)
       const piece = ownPiece(this.units, this.group, this.starts[index], elements(this.specs[index].shape))
-      if (piece !== null) ops.copy_(ops.narrow(this.own, 0, piece.start, piece.length), ops.narrow(ops.reshape(whole, [whole.numel]), 0, piece.from, piece.length))
+      if (piece !== null) ops.copy_(ops.narrow(this.own, 0, piece.start, piece.length), ops.narrow(ops.view(whole, [whole.numel]), 0, piece.from, piece.length))
     })
   }
 
-  /** All weights are filled. */
-  filled(): void { this.gathered.renew() }
+  sync(): void { this.gathered.renew() }
 
   enter(layer: number): void { this.gathered.enter(layer) }
   done(): void { /* frozen: no gradient */ }

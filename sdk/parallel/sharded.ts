@@ -16,6 +16,7 @@ export type ShardingStage = 1 | 2 | 3
  * used at both ends of a pass and stays whole in all stages.
  */
 export class ShardedParameters implements TrainedValues, LayerHooks {
+  readonly divided = true
   readonly master: Tensor
   readonly grad: Tensor
   readonly size: number

@@ -1,18 +1,26 @@
-import { fusedAdamW, noGrad, ops, scope, type Device, type Tensor } from 'fettle-native'
+import { fusedAdamW, noGrad, ops, scope, tensor, type Device, type Tensor } from 'fettle-native'
 import { loadAdapter } from '../adapters/adapter'
 import { PrefixAdapter } from '../adapters/prefix'
 import { refuseMerge } from '../adapters/kind'
 import { PlanError } from '../errors'
 import { plainBlocks } from '../models/blocks/plain'
-import type { Blocks } from '../models/blocks/types'
-import { Decoder } from '../models/decoder'
-import { loadParameters, thaw } from '../models/load'
-import type { Parameters } from '../models/parameters'
+import type { BlockContext, Blocks } from '../models/blocks/types'
+import type { Decoder } from '../models/decoder'
+import { thaw } from '../models/load'
+import type { NamedParameter, Parameters } from '../models/parameters'
+import type { Cut } from '../models/share'
 import { openWeights } from '../models/weights'
 import type { Weights } from '../models/weights'
 import { unknownName } from '../plan/refuse'
+import { sumOver } from '../parallel/gradients'
+import { loadRank, rankDecoder } from '../parallel/open'
+import { partOf, type Part } from '../parallel/parts'
+import { Ranks } from '../parallel/ranks'
+import { parallelStep } from '../parallel/step'
+import { defaultMesh } from '../plan/defaults'
+import type { MeshPlan } from '../plan/plan'
+import { walkAll, type ParallelStep } from './step'
 import { traceBatch, type TraceBatch } from './trace-inputs'
-import { walk } from './walk'
 
 /** What `fettle trace` is asked. */
 export interface TraceOptions {
@@ -46,13 +54,18 @@ export interface TraceOptions {
  * @throws ModelError `trace.input`, PlanError `trace.option` and, for a name in `grads`, `plan.unknown`, and what loading throws
  */
 export function trace(options: TraceOptions): Map<string, Tensor> {
+  return scope(() => new Map(traceRank(options, defaultMesh, Ranks.alone()).map(({ name, values, whole }) => [name, ops.view(values, whole)])))
+}
+
+/** As {@link trace} on a rank of a mesh, each with its share of the batch's rows: the parts that it writes. */
+export function traceRank(options: TraceOptions, mesh: MeshPlan, ranks: Ranks): Part[] {
   const weights = openWeights(options.model)
   try {
     return noGrad(() => scope(() => {
-      const parameters = prepare(weights, options)
-      const decoder = new Decoder(parameters, (options.blocks ?? plainBlocks)(parameters))
+      const parameters = prepare(weights, options, mesh, ranks)
+      const decoder = rankDecoder(parameters, (options.blocks ?? plainBlocks)(parameters), ranks)
       try {
-        return run(decoder, options, traceBatch(options.inputs, parameters.architecture, parameters.device))
+        return new TraceRun(decoder, options, ranks, ownRows(options.inputs, decoder, mesh, ranks)).parts()
       } finally {
         decoder.free()
         parameters.free()
@@ -63,13 +76,14 @@ export function trace(options: TraceOptions): Map<string, Tensor> {
   }
 }
 
-function prepare(weights: Weights, options: TraceOptions): Parameters {
+function prepare(weights: Weights, options: TraceOptions, mesh: MeshPlan, ranks: Ranks): Parameters {
   const { adapter, merge = false, dtype = 'fp32', device = 'cpu', grads, steps = 0 } = options
   if (merge && adapter === undefined) refuse('merge', 'an adapter to merge', 'none')
+  if (merge && ranks.size > 1) refuse('merge', 'one rank', `${ranks.size}; merge the adapter first, with fettle merge-lora`)
   if (!Number.isInteger(steps) || steps < 0) refuse('steps', 'a whole number from 0 up', String(steps))
   const training = grads !== undefined || steps > 0
   if (training && !options.inputs.has('labels')) refuse('grads and steps', 'labels in the inputs', 'none')
-  const parameters = loadParameters(weights, { dtype: dtype === 'bf16' ? 'bfloat16' : 'float32', device, train: training && adapter === undefined })
+  const parameters = loadRank(weights, { dtype: dtype === 'bf16' ? 'bfloat16' : 'float32', device, train: training && adapter === undefined }, mesh, ranks)
   if (adapter === undefined) return parameters
   const attached = loadAdapter(parameters, adapter)
   if (!merge) return parameters
@@ -78,58 +92,102 @@ function prepare(weights: Weights, options: TraceOptions): Parameters {
   return training ? thaw(parameters) : parameters
 }
 
-function run(decoder: Decoder, options: TraceOptions, traced: TraceBatch): Map<string, Tensor> {
-  const { rows, length, batch } = traced
-  const { parameters } = decoder
-  const results = new Map<string, Tensor>()
-  const context = decoder.context(batch, { mode: 'infer' })
-  const hidden = decoder.hidden(batch, context)
-  results.set('logits', ops.view(decoder.headLogits(hidden, context), [rows, length, parameters.architecture.vocabSize]))
-  if (batch.targets === undefined) {
-    // No mean over no tokens: what was asked of the loss has no answer, what was not is left out.
-    if (options.grads !== undefined || options.steps) refuse('grads and steps', 'at least one label other than −100 after the first position', 'none')
-    return results
-  }
-  if (options.grads === undefined && !options.steps) {
-    const { lossSum } = decoder.headLoss(hidden, batch.targets, { scale: 0, gradient: false, context })
-    results.set('loss', ops.div(ops.view(lossSum, [1]), batch.targets.count))
-    return results
-  }
-  const wanted = chosen(parameters, options.grads ?? [])
-  const losses = [backwardOnce(decoder, traced)]
-  results.set('loss', losses[0])
-  for (const { name, grad } of wanted) results.set(`grad.${name}`, ops.clone(grad))
-  if (options.steps) train(decoder, traced, options, losses, results)
-  return results
+/** A batch, the rows of it that are this rank's, and how many supervised tokens all of it has. */
+interface OwnRows { readonly all: TraceBatch; readonly own: TraceBatch; readonly first: number; readonly ghost: boolean; readonly supervised: number }
+
+/** Rows are divided as evenly as they go between ranks that read their own. One without any walks another's along where others wait for it. */
+function ownRows(inputs: TraceOptions['inputs'], { parameters: { architecture, device } }: Decoder, mesh: MeshPlan, ranks: Ranks): OwnRows {
+  const all = traceBatch(inputs, architecture, device), { index, count } = ranks.data, supervised = all.batch.targets?.count ?? 0
+  const first = Math.floor((all.rows * index) / count), end = Math.floor((all.rows * (index + 1)) / count), ghost = first === end
+  if (count === 1) return { all, own: all, first, ghost, supervised }
+  const from = Math.min(first, all.rows - 1), length = Math.max(1, end - first)
+  const rows = new Map([...inputs].map(([name, value]) => [name, value.shape.length > 1 && value.shape[0] === all.rows ? ops.narrow(value, 0, from, length) : value]))
+  const own = traceBatch(rows, architecture, device), longest = Math.max(...all.batch.lengths)
+  void mesh
+  return { all, own: { ...own, batch: { ...own.batch, lengths: own.batch.lengths.map(() => longest), ...(ghost ? { ghost } : {}) } }, first, ghost, supervised }
 }
 
-/** Gradients afresh, and the loss as [1]. */
-function backwardOnce(decoder: Decoder, { batch }: TraceBatch): Tensor {
-  const count = batch.targets!.count
-  decoder.parameters.zeroGrad()
-  return scope(() => ops.div(ops.view(walk(decoder, batch, { scale: 1 / count }).lossSum, [1]), count))
-}
+/** One trace of a rank. */
+class TraceRun {
+  private readonly parallel: ParallelStep | null
 
-function train(decoder: Decoder, traced: TraceBatch, options: TraceOptions, losses: Tensor[], results: Map<string, Tensor>): void {
-  const { master, grad } = decoder.parameters.flat!
-  const expAvg = ops.zeros_like(master), expAvgSq = ops.zeros_like(master), step = ops.zeros([], { dtype: 'float32', device: master.device })
-  for (let n = 1; n <= options.steps!; n++) {
-    fusedAdamW({
-      params: [master], grads: [grad], expAvgs: [expAvg], expAvgSqs: [expAvgSq], steps: [step],
-      lr: options.learningRate ?? 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: options.weightDecay ?? 0,
+  constructor(private readonly decoder: Decoder, private readonly options: TraceOptions, private readonly ranks: Ranks, private readonly rows: OwnRows) {
+    const { grads, steps = 0 } = options
+    this.parallel = grads !== undefined || steps > 0 ? parallelStep(ranks, decoder) : null
+  }
+
+  parts(): Part[] {
+    const { decoder, options: { grads, steps }, rows: { own: { batch }, supervised } } = this
+    const context = decoder.context(batch, { mode: 'infer' }), hidden = decoder.hidden(batch, context)
+    const parts = this.logits(decoder.headLogits(hidden, context))
+    if (supervised === 0) {
+      // No mean over no tokens: what was asked of the loss has no answer, what was not is left out.
+      if (grads !== undefined || steps) refuse('grads and steps', 'at least one label other than −100 after the first position', 'none')
+      return parts
+    }
+    if (grads === undefined && !steps) return [...parts, ...this.number('loss', [this.loss(hidden, context)])]
+    const wanted = chosen(decoder.parameters, grads ?? [])
+    const losses = [this.backwardOnce()]
+    parts.push(...this.number('loss', losses), ...this.values(wanted, 'grad', decoder.parameters.flat!.grad))
+    if (steps) {
+      this.train(losses)
+      parts.push(...this.number('losses', losses), ...this.values(trained(decoder.parameters), 'after', decoder.parameters.flat!.master))
+    }
+    return parts
+  }
+
+  private logits(logits: Tensor): Part[] {
+    const { place } = this.ranks, { all, own, first, ghost } = this.rows, { vocabSize } = this.decoder.parameters.architecture
+    if (place.tp > 0 || place.pp > 0 || ghost) return []
+    const whole = [all.rows, all.length, vocabSize], cut: Cut = { dim: 0, stretches: [{ start: first, length: own.rows }], holders: [1] }
+    return [{ name: 'logits', whole, cut, shape: [own.rows, own.length, vocabSize], from: 0, length: logits.numel, values: ops.view(logits, [logits.numel]) }]
+  }
+
+  /** What all ranks know: the first one writes it. */
+  private number(name: string, values: readonly number[]): Part[] {
+    if (this.ranks.rank > 0) return []
+    return [{ name, whole: [values.length], cut: null, shape: [values.length], from: 0, length: values.length, values: tensor(Float32Array.from(values)) }]
+  }
+
+  private values(parameters: readonly Trained[], kind: 'grad' | 'after', buffer: Tensor): Part[] {
+    return parameters.flatMap(({ parameter, name }) => {
+      const part = partOf(parameter, this.decoder.parameters, buffer, `${kind}.${name}`, this.ranks)
+      return part === null ? [] : [{ ...part, values: ops.clone(part.values) }]
     })
-    decoder.weightsChanged()
-    if (n < options.steps!) losses.push(backwardOnce(decoder, traced))
   }
-  results.set('losses', ops.cat(losses))
-  for (const { name, master: value } of trained(decoder.parameters)) results.set(`after.${name}`, ops.clone(value))
+
+  private loss(hidden: Tensor, context: BlockContext): number {
+    const { decoder, ranks: { place }, rows: { own: { batch: { targets } }, supervised, ghost } } = this
+    const { lossSum } = targets === undefined ? { lossSum: null } : decoder.headLoss(hidden, targets, { scale: 0, gradient: false, context })
+    const counts = lossSum !== null && !ghost && place.tp === 0 && place.pp === 0
+    return sumOver(this.ranks, [counts ? lossSum.item() : 0])[0] / supervised
+  }
+
+  /** Gradients afresh, and the loss. */
+  private backwardOnce(): number {
+    const { decoder, parallel, rows: { own: { batch }, supervised } } = this
+    decoder.parameters.zeroGrad()
+    const sums = (parallel ?? { walk: walkAll }).walk(decoder, batch.targets === undefined ? [] : [batch], { scale: 1 / supervised })
+    parallel?.reduce()
+    return sumOver(this.ranks, [sums.lossSum])[0] / supervised
+  }
+
+  private train(losses: number[]): void {
+    const { options: { steps, learningRate = 1e-3, weightDecay = 0 }, decoder } = this, { master, grad } = decoder.parameters.flat!
+    const expAvg = ops.zeros_like(master), expAvgSq = ops.zeros_like(master), step = ops.zeros([], { dtype: 'float32', device: master.device })
+    for (let n = 1; n <= steps!; n++) {
+      fusedAdamW({ params: [master], grads: [grad], expAvgs: [expAvg], expAvgSqs: [expAvgSq], steps: [step], lr: learningRate, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay })
+      decoder.weightsChanged()
+      if (n < steps!) losses.push(this.backwardOnce())
+    }
+  }
 }
 
-interface Trained { readonly name: string; readonly master: Tensor; readonly grad: Tensor; readonly liveName: string | undefined }
+interface Trained { readonly name: string; readonly parameter: NamedParameter }
 
 /** What trains, under the names of its file. */
 function trained(parameters: Parameters): Trained[] {
-  return parameters.trainable().map((p) => ({ name: parameters.fileName(p.name), master: p.master as Tensor, grad: p.grad as Tensor, liveName: p.liveName }))
+  return parameters.trainable().map((parameter) => ({ name: parameters.fileName(parameter.name), parameter }))
 }
 
 function chosen(parameters: Parameters, grads: 'all' | readonly string[]): Trained[] {
@@ -138,7 +196,7 @@ function chosen(parameters: Parameters, grads: 'all' | readonly string[]): Train
   return grads.map((name) => {
     // A tied head has no weight of its own; its gradient is part of the embedding's.
     const tied = parameters.adapter === null && parameters.architecture.tiedHead && name === `${parameters.names.head}.weight`
-    const found = all.find((p) => p.liveName === name || p.name === (tied ? parameters.fileName(`${parameters.names.embedding}.weight`) : name))
+    const found = all.find((p) => p.parameter.liveName === name || p.name === (tied ? parameters.fileName(`${parameters.names.embedding}.weight`) : name))
     if (found === undefined) throw unknownName('name of what trains for grads', name, all.map((p) => p.name))
     return { ...found, name }
   })

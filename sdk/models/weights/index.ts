@@ -1,5 +1,5 @@
 export { openWeights } from './open'
-export { readSafetensors } from './safetensors-read'
+export { readSafetensors, SafetensorsFile } from './safetensors-read'
 export { readSafetensorsHeader, type SafetensorsEntry, type SafetensorsHeader } from './safetensors-header'
 export { writeSafetensors, writeShardedSafetensors, type LazyTensor } from './safetensors-write'
 export { atomically, writeJsonAtomically, writeTextAtomically } from './atomic'
