@@ -35,7 +35,7 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
   showGpus(plan.mesh)
   const lines = new ProgressLines(terminal, plan.logEvery, plan.progress)
   for (const note of notes) lines.line(`note: ${note}`)
-  const run = await start(plan, {
+  const starting = start(plan, {
     onEvent: (event) => {
       if (json) terminal.out(`${JSON.stringify(event)}\n`)
       lines.event(event)
@@ -43,12 +43,20 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
     onProgress: (progress) => lines.progress(progress),
     detached: detach === true,
   })
-  return watch(run, lines, terminal)
+  return watch(await starting.catch((error: unknown) => { throw inArguments(error) }), lines, terminal)
 }
 
 /** Workers see no other GPUs than those that the plan names. */
 function showGpus({ devices }: MeshPlan): void {
   if (devices !== null) process.env.CUDA_VISIBLE_DEVICES = devices.join(',')
+}
+
+/** The same error in the names of this command: a worker's death and a mesh that cannot be bring their remedy in both languages. */
+export function inArguments(error: unknown): unknown {
+  if (!(error instanceof PlanError)) return inFlags(error)
+  const { remedy, remedyFlags } = error.details
+  if (typeof remedy !== 'string' || typeof remedyFlags !== 'string') return error
+  return new PlanError(error.code, error.message.replace(remedy, () => remedyFlags), { ...error.details, remedy: remedyFlags }, { cause: error.cause })
 }
 
 /** Errors of runs: an event told them before they were thrown. */
@@ -88,7 +96,7 @@ async function watch(run: Run, lines: ProgressLines, terminal: Terminal): Promis
     if (!result.stopped && code !== exitCodes.ok) code = exitCodes.ok
     return code
   } catch (error) {
-    if (!killed) throw alreadyTold(inFlags(error))
+    if (!killed) throw alreadyTold(inArguments(error))
     terminal.err('ended without a checkpoint of the last steps\n')
     return code
   } finally {

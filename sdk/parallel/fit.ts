@@ -2,7 +2,7 @@ import { PlanError } from '../errors'
 import type { Architecture } from '../models/architecture'
 import type { MeshPlan } from '../plan/plan'
 import { worldSize } from './mesh'
-import { meshCalls, meshShape } from './shape'
+import { meshCalls, meshFlags, meshShape } from './shape'
 
 export { stageCosts, stageLayers, type EndCosts, type LayerRange } from './stages'
 
@@ -33,8 +33,9 @@ export function refuseRanks(mesh: MeshPlan, ranks: number): void {
   const size = worldSize(meshShape(mesh))
   if (size === ranks) return
   const inner = mesh.pp * mesh.tp * mesh.sharding.degree
-  const remedies = ranks % inner === 0 ? [`${meshCalls({ ...mesh, dp: ranks / inner })} on ${ranks}`, `${size} ranks`] : [`${size} ranks`, `${inner * Math.max(1, Math.round(ranks / inner))} ranks with dp ${Math.max(1, Math.round(ranks / inner))}`]
-  throw new PlanError('mesh.ranks', `${meshCalls(mesh)} is a mesh of ${count(size, 'rank')}, and there are ${ranks}; try ${[...new Set(remedies)].join(' or ')}`, { ranks, worldSize: size, mesh })
+  const replicas = Math.max(1, Math.round(ranks / inner)), filled = meshCalls({ ...mesh, dp: replicas })
+  const remedies = [...(inner * replicas === size ? [] : [`${filled} on ${count(inner * replicas, 'rank')}`]), count(size, 'rank')]
+  throw new PlanError('mesh.ranks', `${meshCalls(mesh)} is a mesh of ${count(size, 'rank')}, and there are ${ranks}; try ${remedies.join(' or ')}`, { ranks, worldSize: size, mesh })
 }
 
 function misfitOf(mesh: MeshPlan, { heads, kvHeads, intermediateSize, layers }: Cuttable, devices: number | null): Misfit | null {
@@ -45,8 +46,8 @@ function misfitOf(mesh: MeshPlan, { heads, kvHeads, intermediateSize, layers }: 
   }
   if (intermediateSize % tp !== 0) return { code: 'mesh.width', message: `tp ${tp} does not divide the model's MLP width ${intermediateSize}`, details: { tp, intermediateSize } }
   if (ranges > layers) {
-    const asked = virtual > 1 ? `${pp} pipeline stages of ${virtual} ranges each` : `${pp} pipeline stages`
-    return { code: 'mesh.layers', message: `${asked} need a layer each, and the model has ${layers}`, details: { pp, virtual, layers } }
+    const asked = `${pp} pipeline stages${virtual > 1 ? ` of ${virtual} ranges each` : ''}`
+    return { code: 'mesh.layers', message: `${asked} need ${ranges} layers at least, and the model has ${layers}`, details: { pp, virtual, layers } }
   }
   if (devices !== null && ranks > devices) {
     return { code: 'mesh.devices', message: `the mesh has ${count(ranks, 'rank')} with a GPU each, and there ${devices === 1 ? 'is' : 'are'} ${devices}`, details: { ranks, devices } }
@@ -55,8 +56,8 @@ function misfitOf(mesh: MeshPlan, { heads, kvHeads, intermediateSize, layers }: 
 }
 
 function misfitError({ code, message, details }: Misfit, nearest: readonly MeshPlan[]): PlanError {
-  const calls = [...new Set(nearest.map(meshCalls))]
-  return new PlanError(code, `${message}; try ${calls.join(' or ')}`, { ...details, nearest: nearest.map(meshShape) })
+  const remedy = nearest.map(meshCalls).join(' or '), remedyFlags = nearest.map(meshFlags).join(' or ')
+  return new PlanError(code, `${message}; try ${remedy}`, { ...details, nearest: nearest.map(meshShape), remedy, remedyFlags })
 }
 
 const shown = 3

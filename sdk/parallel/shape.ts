@@ -15,6 +15,13 @@ export function meshCalls({ dp, sharding, pp, virtual, tp }: MeshPlan): string {
   return calls === '' ? 'one rank' : calls
 }
 
+/** The same as flags of `fettle run`. */
+export function meshFlags({ dp, sharding, pp, virtual, tp }: MeshPlan): string {
+  const flags = { tensor_parallel_degree: tp, pipeline_parallel_degree: pp, virtual_pp_degree: virtual, sharding_parallel_degree: sharding.degree, data_parallel_degree: dp }
+  const said = Object.entries(flags).filter(([, degree]) => degree > 1).map(([name, degree]) => `--${name} ${degree}`)
+  return said.length === 0 ? 'one rank' : said.join(' ')
+}
+
 /** A mesh as `parseMesh` reads it: `dp=2,sharding=2:stage3,pp=2:virtual2,tp=2,sequence`; empty for one rank. */
 export function meshName({ dp, sharding, pp, virtual, tp, sequenceParallel }: MeshPlan): string {
   return [

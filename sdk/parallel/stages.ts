@@ -14,7 +14,7 @@ export interface EndCosts { readonly embedding: number; readonly head: number }
  * @throws {PlanError} `mesh.layers` where there are more stages than layers.
  */
 export function stageLayers(layers: number, stages: number, ends: EndCosts): readonly LayerRange[] {
-  if (stages > layers) throw new PlanError('mesh.layers', `${stages} pipeline stages need a layer each, and the model has ${layers}; try ${layers} stages or fewer`, { stages, layers })
+  if (stages > layers) throw new PlanError('mesh.layers', `${stages} pipeline stages need ${stages} layers at least, and the model has ${layers}; try ${layers} stages or fewer`, { stages, layers })
   const cost = (stage: number, count: number): number => count + (stage === 0 ? ends.embedding : 0) + (stage === stages - 1 ? ends.head : 0)
   const largest = best(layers, stages, cost, Math.max).total
   const even = best(layers, stages, (stage, count) => (cost(stage, count) > largest ? Infinity : cost(stage, count) ** 2), (a, b) => a + b)

@@ -111,9 +111,11 @@ function checkMesh({ mesh: { sharding, pp, virtual } }: Plan, where: string): vo
 }
 
 /** Each rank has a GPU of its own, where GPUs are named. */
-function checkDevices({ mesh: { devices, dp, sharding, pp, tp } }: Plan): void {
+function checkDevices({ device, mesh: { devices, dp, sharding, pp, tp } }: Plan): void {
+  if (devices === null) return
+  if (device === 'cpu') throw conflict(['mesh.devices', 'device'], `the plan names GPUs (${devices.join(', ')}) and computes on the CPU`, "no GPUs, or .device('auto')")
   const ranks = dp * sharding.degree * pp * tp
-  if (devices === null || devices.length === ranks) return
+  if (devices.length === ranks) return
   throw new PlanError('mesh.devices', `the mesh has ${ranks} rank${ranks === 1 ? '' : 's'} and the plan names ${devices.length} GPU${devices.length === 1 ? '' : 's'} (${devices.join(', ')}), and each rank has a GPU of its own; try ${ranks < devices.length ? `the first ${ranks} of them` : 'more of them'}, or degrees with the product ${devices.length}`, { ranks, devices })
 }
 

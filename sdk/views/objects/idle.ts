@@ -26,6 +26,7 @@ const rules: readonly Idle[] = [
   { holds: (p, steps) => steps !== null && steps > 0 && p.evaluate.by === 'steps' && p.evaluate.every > steps && !p.evalAtEnd, says: (p, steps) => `It is never evaluated: each ${whole((p.evaluate as { every: number }).every)} steps is more than the run's ${whole(steps!)}.` },
   { holds: (p) => p.train && p.sample.generation.temperature === 0 && (p.sample.generation.topK !== defaultGeneration.topK || p.sample.generation.topP !== defaultGeneration.topP), says: () => 'topK and topP change nothing: at temperature 0 the likeliest token is taken.' },
   { holds: (p) => p.mesh.sequenceParallel && p.mesh.tp === 1, says: () => 'Sequence parallelism changes nothing: it divides what tensor-parallel ranks hold, and tp is 1.' },
+  { holds: (p) => p.train && p.mesh.pp > p.batch.accumulate, says: (p) => `The pipeline mostly waits: a step's ${p.batch.accumulate === 1 ? 'one batch is' : `${whole(p.batch.accumulate)} batches are`} fewer than its ${whole(p.mesh.pp)} stages (.accumulate(${whole(4 * p.mesh.pp)})).` },
 ]
 
 /** In words, what of a plan has no effect or surprises. `steps`: of the whole run, where they are known. */

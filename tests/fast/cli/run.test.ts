@@ -4,6 +4,9 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { attach, type RunEvent } from 'fettle'
+import { inArguments } from 'fettle/dist/cli/run'
+import { refuseMesh } from 'fettle/dist/parallel/fit'
+import { parseMesh } from 'fettle/dist/parallel/parse'
 import { isAlive } from 'fettle/dist/process'
 import { repoRoot } from '../../support/paths'
 import { temporaryFolder, tinyData, tinyModel } from '../../support/tiny'
@@ -133,4 +136,12 @@ test('ranks and GPUs that do not fit each other are refused by name', async (t) 
   const { code, err } = await fettleRun([file, '--ranks', '1', '--device', 'cpu', '--recompute'])
   assert.equal(code, 0, err)
   assert.doesNotMatch(err, /computed again/)
+})
+
+test('a mesh that cannot be names arguments here, and calls in a script', () => {
+  const caught = (): unknown => { try { refuseMesh(parseMesh('tp=3,dp=2'), { heads: 4, kvHeads: 4, intermediateSize: 8, layers: 1 }, null) } catch (error) { return error } }
+  const { message } = caught() as Error
+  assert.match(message, /^tp 3 does not divide the model's 4 attention heads; try \.tp\(2\)\.dp\(3\) or /)
+  assert.match((inArguments(caught()) as Error).message, /^tp 3 does not divide the model's 4 attention heads; try --tensor_parallel_degree 2 --data_parallel_degree 3 or /)
+  assert.equal(inArguments(message), message)
 })

@@ -47,10 +47,11 @@ for (const [name, architecture] of Object.entries(architectures)) {
 test('what does not divide is named, with the nearest meshes, those of the same size first', () => {
   const details = refused(() => refuseMesh(parseMesh('tp=3'), llama, null), 'mesh.heads', /^tp 3 does not divide the model's 32 attention heads; try \.(pp|dp)\(3\) or \.(pp|dp)\(3\) or \.tp\((2|4)\)$/)
   assert.equal((details.nearest as unknown[]).length, 3)
+  assert.match(details.remedyFlags as string, /^--(pipeline|data)_parallel_degree 3 or --(pipeline|data)_parallel_degree 3 or --tensor_parallel_degree [24]$/)
   refused(() => refuseMesh(parseMesh('tp=6'), { heads: 12, kvHeads: 4, intermediateSize: 48, layers: 2 }, null), 'mesh.groups', /^tp 6 neither divides the model's 4 key\/value heads nor is a multiple of them; try \.tp\(3\)\.pp\(2\)|; try/)
   refused(() => refuseMesh(parseMesh('tp=9'), { heads: 9, kvHeads: 3, intermediateSize: 1537, layers: 30 }, null), 'mesh.width', /MLP width 1537; try \.(dp|pp)\(9\)/)
-  refused(() => refuseMesh(parseMesh('pp=33'), llama, null), 'mesh.layers', /^33 pipeline stages need a layer each, and the model has 32; try /)
-  refused(() => refuseMesh(parseMesh('pp=16:virtual4'), llama, null), 'mesh.layers', /^16 pipeline stages of 4 ranges each need a layer each, and the model has 32; try \.pp\(16, \{ virtual: 2 \}\)/)
+  refused(() => refuseMesh(parseMesh('pp=33'), llama, null), 'mesh.layers', /^33 pipeline stages need 33 layers at least, and the model has 32; try /)
+  refused(() => refuseMesh(parseMesh('pp=16:virtual4'), llama, null), 'mesh.layers', /^16 pipeline stages of 4 ranges each need 64 layers at least, and the model has 32; try \.pp\(16, \{ virtual: 2 \}\)/)
   refused(() => refuseMesh(parseMesh('tp=2,pp=2,dp=2'), llama, 4), 'mesh.devices', /^the mesh has 8 ranks with a GPU each, and there are 4; try \.tp\(2\)\.pp\(2\)/)
   refused(() => refuseMesh(parseMesh('sharding=8:stage3'), llama, 1), 'mesh.devices', /there is 1; try one rank$/)
   refused(() => refuseMesh(parseMesh('sharding=8:stage3'), llama, 4), 'mesh.devices', /try \.sharding\(\{ stage: 3, degree: 4 \}\)/)
@@ -68,8 +69,9 @@ test('every mesh that is named as nearest is possible', () => {
 
 test('ranks that were started are as many as the degrees multiply to', () => {
   refuseRanks(parseMesh('tp=2,pp=2'), 4)
-  refused(() => refuseRanks(parseMesh('tp=2'), 4), 'mesh.ranks', /^\.tp\(2\) is a mesh of 2 ranks, and there are 4; try \.tp\(2\)\.dp\(2\) on 4 or 2 ranks$/)
-  refused(() => refuseRanks(parseMesh('tp=4'), 6), 'mesh.ranks', /; try 4 ranks or 8 ranks with dp 2$/)
+  refused(() => refuseRanks(parseMesh('tp=2'), 4), 'mesh.ranks', /^\.tp\(2\) is a mesh of 2 ranks, and there are 4; try \.tp\(2\)\.dp\(2\) on 4 ranks or 2 ranks$/)
+  refused(() => refuseRanks(parseMesh('dp=1'), 2), 'mesh.ranks', /^one rank is a mesh of 1 rank, and there are 2; try \.dp\(2\) on 2 ranks or 1 rank$/)
+  refused(() => refuseRanks(parseMesh('tp=4'), 6), 'mesh.ranks', /; try \.tp\(4\)\.dp\(2\) on 8 ranks or 4 ranks$/)
 })
 
 test('a mesh as text', () => {

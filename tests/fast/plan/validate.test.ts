@@ -31,6 +31,7 @@ test('a wrong plan is refused by field', () => {
   refused((plan) => { plan.mesh.sharding.degree = 2 }, /sharding has stage 0 and degree 2/)
   refused((plan) => { plan.mesh.virtual = 2 }, /one pipeline stage has nobody to interleave its 2 ranges/)
   refused((plan) => { plan.mesh.devices = [0, 1, 2]; plan.mesh.tp = 2 }, /the mesh has 2 ranks and the plan names 3 GPUs \(0, 1, 2\).*; try the first 2 of them, or degrees with the product 3/)
+  refused((plan) => { plan.mesh.devices = [0]; plan.device = 'cpu' }, /names GPUs \(0\) and computes on the CPU; try no GPUs/)
   refused((plan) => { plan.mesh.devices = [1]; plan.mesh.tp = 2 }, /names 1 GPU \(1\).*; try more of them/)
   refused((plan) => { plan.data.path = null }, /expected a data set/)
   refused((plan) => { plan.train = false }, /neither trains nor evaluates/)
