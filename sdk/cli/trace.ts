@@ -1,4 +1,5 @@
 import { PlanError } from '../errors'
+import { parseMesh } from '../parallel/parse'
 import { conflict } from '../plan/refuse'
 import type { Command } from './command'
 import { exitCodes } from './exit'
@@ -20,6 +21,7 @@ export const traceCommand: Command = {
     { name: 'steps', type: 'number', value: 'N', help: 'AdamW steps on the batch (betas 0.9 and 0.999, eps 1e-8)', rule: 'call.steps' },
     { name: 'lr', type: 'number', value: 'X', help: 'learning rate of the steps (1e-3)', rule: 'optimizer.learningRate', aliases: ['learning-rate'] },
     { name: 'weight-decay', type: 'number', value: 'X', help: 'weight decay of the steps (0)', rule: 'optimizer.weightDecay' },
+    { name: 'mesh', type: 'text', value: 'tp=2,pp=2', help: 'run on so many rank processes and gather what they find: dp=2, sharding=2:stage3, pp=2:virtual2, tp=2' },
     ...modelFlags.filter(({ name }) => name !== 'blocks'),
     { name: 'blocks', type: 'text', value: 'plain|auto', help: 'which form of the blocks to trace: the reference, or what training runs (plain)', rule: 'blocks' },
   ],
@@ -45,14 +47,14 @@ async function traceModel(parsed: Parsed, terminal: Terminal): Promise<number> {
   refuseIdle(values)
   const model = await localModel(name, terminal)
   const device = prepareDevice(values)
+  if (values.mesh !== undefined) return traceMesh(parsed, terminal, { model, inputs, out, device })
   const { trace } = lazy.trace(), { readSafetensors, writeSafetensors } = lazy.weights(), { scope } = lazy.native()
-  const grads = values.grads as string | undefined
   const { unsupervised, ...written } = scope(() => {
     const given = readSafetensors(inputs)
     const results = trace({
       model, inputs: given, device, adapter: values.adapter as string | undefined, merge: values.merge === true,
       blocks: values.blocks === 'auto' ? (parameters) => lazy.blocks().chooseBlocks({ device, dtype: parameters.dtype, blocks: 'auto' }) : undefined,
-      dtype: values.dtype as 'fp32' | 'bf16' | undefined, grads: grads === undefined || grads === 'all' ? grads : grads.split(',').map((part) => part.trim()).filter((part) => part !== ''),
+      dtype: values.dtype as 'fp32' | 'bf16' | undefined, grads: gradsOf(values),
       steps: values.steps as number | undefined, learningRate: values.lr as number | undefined, weightDecay: (values['weight-decay'] as number | undefined) ?? 0,
     })
     writeSafetensors(out, results)
@@ -62,5 +64,25 @@ async function traceModel(parsed: Parsed, terminal: Terminal): Promise<number> {
   if (unsupervised) terminal.err('note: the labels supervise no token (all are −100 after the first position), so there is no loss\n')
   if (values.json) terminal.out(`${JSON.stringify(written)}\n`)
   else terminal.err(`${out}: ${written.tensors.length} tensors${written.loss === null ? '' : `, loss ${written.loss}`}\n`)
+  return exitCodes.ok
+}
+
+function gradsOf(values: Parsed['values']): 'all' | string[] | undefined {
+  const grads = values.grads as string | undefined
+  return grads === undefined || grads === 'all' ? grads : grads.split(',').map((part) => part.trim()).filter((part) => part !== '')
+}
+
+/** The same on rank processes. */
+async function traceMesh({ values }: Parsed, terminal: Terminal, { model, inputs, out, device }: { model: string; inputs: string; out: string; device: string }): Promise<number> {
+  const tensors = await lazy.traceMesh().traceOnMesh(parseMesh(values.mesh as string), {
+    inputs, blocks: values.blocks === 'auto' ? 'auto' : 'plain',
+    options: {
+      model, device, adapter: values.adapter as string | undefined, merge: values.merge === true, dtype: values.dtype as 'fp32' | 'bf16' | undefined, grads: gradsOf(values),
+      steps: values.steps as number | undefined, learningRate: values.lr as number | undefined, weightDecay: (values['weight-decay'] as number | undefined) ?? 0,
+    },
+  }, out)
+  const loss = lazy.native().scope(() => lazy.weights().readSafetensors(out).get('loss')?.item() ?? null)
+  if (values.json) terminal.out(`${JSON.stringify({ out, tensors, loss })}\n`)
+  else terminal.err(`${out}: ${tensors.length} tensors of ${values.mesh as string}${loss === null ? '' : `, loss ${loss}`}\n`)
   return exitCodes.ok
 }

@@ -1,5 +1,5 @@
 import { keep, ops, scope, type Device, type DType, type ProcessGroup, type Tensor, type Work } from 'fettle-native'
-import { elements, viewOf } from '../models/flat'
+import { elements } from '../models/flat'
 import type { Weight } from '../models/blocks/types'
 import type { StoredWeight } from '../models/layout'
 import type { LayerHooks } from '../models/parameters'
@@ -74,7 +74,7 @@ export class ShardedFrozen implements LayerHooks {
     this.gathered = new GatheredValues(this.units, this.buffers, this.own, group)
     this.weights = specs.map((spec, i) => {
       const unit = this.units.find(({ layer }) => layer === spec.layer) as Unit
-      return { value: keep(scope(() => viewOf(this.buffers.of(unit), this.starts[i] - unit.start, spec.shape))), master: null, grad: null }
+      return { value: this.buffers.view(unit, this.starts[i], spec.shape), master: null, grad: null }
     })
   }
 

@@ -43,7 +43,8 @@ export function writeParts(folder: string, stem: string, rank: number, parts: re
  * the first, of tensor ranks that all hold it whole the first, of stages that do likewise.
  */
 export function writesPart({ cut, partial }: Pick<NamedParameter, 'cut' | 'partial'>, { place }: Ranks): boolean {
-  return place.dp === 0 && (cut !== null || place.tp === 0) && ((partial !== 'model' && partial !== 'ends') || place.pp === 0)
+  const firstHolder = cut === null ? place.tp === 0 : place.tp % Math.min(...cut.holders) === 0
+  return place.dp === 0 && firstHolder && ((partial !== 'model' && partial !== 'ends') || place.pp === 0)
 }
 
 /** This rank's part of what one of its flat buffers holds of a parameter; `null`: nothing that it should write. */

@@ -1,5 +1,5 @@
 import { keep, ops, scope, type Device, type DType, type ProcessGroup, type Tensor, type Work } from 'fettle-native'
-import { viewOf, type FlatSpec, type Piece, type Range, type TrainedValues } from '../models/flat'
+import type { FlatSpec, Piece, Range, TrainedValues } from '../models/flat'
 import type { LayerHooks } from '../models/parameters'
 import type { Weight } from '../models/blocks/types'
 import { GatheredValues, ownPiece } from './gathered'
@@ -49,8 +49,7 @@ export class ShardedParameters implements TrainedValues, LayerHooks {
     this.gathered = new GatheredValues(this.units, this.values, this.ownValues, group)
     this.weights = specs.map((spec, i) => {
       const unit = this.units.find(({ layer }) => layer === spec.layer) as Unit
-      const view = (buffers: UnitBuffers): Tensor => keep(scope(() => viewOf(buffers.of(unit), this.starts[i] - unit.start, spec.shape)))
-      return { value: view(this.values), master: null, grad: view(this.grads) }
+      return { value: this.values.view(unit, this.starts[i], spec.shape), master: null, grad: this.grads.view(unit, this.starts[i], spec.shape) }
     })
   }
 

@@ -1,5 +1,5 @@
-import { ops, type Tensor } from 'fettle-native'
-import { alignment, layOut, type FlatSpec, type Range } from '../models/flat'
+import { call, keep, ops, scope, type Tensor } from 'fettle-native'
+import { alignment, layOut, viewOf, type FlatSpec, type Range } from '../models/flat'
 
 /** The parameters of one layer, or of what stands outside all, as ranks divide them. */
 export interface Unit {
@@ -42,6 +42,14 @@ export class UnitBuffers {
 
   /** A unit's buffer, where it shares one: its own while its layer runs. */
   of(unit: Unit): Tensor { return this.inTurns(unit) ? ops.narrow(this.turns[unit.layer % 2], 0, 0, unit.length) : ops.alias(this.whole.get(unit) as Tensor) }
+
+  /**
+   * A weight in its unit's buffer. Its version counter is its own: records over it stay valid when the buffer is gathered
+   * again, as they are read only after that.
+   */
+  view(unit: Unit, start: number, shape: readonly number[]): Tensor {
+    return keep(scope(() => call('aten::data', '', viewOf(this.of(unit), start - unit.start, shape)) as Tensor))
+  }
 
   zero(): void { for (const tensor of [...this.turns, ...this.whole.values()]) ops.zero_(tensor) }
   free(): void { for (const tensor of [...this.turns, ...this.whole.values()]) tensor.free() }

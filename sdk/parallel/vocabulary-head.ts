@@ -32,11 +32,11 @@ export function vocabularyHead({ group, vocabulary: { start, length }, vocabSize
     },
     logits: (hidden, weights) => noGrad(() => scope(() => {
       const own = logitsOf(hidden, weights), rows = hidden.shape[0], most = Math.ceil(vocabSize / group.size)
-      const padded = ops.zeros([rows, most], { dtype: 'float32', device: own.device }), all = ops.empty([group.size, rows, most], { dtype: 'float32', device: own.device })
+      const padded = ops.zeros([rows, most], { dtype: 'float32', device: own.device }), all = ops.empty([group.size * rows, most], { dtype: 'float32', device: own.device })
       ops.copy_(ops.narrow(padded, 1, 0, length), own)
       group.allGather(all, padded)
       const widths = Array.from({ length: group.size }, (_, r) => Math.floor((vocabSize * (r + 1)) / group.size) - Math.floor((vocabSize * r) / group.size))
-      return ops.cat(widths.map((width, r) => ops.narrow(ops.select(all, 0, r), 1, 0, width)), 1)
+      return ops.cat(widths.map((width, r) => ops.narrow(ops.narrow(all, 0, r * rows, rows), 1, 0, width)), 1)
     })),
   }
 

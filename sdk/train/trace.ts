@@ -65,7 +65,7 @@ export function traceRank(options: TraceOptions, mesh: MeshPlan, ranks: Ranks): 
       const parameters = prepare(weights, options, mesh, ranks)
       const decoder = rankDecoder(parameters, (options.blocks ?? plainBlocks)(parameters), ranks)
       try {
-        return new TraceRun(decoder, options, ranks, ownRows(options.inputs, decoder, mesh, ranks)).parts()
+        return new TraceRun(decoder, options, ranks, ownRows(options.inputs, decoder, ranks)).parts()
       } finally {
         decoder.free()
         parameters.free()
@@ -96,14 +96,13 @@ function prepare(weights: Weights, options: TraceOptions, mesh: MeshPlan, ranks:
 interface OwnRows { readonly all: TraceBatch; readonly own: TraceBatch; readonly first: number; readonly ghost: boolean; readonly supervised: number }
 
 /** Rows are divided as evenly as they go between ranks that read their own. One without any walks another's along where others wait for it. */
-function ownRows(inputs: TraceOptions['inputs'], { parameters: { architecture, device } }: Decoder, mesh: MeshPlan, ranks: Ranks): OwnRows {
+function ownRows(inputs: TraceOptions['inputs'], { parameters: { architecture, device } }: Decoder, ranks: Ranks): OwnRows {
   const all = traceBatch(inputs, architecture, device), { index, count } = ranks.data, supervised = all.batch.targets?.count ?? 0
   const first = Math.floor((all.rows * index) / count), end = Math.floor((all.rows * (index + 1)) / count), ghost = first === end
   if (count === 1) return { all, own: all, first, ghost, supervised }
   const from = Math.min(first, all.rows - 1), length = Math.max(1, end - first)
   const rows = new Map([...inputs].map(([name, value]) => [name, value.shape.length > 1 && value.shape[0] === all.rows ? ops.narrow(value, 0, from, length) : value]))
   const own = traceBatch(rows, architecture, device), longest = Math.max(...all.batch.lengths)
-  void mesh
   return { all, own: { ...own, batch: { ...own.batch, lengths: own.batch.lengths.map(() => longest), ...(ghost ? { ghost } : {}) } }, first, ghost, supervised }
 }
 
