@@ -26,6 +26,12 @@ export class Store {
   close(): void { native().closeStore(this.id) }
 }
 
+/**
+ * Counts the collectives that this process begins in the first eight bytes (unsigned, little-endian) of a file, where a
+ * supervisor sees which rank the others wait for.
+ */
+export function countCollectives(path: string): void { native().countCollectives(path) }
+
 /** How values of the ranks become one. */
 export type Reduction = 'sum' | 'max' | 'min'
 

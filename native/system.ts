@@ -89,6 +89,11 @@ export function hugePages(tensor: Tensor): boolean {
   return native().hugePages(tensor.handle)
 }
 
+/** From now on the kernel ends this process with its parent, whatever state it is in. False when the parent `pid` has ended already. */
+export function dieWithParent(pid: number): boolean {
+  return native().dieWithParent(pid)
+}
+
 /** Cores that this process may use. */
 export function cores(): number {
   return availableParallelism()

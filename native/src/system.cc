@@ -6,8 +6,11 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <dlfcn.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <torch/headeronly/version.h>
+#include <unistd.h>
 
 #include <cstring>
 
@@ -78,6 +81,12 @@ napi_value hugePages(Args& args) {
   return args.makeBool(end > begin && madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE) == 0);
 }
 
+/// dieWithParent(pid): the kernel ends this process when its parent's ends, whatever state it is in. False when that has ended already.
+napi_value dieWithParent(Args& args) {
+  bool set = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
+  return args.makeBool(set && getppid() == static_cast<pid_t>(args.integer(0)));
+}
+
 }  // namespace
 
 void defineSystem(napi_env env, napi_value exports) {
@@ -91,6 +100,7 @@ void defineSystem(napi_env env, napi_value exports) {
   define(env, exports, "cudaDevices", guarded<cudaDevices>);
   define(env, exports, "deviceMemory", guarded<deviceMemory>);
   define(env, exports, "hugePages", guarded<hugePages>);
+  define(env, exports, "dieWithParent", guarded<dieWithParent>);
 }
 
 }  // namespace fettle

@@ -141,6 +141,10 @@ export class LoraAdapter implements AttachedAdapter {
     })
   }
 
+  shapes(): (readonly number[])[] {
+    return this.chosen.flatMap(({ rank, inFeatures, outFeatures }) => [[rank, inFeatures], [outFeatures, rank], ...(this.config.decomposed ? [[outFeatures]] : [])])
+  }
+
   /** fp32 values by the names of `adapter_model.safetensors`. Views: call inside a scope. */
   state(): Map<string, Tensor> { return new Map(this.named().map((p) => [p.name, p.master as Tensor])) }
 

@@ -48,9 +48,14 @@ function readPickled(path: string): Map<string, Tensor> {
 
 /** Writes an adapter as PEFT does: adapter_model.safetensors in fp32 and adapter_config.json. */
 export function saveLora(adapter: LoraAdapter, folder: string, baseModel: string | null): void {
+  scope(() => saveLoraState(adapter, adapter.state(), folder, baseModel))
+}
+
+/** The same with the values of all ranks, where each holds a part. */
+export function saveLoraState(adapter: LoraAdapter, state: ReadonlyMap<string, Tensor>, folder: string, baseModel: string | null): void {
   mkdirSync(folder, { recursive: true })
   const { config } = adapter
-  scope(() => writeSafetensors(join(folder, weightsName), adapter.state(), { format: 'pt' }))
+  writeSafetensors(join(folder, weightsName), state, { format: 'pt' })
   writeJsonAtomically(join(folder, configName), {
     peft_type: 'LORA', task_type: 'CAUSAL_LM', base_model_name_or_path: baseModel, inference_mode: true,
     r: config.rank, lora_alpha: config.alpha, lora_dropout: config.dropout, bias: 'none', fan_in_fan_out: false,

@@ -61,6 +61,8 @@ export class PrefixAdapter implements AttachedAdapter {
     return this.specs.map(({ name, decay, shape }, i) => ({ name, ...this.flat.weights[i], decay, role: replicate, whole: shape, cut: null, partial, layer: -1, start: this.flat.startOf(i), liveName: liveName(name) }))
   }
 
+  shapes(): (readonly number[])[] { return this.specs.map(({ shape }) => shape) }
+
   /** fp32 values of what trains. Views: call inside a scope. */
   state(): Map<string, Tensor> { return new Map(this.named().map(({ name, master }) => [name, master as Tensor])) }
 

@@ -45,6 +45,14 @@ export interface Pipe {
   share(result: Tensor): void
 }
 
+/** Ranks that generate the same tokens, each on its part of the model. */
+export interface Together {
+  /** The first rank tells the others what to continue. */
+  begin(prompts: readonly (readonly number[])[], options: object): void
+  /** Shall there be one more token? The first rank says so, the others hear it. */
+  go(on: boolean): boolean
+}
+
 export interface HeadResult {
   /** Sum of −log p over the supervised positions: fp32 scalar, not scaled. */
   readonly lossSum: Tensor
@@ -68,6 +76,9 @@ export class Decoder {
   private readonly shapes: readonly HeadShape[]
   private readonly activation: ActivationShape
   private readonly order: LayerOrder
+
+  /** Set where other ranks generate along: what is begun here begins there. */
+  together: Together | null = null
 
   /** @param pipe to the stages before and after, where a rank holds a range of layers */
   constructor(readonly parameters: Parameters, readonly blocks: Blocks, readonly pipe: Pipe | null = null) {

@@ -43,6 +43,8 @@ export interface LayerWeights extends Record<LinearPlace, AdaptableLinear> {
 export interface AttachedAdapter {
   /** Under the names of the adapter's own file. Views: call inside a scope. */
   named(): NamedParameter[]
+  /** Of all that trains, on whatever rank. */
+  shapes(): (readonly number[])[]
   /** Keys and values that it puts before each sequence. */
   readonly prefix?: PrefixWeights
   /** Follows the masters, as compute copies do. */

@@ -3,7 +3,7 @@ import * as os from 'node:os'
 import { reviveError, WorkerError, type FettleError, type SerializedError } from '../errors'
 
 /** What a rank process says when it has done its job, or cannot. */
-export type FromRank = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: SerializedError }
+export type FromRank = { readonly kind: 'here' } | { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: SerializedError }
 
 /** Cores that each of so many ranks of this machine gets. */
 export function threadsOf(ranks: number, threads: number | null = null): number {
@@ -52,7 +52,7 @@ export function runRanks(entry: string, jobs: readonly object[]): Promise<void> 
       child.stderr!.on('data', (data: Buffer) => { text = (text + data.toString('utf8')).slice(-4000) })
       child.on('message', (message: FromRank) => {
         if (message.kind === 'done') done = true
-        else fail(reviveError(message.error), isCollateral(message.error))
+        if (message.kind === 'failed') fail(reviveError(message.error), isCollateral(message.error))
       })
       child.on('exit', (code, signal) => {
         if (!done) fail(new WorkerError('worker.exited', `rank ${rank} of ${children.length} ${signal === null ? `exited with code ${code}` : `was killed by ${signal}`}; it last said: ${text.trim() || 'nothing'}`, { rank, exitCode: code, signal }), failures.length > 0)

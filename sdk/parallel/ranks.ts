@@ -1,12 +1,19 @@
 import { ProcessGroup, type Store } from 'fettle-native'
 import { axes, dataPlace, peersOf, placeOf, worldSize, type Axis, type MeshShape, type Place } from './mesh'
 
+/** ms that ranks wait for each other: while they start, in a collective, and for the first one's word. */
+export const waits = { start: 10 * 60_000, collective: 60 * 60_000, command: 20 * 24 * 60 * 60_000 } as const
+
 /** How the ranks of a run find each other. */
 export interface Rendezvous {
   readonly store: Store
   readonly rank: number
+  /** Among the ranks of this machine. Default: `rank`. */
+  readonly localRank?: number
   /** ms after which a collective without its peers fails. */
   readonly timeout: number
+  /** ms that a rank waits for the first one's word. Default: `timeout`. */
+  readonly commandTimeout?: number
   /** Address of this machine that peers connect to. */
   readonly address: string
 }
@@ -14,6 +21,8 @@ export interface Rendezvous {
 /** The groups that this rank speaks in; `null` where it would be alone. */
 export interface Groups {
   readonly world: ProcessGroup | null
+  /** All ranks: by it the first one says what comes next. */
+  readonly command: ProcessGroup | null
   /** Ranks that divide each matrix. */
   readonly tensor: ProcessGroup | null
   /** Stages, in order. */
@@ -35,15 +44,16 @@ export class Ranks {
   readonly size: number
   readonly place: Place
 
-  private constructor(readonly shape: MeshShape, readonly rank: number, readonly groups: Groups) {
+  /** @param local number among the ranks of its machine */
+  private constructor(readonly shape: MeshShape, readonly rank: number, readonly local: number, readonly groups: Groups) {
     this.size = worldSize(shape)
     this.place = placeOf(shape, rank)
   }
 
   /** A rank that is alone. */
   static alone(): Ranks {
-    const none = { world: null, tensor: null, pipe: null, ends: null, model: null, data: null, sharding: null, replicas: null }
-    return new Ranks({ dp: 1, sharding: 1, pp: 1, tp: 1 }, 0, none)
+    const none = { world: null, command: null, tensor: null, pipe: null, ends: null, model: null, data: null, sharding: null, replicas: null }
+    return new Ranks({ dp: 1, sharding: 1, pp: 1, tp: 1 }, 0, 0, none)
   }
 
   /** All ranks call it; it waits for them. @throws NativeError `native.torch` when a peer does not come */
@@ -51,8 +61,9 @@ export class Ranks {
     const { rank } = meeting
     const along = (name: string, ...of: Axis[]): ProcessGroup | null => open(meeting, name, peersOf(shape, rank, of))
     const stages = peersOf(shape, rank, ['pp']), ends = [stages[0], stages[stages.length - 1]]
-    return new Ranks(shape, rank, {
-      world: along('world', ...axes), tensor: along('tensor', 'tp'), pipe: along('pipe', 'pp'),
+    return new Ranks(shape, rank, meeting.localRank ?? rank, {
+      world: along('world', ...axes), command: open({ ...meeting, timeout: meeting.commandTimeout ?? meeting.timeout }, 'command', peersOf(shape, rank, axes)),
+      tensor: along('tensor', 'tp'), pipe: along('pipe', 'pp'),
       ends: stages.length > 1 && ends.includes(rank) ? open(meeting, 'ends', ends) : null,
       model: along('model', 'pp', 'tp'), data: along('data', 'dp', 'sharding'), sharding: along('sharding', 'sharding'), replicas: along('replicas', 'dp'),
     })

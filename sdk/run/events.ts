@@ -1,3 +1,4 @@
+import type { MeshShape } from '../parallel/mesh'
 import type { SerializedError } from '../errors'
 
 /** Events of a run, as they stand in metrics.jsonl (one JSON object a line) and reach the front. Times in ms since epoch. */
@@ -40,7 +41,10 @@ export interface PreparedEvent extends Turn {
 /** The model is loaded; the first step follows. One more stands in the log after each resume. */
 export interface StartedEvent extends Turn {
   readonly type: 'started'
-  /** Process id of the worker. */
+  /** Where several ranks train together: how many, and the mesh that they make. Figures of a step that are one process's are the first rank's. */
+  readonly ranks?: number
+  readonly mesh?: MeshShape
+  /** Process id of the worker, of several ranks the first one's. */
   readonly pid: number
   /** Host name of the worker: on another host the pid says nothing about it. */
   readonly host?: string

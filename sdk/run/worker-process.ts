@@ -2,6 +2,9 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import * as path from 'node:path'
 import { WorkerError } from '../errors'
+import { worldSize } from '../parallel/mesh'
+import { sharedCores, threadsOf } from '../parallel/processes'
+import { meshShape } from '../parallel/shape'
 import { hasWeights, workerLogName } from './folder'
 import type { Command, FromWorker, Replies, ToWorker } from './protocol'
 import { Requests, type Requester, type OnToken } from './requests'
@@ -127,9 +130,8 @@ export class WorkerProcess implements Requester {
 }
 
 function forkOptions(opening: Opening, log: number): Parameters<typeof fork>[2] {
-  const env = { ...process.env }
-  const { threads } = opening.kind === 'start' ? opening.plan : opening.serve
-  if (threads !== null) env.OMP_NUM_THREADS = String(threads)
+  const { threads } = opening.kind === 'start' ? opening.plan : opening.serve, ranks = opening.kind === 'start' ? worldSize(meshShape(opening.plan.mesh)) : 1
+  const env = ranks > 1 ? sharedCores(process.env, ranks, threadsOf(ranks, threads)) : { ...process.env, ...(threads === null ? {} : { OMP_NUM_THREADS: String(threads) }) }
   return {
     env, execArgv: [], serialization: 'advanced',
     // Its own process group: Ctrl-C at the terminal reaches the front alone, which stops the worker cleanly.

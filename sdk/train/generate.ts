@@ -41,6 +41,9 @@ export function* generateSteps(decoder: Decoder, prompts: readonly (readonly num
   const sampler = new Sampler(options, prompts.length), placements = prompts.map((prompt) => placementOf(architecture.prompt, prompt))
   const longest = Math.max(...prompts.map((p) => p.length))
   const cache = new KeyValueCache({ ...architecture, kvHeads: local.kvHeads }, prompts.length, longest + Math.min(maxNewTokens, growth), dtype, device, prefix)
+  decoder.together?.begin(prompts, options)
+  // The other ranks wait for a word: whether there is one more token.
+  let waited = false
   try {
     let rows = prompts.map((_, row) => row)
     let past: number[][] = prompts.map((prompt) => [...prompt])
@@ -51,9 +54,12 @@ export function* generateSteps(decoder: Decoder, prompts: readonly (readonly num
       const ids = nextTokens(decoder, cache, next, sampler, rows, banned, options.adapter)
       lengths = past.map((list) => list.length)
       const found = rows.map((row, i): NewToken => ({ row, id: ids[i], end: stops.includes(ids[i]) ? 'stop' : step === maxNewTokens || lengths[i] >= room ? 'length' : null }))
-      yield found
       const running = found.flatMap(({ end }, i) => (end === null ? [i] : []))
-      if (running.length === 0) return
+      waited = running.length > 0
+      yield found
+      if (!waited) return
+      waited = false
+      if (decoder.together?.go(true) === false) return
       if (running.length < rows.length) cache.select(running, Math.max(...running.map((i) => lengths[i])))
       rows = running.map((i) => rows[i])
       past = running.map((i) => { past[i].push(ids[i]); return past[i] })
@@ -63,6 +69,7 @@ export function* generateSteps(decoder: Decoder, prompts: readonly (readonly num
       if (lengths.some((length) => turnsAnew(architecture, front + length))) lengths = lengths.map(() => 0)
     }
   } finally {
+    if (waited) decoder.together?.go(false)
     cache.free()
   }
 }

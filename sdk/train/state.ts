@@ -3,7 +3,11 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { CheckpointError } from '../errors'
 import type { NamedParameter, Parameters } from '../models/parameters'
-import { readSafetensors, writeSafetensors } from '../models/weights'
+import { takeCut } from '../models/share'
+import { SafetensorsFile, writeSafetensors } from '../models/weights'
+import { meshText, worldSize, type MeshShape } from '../parallel/mesh'
+import { JoinedParts, partOf, writeParts } from '../parallel/parts'
+import type { Ranks } from '../parallel/ranks'
 import { completePlan } from '../plan/complete'
 import type { Plan } from '../plan/plan'
 import type { BestState } from './best'
@@ -32,31 +36,51 @@ export interface TrainingState {
   readonly lossScale?: LossScaleState
   /** Of a stream: rows that were taken from it. */
   readonly taken?: number
-  /** Generator states by device, base64. */
+  /** The ranks that wrote it, each what it holds; left out: one rank. */
+  readonly mesh?: MeshShape
+  /** Generator states by device, base64: of the first rank. */
   readonly rng: Readonly<Record<string, string>>
 }
 
 /** Where the trainer stands, beside the optimizer's own state. */
 type Position = Pick<TrainingState, 'step' | 'data' | 'dataStart' | 'learningRate' | 'best' | 'lossScale' | 'taken'>
 
-/** The weights and moments that a checkpoint holds. */
-export interface LiveState { readonly parameters: Parameters; readonly optimizer: AdamW }
+/** The weights and moments that a checkpoint holds, and which rank of those that train this is. */
+export interface LiveState { readonly parameters: Parameters; readonly optimizer: AdamW; readonly ranks: Ranks }
 
 const kinds = ['master', 'exp_avg', 'exp_avg_sq'] as const
+type Kind = (typeof kinds)[number]
 
-/** Writes all that a resume needs but the model's own weights: fp32 masters, moments, generator states, position, plan. */
+/** Stem of the files that ranks write what they hold into. */
+export const partsStem = 'optimizer'
+
+/** Writes all that a resume needs but the model's own weights: fp32 masters, moments, generator states, position, plan. Of many ranks the first; each also calls `writeRank`. */
 export function writeState(folder: string, live: LiveState, { step, data, dataStart, learningRate, best, lossScale, taken }: Position, plan: Plan): void {
-  scope(() => {
-    const entries = new Map<string, Tensor>()
-    for (const parameter of live.parameters.trainable()) {
-      for (const kind of kinds) entries.set(`${kind}.${parameter.name}`, stateOf(live, parameter, kind))
-    }
-    writeSafetensors(path.join(folder, stateNames.optimizer), entries)
-  })
-  const rng = Object.fromEntries(generators(live).map((device) => [device, Buffer.from(getRngState(device)).toString('base64')]))
-  const training: TrainingState = { version: 1, step, updates: live.optimizer.updates, data, dataStart, learningRate, best, lossScale, taken, rng }
+  const { ranks } = live
+  if (ranks.size === 1) {
+    scope(() => {
+      const entries = new Map<string, Tensor>()
+      for (const parameter of live.parameters.trainable()) for (const kind of kinds) entries.set(`${kind}.${parameter.name}`, wholeOf(live, parameter, kind))
+      writeSafetensors(path.join(folder, stateNames.optimizer), entries)
+    })
+  }
+  const training: TrainingState = { version: 1, step, updates: live.optimizer.updates, data, dataStart, learningRate, best, lossScale, taken, rng: randomness(live), ...(ranks.size === 1 ? {} : { mesh: ranks.shape }) }
   fs.writeFileSync(path.join(folder, stateNames.training), `${JSON.stringify(training, null, 1)}\n`)
   fs.writeFileSync(path.join(folder, stateNames.plan), `${JSON.stringify(plan, null, 1)}\n`)
+}
+
+/** Writes what a rank of many holds: its parts of masters and moments, and its generators. Nothing is gathered. */
+export function writeRank(folder: string, live: LiveState): void {
+  const { ranks, parameters } = live
+  scope(() => writeParts(folder, partsStem, ranks.rank, parameters.trainable().flatMap((parameter) => kinds.flatMap((kind) =>
+    partOf(parameter, parameters, bufferOf(live, kind), `${kind}.${parameter.name}`, ranks) ?? []))))
+  fs.writeFileSync(path.join(folder, generatorName(ranks.rank)), `${JSON.stringify(randomness(live))}\n`)
+}
+
+function generatorName(rank: number): string { return `generators-rank-${String(rank).padStart(5, '0')}.json` }
+
+function randomness(live: Pick<LiveState, 'parameters'>): TrainingState['rng'] {
+  return Object.fromEntries(generators(live).map((device) => [device, Buffer.from(getRngState(device)).toString('base64')]))
 }
 
 /** Reads `training.json` of a verified checkpoint. */
@@ -69,47 +93,74 @@ export function readPlan(folder: string): Plan {
   return completePlan(JSON.parse(fs.readFileSync(path.join(folder, stateNames.plan), 'utf8'))) as Plan
 }
 
+/** Masters and moments of a checkpoint by `KIND.NAME`, whole, whatever mesh wrote it. */
+export interface SavedState {
+  names(): string[]
+  shape(name: string): readonly number[] | undefined
+  /** For the caller's scope. */
+  read(name: string): Tensor
+  close(): void
+}
+
+/** Opens what a checkpoint holds of masters and moments. */
+export function openState(folder: string): SavedState {
+  const { mesh } = readTrainingState(folder)
+  if (mesh !== undefined) return new JoinedParts(folder, partsStem, Array.from({ length: worldSize(mesh) }, (_, rank) => rank))
+  const file = new SafetensorsFile(path.join(folder, stateNames.optimizer))
+  return { names: () => [...file.tensors.keys()], shape: (name) => file.tensors.get(name)?.shape, read: (name) => file.read(name), close: () => file.close() }
+}
+
 /**
- * Brings masters, moments and generators to the checkpoint's. The weights must be attached already, as at a start.
- * Decoders need `weightsChanged()` afterwards.
+ * Brings masters, moments and generators to the checkpoint's, which another mesh may have written: each rank takes its own
+ * part. The weights must be attached already, as at a start. Decoders need `weightsChanged()` afterwards.
  * @throws CheckpointError `checkpoint.fit` when the checkpoint is of other weights
  */
 export function restoreState(folder: string, live: LiveState): TrainingState {
   const training = readTrainingState(folder)
-  scope(() => {
-    const saved = readSafetensors(path.join(folder, stateNames.optimizer))
-    for (const parameter of live.parameters.trainable()) {
-      for (const kind of kinds) {
-        const target = stateOf(live, parameter, kind), source = saved.get(`${kind}.${parameter.name}`)
-        if (source === undefined || source.shape.join() !== target.shape.join()) throw misfit(folder, parameter.name, target.shape, source?.shape)
-        ops.copy_(target, source)
-      }
-      for (const kind of kinds) saved.delete(`${kind}.${parameter.name}`)
-    }
-    const [other] = saved.keys()
-    if (other !== undefined) throw misfit(folder, other.replace(/^[^.]+\./, ''), undefined, saved.get(other)!.shape)
-  })
+  restore(folder, live, kinds)
   live.optimizer.updates = training.updates
-  for (const device of generators(live)) {
-    const state = training.rng[device]
-    if (state !== undefined) setRngState(new Uint8Array(Buffer.from(state, 'base64')), device)
+  for (const [device, state] of Object.entries(savedRandomness(folder, training, live.ranks))) {
+    if (generators(live).includes(device)) setRngState(new Uint8Array(Buffer.from(state, 'base64')), device)
   }
   return training
+}
+
+/** Of this rank, where the checkpoint's mesh is its own; else a rank begins where its own seed does, but for a run of one rank that goes on as one. */
+function savedRandomness(folder: string, { rng, mesh }: TrainingState, ranks: Ranks): TrainingState['rng'] {
+  if (mesh === undefined) return ranks.size === 1 ? rng : {}
+  const file = path.join(folder, generatorName(ranks.rank))
+  return meshText(mesh) === meshText(ranks.shape) && fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, 'utf8')) as TrainingState['rng'] : {}
 }
 
 /**
  * Brings the weights alone to a checkpoint's. Decoders need `weightsChanged()` afterwards.
  * @throws CheckpointError `checkpoint.fit`
  */
-export function restoreWeights(folder: string, { parameters }: Pick<LiveState, 'parameters'>): void {
-  scope(() => {
-    const saved = readSafetensors(path.join(folder, stateNames.optimizer))
-    for (const { name, master } of parameters.trainable()) {
-      const source = saved.get(`master.${name}`)
-      if (source === undefined || source.shape.join() !== master!.shape.join()) throw misfit(folder, name, master!.shape, source?.shape)
-      ops.copy_(master!, source)
-    }
-  })
+export function restoreWeights(folder: string, live: LiveState): void { restore(folder, live, ['master']) }
+
+function restore(folder: string, live: LiveState, which: readonly Kind[]): void {
+  const saved = openState(folder), { parameters } = live
+  try {
+    scope(() => {
+      const trainable = parameters.trainable(), known = new Set<string>()
+      for (const parameter of trainable) for (const kind of which) {
+        const name = `${kind}.${parameter.name}`, shape = saved.shape(name)
+        known.add(name)
+        if (shape === undefined || shape.join() !== parameter.whole.join()) throw misfit(folder, parameter.name, parameter.whole, shape)
+        const piece = parameters.flat!.own(parameter.start, parameter.value.numel)
+        if (piece === null) continue
+        scope(() => {
+          const own = ops.reshape(takeCut(saved.read(name), parameter.cut), [parameter.value.numel])
+          ops.copy_(ops.narrow(bufferOf(live, kind), 0, piece.start, piece.length), ops.narrow(own, 0, piece.from, piece.length))
+        })
+      }
+      // Stages hold weights of their own: only a rank that holds all can tell what is of another model.
+      const other = which.length < kinds.length || live.ranks.shape.pp > 1 ? undefined : saved.names().find((name) => !known.has(name))
+      if (other !== undefined) throw misfit(folder, other.replace(/^[^.]+\./, ''), undefined, saved.shape(other))
+    })
+  } finally {
+    saved.close()
+  }
 }
 
 function misfit(folder: string, name: string, expected?: readonly number[], shape?: readonly number[]): CheckpointError {
@@ -119,15 +170,16 @@ function misfit(folder: string, name: string, expected?: readonly number[], shap
     { folder, name, expected: expected ?? null, shape: shape ?? null })
 }
 
-/** The parameter's part of the masters or of a moment: moments are laid out as the masters, so its offset there serves. */
-function stateOf({ optimizer }: LiveState, { master }: NamedParameter, kind: (typeof kinds)[number]): Tensor {
-  const view = master!
-  if (kind === 'master') return view
-  const start = (view.dataPointer - optimizer.flat.master.dataPointer) / Float32Array.BYTES_PER_ELEMENT
-  return ops.view(ops.narrow(kind === 'exp_avg' ? optimizer.expAvg : optimizer.expAvgSq, 0, start, view.numel), view.shape)
+function bufferOf({ optimizer }: LiveState, kind: Kind): Tensor {
+  return kind === 'master' ? optimizer.flat.master : kind === 'exp_avg' ? optimizer.expAvg : optimizer.expAvgSq
+}
+
+/** The parameter's part of the masters or of a moment, on a rank that is alone. */
+function wholeOf(live: LiveState, { value, start }: NamedParameter, kind: Kind): Tensor {
+  return ops.view(ops.narrow(bufferOf(live, kind), 0, start, value.numel), value.shape)
 }
 
 /** Dropout on a GPU draws from the GPU's generator. */
-function generators({ parameters }: LiveState): string[] {
+function generators({ parameters }: Pick<LiveState, 'parameters'>): string[] {
   return parameters.device === 'cpu' ? ['cpu'] : ['cpu', parameters.device]
 }

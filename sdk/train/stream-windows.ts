@@ -26,7 +26,7 @@ export class StreamWindows implements StepWindows {
   readonly totalSteps: number
   private source: StreamSource | null = null
   private held = new Map<number, Row>()
-  private window: number[][] | null = null
+  private window: number[][][] | null = null
   /** Read, but it did not fit the last pack. */
   private over: StreamedRow | null = null
   private given = 0
@@ -44,16 +44,18 @@ export class StreamWindows implements StepWindows {
   async ready(): Promise<void> {
     if (this.window !== null) return
     this.held = new Map()
-    const { size, accumulate } = this.cut.batch, window: number[][] = []
+    const { size, accumulate } = this.cut.batch, window: number[][][] = []
     for (let micro = 0; micro < accumulate; micro++) {
-      const rows: number[] = []
-      for (let unit = 0; unit < size; unit++) rows.push(...await this.unit())
-      window.push(rows)
+      const units: number[][] = []
+      for (let unit = 0; unit < size; unit++) units.push(await this.unit())
+      window.push(units)
     }
     this.window = window
   }
 
-  at(step: number): number[][] {
+  at(step: number): number[][] { return this.units(step).map((units) => units.flat()) }
+
+  units(step: number): number[][][] {
     const { window } = this
     if (window === null) throw new TrainingError('train.stream', `expected ready() before step ${step + 1} of a stream, so that its rows are there`, { step })
     this.given += this.held.size

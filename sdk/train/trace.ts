@@ -4,6 +4,7 @@ import { PrefixAdapter } from '../adapters/prefix'
 import { refuseMerge } from '../adapters/kind'
 import { PlanError } from '../errors'
 import { plainBlocks } from '../models/blocks/plain'
+import type { Batch } from '../models/batch'
 import type { BlockContext, Blocks } from '../models/blocks/types'
 import type { Decoder } from '../models/decoder'
 import { thaw } from '../models/load'
@@ -92,31 +93,48 @@ function prepare(weights: Weights, options: TraceOptions, mesh: MeshPlan, ranks:
   return training ? thaw(parameters) : parameters
 }
 
-/** A batch, the rows of it that are this rank's, and how many supervised tokens all of it has. */
-interface OwnRows { readonly all: TraceBatch; readonly own: TraceBatch; readonly first: number; readonly ghost: boolean; readonly supervised: number }
+/** A batch, the rows of it that this rank computes, and how many supervised tokens all of it has. */
+interface OwnRows {
+  readonly all: TraceBatch
+  readonly rows: TraceBatch
+  readonly first: number
+  /** What this rank trains on: its rows; or, where they have no label, one of another's, which it walks along with. */
+  readonly trained: Batch | null
+  readonly supervised: number
+}
 
-/** Rows are divided as evenly as they go between ranks that read their own. One without any walks another's along where others wait for it. */
+/** Rows are divided as evenly as they go between ranks that read their own. */
 function ownRows(inputs: TraceOptions['inputs'], { parameters: { architecture, device } }: Decoder, ranks: Ranks): OwnRows {
   const all = traceBatch(inputs, architecture, device), { index, count } = ranks.data, supervised = all.batch.targets?.count ?? 0
-  const first = Math.floor((all.rows * index) / count), end = Math.floor((all.rows * (index + 1)) / count), ghost = first === end
-  if (count === 1) return { all, own: all, first, ghost, supervised }
-  const from = Math.min(first, all.rows - 1), length = Math.max(1, end - first)
-  const rows = new Map([...inputs].map(([name, value]) => [name, value.shape.length > 1 && value.shape[0] === all.rows ? ops.narrow(value, 0, from, length) : value]))
-  const own = traceBatch(rows, architecture, device), longest = Math.max(...all.batch.lengths)
-  return { all, own: { ...own, batch: { ...own.batch, lengths: own.batch.lengths.map(() => longest), ...(ghost ? { ghost } : {}) } }, first, ghost, supervised }
+  if (all.rows < count) refuse('the mesh', `at least ${count} rows for ${count} data ranks`, String(all.rows))
+  const first = Math.floor((all.rows * index) / count), end = Math.floor((all.rows * (index + 1)) / count), longest = Math.max(...all.batch.lengths)
+  const cut = (from: number, length: number): TraceBatch => {
+    const rows = new Map([...inputs].map(([name, value]) => [name, value.shape.length > 1 && value.shape[0] === all.rows ? ops.narrow(value, 0, from, length) : value]))
+    const part = traceBatch(rows, architecture, device)
+    return { ...part, batch: { ...part.batch, lengths: part.batch.lengths.map(() => longest) } }
+  }
+  const rows = count === 1 ? all : cut(first, end - first)
+  const trained = rows.batch.targets !== undefined ? rows.batch : supervised === 0 || count === 1 ? null : { ...cut(labelled(inputs, all), 1).batch, ghost: true }
+  return { all, rows, first, trained, supervised }
+}
+
+/** A row that has a label. */
+function labelled(inputs: TraceOptions['inputs'], { rows, length }: TraceBatch): number {
+  const labels = inputs.get('labels')!.toArray()
+  return Array.from({ length: rows }, (_, row) => row).findIndex((row) => labels.slice(row * length + 1, (row + 1) * length).some((label) => label !== -100))
 }
 
 /** One trace of a rank. */
 class TraceRun {
   private readonly parallel: ParallelStep | null
 
-  constructor(private readonly decoder: Decoder, private readonly options: TraceOptions, private readonly ranks: Ranks, private readonly rows: OwnRows) {
+  constructor(private readonly decoder: Decoder, private readonly options: TraceOptions, private readonly ranks: Ranks, private readonly own: OwnRows) {
     const { grads, steps = 0 } = options
     this.parallel = grads !== undefined || steps > 0 ? parallelStep(ranks, decoder) : null
   }
 
   parts(): Part[] {
-    const { decoder, options: { grads, steps }, rows: { own: { batch }, supervised } } = this
+    const { decoder, options: { grads, steps }, own: { rows: { batch }, supervised } } = this
     const context = decoder.context(batch, { mode: 'infer' }), hidden = decoder.hidden(batch, context)
     const parts = this.logits(decoder.headLogits(hidden, context))
     if (supervised === 0) {
@@ -136,8 +154,8 @@ class TraceRun {
   }
 
   private logits(logits: Tensor): Part[] {
-    const { place } = this.ranks, { all, own, first, ghost } = this.rows, { vocabSize } = this.decoder.parameters.architecture
-    if (place.tp > 0 || place.pp > 0 || ghost) return []
+    const { place } = this.ranks, { all, rows: own, first } = this.own, { vocabSize } = this.decoder.parameters.architecture
+    if (place.tp > 0 || place.pp > 0) return []
     const whole = [all.rows, all.length, vocabSize], cut: Cut = { dim: 0, stretches: [{ start: first, length: own.rows }], holders: [1] }
     return [{ name: 'logits', whole, cut, shape: [own.rows, own.length, vocabSize], from: 0, length: logits.numel, values: ops.view(logits, [logits.numel]) }]
   }
@@ -156,17 +174,16 @@ class TraceRun {
   }
 
   private loss(hidden: Tensor, context: BlockContext): number {
-    const { decoder, ranks: { place }, rows: { own: { batch: { targets } }, supervised, ghost } } = this
-    const { lossSum } = targets === undefined ? { lossSum: null } : decoder.headLoss(hidden, targets, { scale: 0, gradient: false, context })
-    const counts = lossSum !== null && !ghost && place.tp === 0 && place.pp === 0
-    return sumOver(this.ranks, [counts ? lossSum.item() : 0])[0] / supervised
+    const { decoder, ranks: { place }, own: { rows: { batch: { targets } }, supervised } } = this
+    const own = targets === undefined ? 0 : decoder.headLoss(hidden, targets, { scale: 0, gradient: false, context }).lossSum.item()
+    return sumOver(this.ranks, [place.tp === 0 && place.pp === 0 ? own : 0])[0] / supervised
   }
 
   /** Gradients afresh, and the loss. */
   private backwardOnce(): number {
-    const { decoder, parallel, rows: { own: { batch }, supervised } } = this
+    const { decoder, parallel, own: { trained: batch, supervised } } = this
     decoder.parameters.zeroGrad()
-    const sums = (parallel ?? { walk: walkAll }).walk(decoder, batch.targets === undefined ? [] : [batch], { scale: 1 / supervised })
+    const sums = (parallel ?? { walk: walkAll }).walk(decoder, batch === null ? [] : [batch], { scale: 1 / supervised })
     parallel?.reduce()
     return sumOver(this.ranks, [sums.lossSum])[0] / supervised
   }

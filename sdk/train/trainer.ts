@@ -4,15 +4,17 @@ import { TrainingError } from '../errors'
 import { packBatch, type Batch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
 import { noiseSeed } from '../models/noise'
+import { Ranks } from '../parallel/ranks'
+import { parallelStep } from '../parallel/step'
 import type { Plan } from '../plan/plan'
 import { BestKeeper, noBest } from './best'
 import { LossScale } from './loss-scale'
 import { AdamW } from './optimizer'
 import { learningRateAt } from './schedule'
-import { readPlan, restoreState, restoreWeights, writeState, type TrainingState } from './state'
-import { trainStep, type StepOptions, type StepResult } from './step'
+import { readPlan, restoreState, restoreWeights, writeRank, writeState, type LiveState, type TrainingState } from './state'
+import { trainStep, type ParallelStep, type StepOptions, type StepResult } from './step'
 import { StreamWindows } from './stream-windows'
-import type { StepWindows } from './windows'
+import { ownUnits, type StepWindows } from './windows'
 
 /** What a trainer is put together from. */
 export interface TrainerParts {
@@ -22,6 +24,8 @@ export interface TrainerParts {
   readonly rows: RowReader
   readonly windows: StepWindows
   readonly recompute: StepOptions['recompute']
+  /** Which rank this is of those that train together. Default: it is alone. */
+  readonly ranks?: Ranks
   readonly onPoint?: StepOptions['onPoint']
 }
 
@@ -46,6 +50,8 @@ export class Trainer {
   readonly best: BestKeeper
   /** With fp16 alone. */
   readonly lossScale: LossScale | null
+  private readonly ranks: Ranks
+  private readonly parallel: ParallelStep | null
   private done = 0
   private failures = 0
   private ownRate: number | undefined
@@ -55,6 +61,8 @@ export class Trainer {
   /** @throws ModelError `batch.length` when a row is longer than the model can be trained on */
   constructor(readonly parts: TrainerParts) {
     parts.decoder.refuseLength(parts.rows.split.longest)
+    this.ranks = parts.ranks ?? Ranks.alone()
+    this.parallel = parallelStep(this.ranks, parts.decoder)
     this.best = new BestKeeper(parts.plan.best)
     this.lossScale = parts.plan.precision === 'fp16' ? new LossScale(parts.plan.fp16.lossScale) : null
     this.optimizer = new AdamW(parts.decoder.parameters.flat!, parts.plan.optimizer, parts.plan.lora?.plusRatio)
@@ -82,11 +90,12 @@ export class Trainer {
    */
   next(): TrainerStep {
     const { plan, decoder, windows, recompute, onPoint } = this.parts
-    const micro = windows.at(this.done - this.dataStart), rows = micro.flat()
+    const units = windows.units(this.done - this.dataStart), rows = units.flat(2)
     const learningRate = learningRateAt(plan.schedule, this.learningRate, this.done, windows.totalSteps)
     const lossScale = this.lossScale?.value
-    const result = scope(() => trainStep(decoder, this.optimizer, micro.map((numbers, i) => this.batch(numbers, i)), {
+    const result = scope(() => trainStep(decoder, this.optimizer, units.flatMap((micro, i) => this.share(micro, i)), {
       learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, lossScale, onPoint,
+      supervised: this.count(rows, (row) => this.parts.rows.supervised(row)), tokens: this.count(rows, (row) => this.parts.rows.length(row)), parallel: this.parallel ?? undefined,
     }))
     this.done++
     if (result.outcome === 'overflow') this.lossScale?.overflowed(this.done)
@@ -96,21 +105,37 @@ export class Trainer {
     return { ...result, step: this.done, learningRate, lossScale, rows }
   }
 
+  /** This rank's batch of a micro-batch. Ranks meet at each layer: one without a label of its own walks along with one of theirs. */
+  private share(units: readonly (readonly number[])[], index: number): Batch[] {
+    const { index: rank, count } = this.ranks.data
+    const own = ownUnits(units, this.ranks.data).flat(), learns = (row: number): boolean => this.parts.rows.supervised(row) > 0
+    if (own.some(learns) || (count === 1 && own.length > 0)) return [this.batch(own, index * count + rank)]
+    const other = count > 1 ? units.flat().find(learns) : undefined
+    return other === undefined ? [] : [{ ...this.batch([other], index * count + rank), ghost: true }]
+  }
+
+  private count(rows: readonly number[], of: (row: number) => number): number { return rows.reduce((sum, row) => sum + of(row), 0) }
+
   private batch(numbers: readonly number[], index: number): Batch {
     const { rows, plan: { neftune, seed } } = this.parts, { device, architecture } = this.parameters
     const batch = packBatch(numbers.map((row) => rows.row(row)), device, architecture.prompt)
     return neftune === null || neftune === 0 ? batch : { ...batch, noise: { alpha: neftune, seed: noiseSeed(seed, this.done, index) } }
   }
 
+  private get live(): LiveState { return { parameters: this.parameters, optimizer: this.optimizer, ranks: this.ranks } }
+
+  /** Writes what this rank of many holds of masters, moments and generators. */
+  writeRank(folder: string): void { writeRank(folder, this.live) }
+
   /** Writes masters, moments, generators, position and plan into a checkpoint's folder. */
-  write(folder: string): void { writeState(folder, this, { step: this.done, data: this.data, dataStart: this.dataStart || undefined, learningRate: this.ownRate, best: this.best.state, lossScale: this.lossScale?.state, taken: this.stream?.taken }, this.parts.plan) }
+  write(folder: string): void { writeState(folder, this.live, { step: this.done, data: this.data, dataStart: this.dataStart || undefined, learningRate: this.ownRate, best: this.best.state, lossScale: this.lossScale?.state, taken: this.stream?.taken }, this.parts.plan) }
 
   /**
    * Goes on from a checkpoint that is verified and of the same data; with a rate that was set there, unless this plan names
    * another base rate than the checkpoint's: who wrote it meant that.
    */
   restore(folder: string): void {
-    const { step, learningRate, dataStart = 0, best = noBest, lossScale, taken } = restoreState(folder, this)
+    const { step, learningRate, dataStart = 0, best = noBest, lossScale, taken } = restoreState(folder, this.live)
     if (lossScale !== undefined && this.lossScale !== null) this.lossScale.state = lossScale
     if (this.parts.plan.resumeData === 'continue') this.stream?.seek(taken ?? 0)
     this.best.state = best
@@ -123,7 +148,7 @@ export class Trainer {
 
   /** Takes the weights of a checkpoint of this run, and nothing else of it. */
   takeWeights(folder: string): void {
-    restoreWeights(folder, this)
+    restoreWeights(folder, this.live)
     this.parts.decoder.weightsChanged()
   }
 

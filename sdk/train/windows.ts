@@ -1,16 +1,24 @@
 import type { Packs } from '../data/packing'
 import { DataError } from '../errors'
+import type { RankOf } from '../models/share'
 import type { BatchPlan } from '../plan/plan'
 
 /** Which rows the steps of a run take: of prepared data, or of a stream. */
 export interface StepWindows {
   readonly totalSteps: number
-  /** Rows of each micro-batch of optimizer step `step`, counted from 0. */
+  /** What each micro-batch of optimizer step `step`, counted from 0, is made of: rows, or packs of rows. */
+  units(step: number): number[][][]
+  /** Rows of each of its micro-batches. */
   at(step: number): number[][]
   /** Epochs done after `steps` optimizer steps. */
   epochsDone(steps: number): number
   /** Is an epoch's end reached with `steps` optimizer steps? */
   endsEpoch(steps: number): boolean
+}
+
+/** A data rank's share of a micro-batch: ranks take its rows or packs as evenly as they go, in order. */
+export function ownUnits<T>(units: readonly T[], { index, count }: RankOf): T[] {
+  return units.slice(Math.floor((units.length * index) / count), Math.floor((units.length * (index + 1)) / count))
 }
 
 /** Row numbers of an epoch in the order that it takes them: a pure function of the epoch (and of the run's seed). */
@@ -36,15 +44,17 @@ export class Windows implements StepWindows {
   }
 
   /** Rows of each micro-batch of optimizer step `step`, counted from 0. */
-  at(step: number): number[][] {
+  at(step: number): number[][] { return this.units(step).map((units) => units.flat()) }
+
+  units(step: number): number[][][] {
     const epoch = Math.floor(step / this.stepsPerEpoch)
     const order = this.epoch(epoch)
     const perStep = this.batch.size * this.batch.accumulate
     const start = (step % this.stepsPerEpoch) * perStep, end = Math.min(this.used, start + perStep)
-    const batches: number[][] = []
+    const batches: number[][][] = []
     for (let i = start; i < end; i += this.batch.size) {
       const taken = Array.from({ length: Math.min(this.batch.size, end - i) }, (_, k) => order[i + k])
-      batches.push(this.packs === null ? taken : taken.flatMap((pack) => this.packs!.rows(pack)))
+      batches.push(taken.map((unit) => (this.packs === null ? [unit] : [...this.packs.rows(unit)])))
     }
     return batches
   }
@@ -58,13 +68,15 @@ export class Windows implements StepWindows {
   /**
    * The micro-batch with most tokens from `firstStep` on: what memory must hold. Of a very long run the first million
    * rows are looked at: by then most rows have met many others.
+   * @param data whose share of each micro-batch
    */
-  largest(firstStep: number, length: (row: number) => number): { readonly step: number; readonly rows: number[]; readonly tokens: number } {
+  largest(firstStep: number, length: (row: number) => number, data: RankOf = { index: 0, count: 1 }): { readonly step: number; readonly rows: number[]; readonly tokens: number } {
     let largest = { step: firstStep, rows: [] as number[], tokens: 0 }
     const perStep = Math.min(this.rows, this.batch.size * this.batch.accumulate)
     const end = Math.min(this.totalSteps, firstStep + Math.ceil(1e6 / perStep))
     for (let step = firstStep; step < end; step++) {
-      for (const rows of this.at(step)) {
+      for (const units of this.units(step)) {
+        const rows = ownUnits(units, data).flat()
         const tokens = rows.reduce((sum, row) => sum + length(row), 0)
         if (tokens > largest.tokens) largest = { step, rows, tokens }
       }

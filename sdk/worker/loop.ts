@@ -1,5 +1,8 @@
 import { getThreads, pageFaults, residentMemory, scope } from 'fettle-native'
 import { hostname } from 'node:os'
+import { elements } from '../models/flat'
+import { storedWeights } from '../models/layout'
+import type { Parameters } from '../models/parameters'
 import type { Cadence } from '../plan/plan'
 import type { DoneEvent } from '../run/events'
 import type { Trainer, TrainerStep } from '../train/trainer'
@@ -28,13 +31,14 @@ export async function train(session: Session, tasks: Tasks, commands: Commands, 
   return { stopped, best }
 }
 
-async function steps(trainer: Trainer, { plan }: Session, tasks: Tasks, commands: Commands, reporter: Reporter): Promise<boolean> {
-  const { windows } = trainer.parts
+async function steps(trainer: Trainer, session: Session, tasks: Tasks, commands: Commands, reporter: Reporter): Promise<boolean> {
+  const { plan } = session, { windows } = trainer.parts
   const due = (cadence: Cadence): boolean => cadence.by === 'steps' ? trainer.step % cadence.every === 0 : cadence.by === 'epoch' && trainer.endsEpoch
   while (trainer.step < windows.totalSteps) {
     await commands.between()
     if (commands.stopping) return true
     await rowsOf(trainer, tasks)
+    session.control?.tell({ kind: 'step' })
     runStep(trainer, reporter)
     const evaluated = due(plan.evaluate)
     if (evaluated) await tasks.judge()
@@ -82,15 +86,22 @@ function warnIfSkipped({ outcome, step, rows, loss, gradNorm, lossScale }: Train
   if (outcome === 'not-finite') reporter.warn('train.not-finite', `step ${step} changed nothing: its loss is ${loss} and its gradient norm ${gradNorm}, on ${which}; a lower learning rate or fp32 may help`)
 }
 
-function tellStart({ plan, decoder, trainer }: Session, reporter: Reporter, startStep: number): void {
+function tellStart({ plan, decoder, trainer, ranks }: Session, reporter: Reporter, startStep: number): void {
   const { parameters, blocks } = decoder
   const count = (list: readonly { readonly value: { readonly numel: number } }[]): number => list.reduce((sum, { value }) => sum + value.numel, 0)
-  const own = scope(() => count(parameters.named())), trainable = scope(() => count(parameters.trainable()))
+  const [own, trainable] = ranks.size === 1 ? scope(() => [count(parameters.named()), count(parameters.trainable())]) : countWhole(parameters)
   const totalSteps = trainer?.parts.windows.totalSteps ?? 0
   reporter.event({
     type: 'started', pid: process.pid, host: hostname(), model: plan.model,
     parameters: own + (parameters.adapter === null ? 0 : trainable), trainable, totalSteps, startStep,
     epochs: trainer?.parts.windows.epochsDone(totalSteps) ?? 0, device: parameters.device,
-    blocks: blocks.form === 'fused' ? 'fused' : 'plain', threads: getThreads(),
+    ...(ranks.size === 1 ? {} : { ranks: ranks.size, mesh: ranks.shape }), blocks: blocks.form === 'fused' ? 'fused' : 'plain', threads: getThreads(),
   })
+}
+
+/** Parameters of the whole model and of what trains, where this rank holds a part of them. */
+function countWhole(parameters: Parameters): [all: number, trainable: number] {
+  const { architecture, names, adapter } = parameters, sum = (shapes: readonly (readonly number[])[]): number => shapes.reduce((total, shape) => total + elements(shape), 0)
+  const all = sum(storedWeights(architecture, names).map(({ shape }) => shape))
+  return [all, adapter === null ? (parameters.flat === null ? 0 : all) : sum(adapter.shapes())]
 }

@@ -1,12 +1,29 @@
 import { exportAdapter } from '../export/adapter'
 import { exportModel } from '../export/folder'
+import { writeTogether } from './ranks/save'
 import type { Session } from './session'
 
 /**
  * Writes what the run trained into a folder that other programs load as it is: an adapter in PEFT's layout, or the whole
  * model as a Hugging Face folder with its tokenizer.
  */
-export function writeTrained({ adapter, decoder, modelPath, plan }: Session, folder: string): void {
-  if (adapter !== null) exportAdapter(adapter, decoder.parameters, folder, plan.model)
+export function writeTrained(session: Session, folder: string): void {
+  const { adapter, decoder, modelPath, plan, control } = session
+  if (control !== null) writeTogether(session, control, folder)
+  else if (adapter !== null) exportAdapter(adapter, decoder.parameters, folder, plan.model)
   else exportModel(decoder.parameters, modelPath, folder)
+}
+
+/**
+ * Writes the weights of a checkpoint. Of many ranks each writes all that it holds, and nothing is gathered but an adapter,
+ * which is small: a whole model's folder is made of it by `fettle merge-tp`.
+ */
+export function writeCheckpoint(session: Session, folder: string): void {
+  const { adapter, control, trainer } = session
+  if (control !== null) {
+    control.tell({ kind: 'save', folder, what: 'state' })
+    trainer!.writeRank(folder)
+    control.meet()
+  }
+  if (control === null || adapter !== null) writeTrained(session, folder)
 }

@@ -49,7 +49,7 @@ async function live(plan: Plan, channel: Channel, reporter: Reporter): Promise<v
   const checkpoint = await openOutput(plan, output, reporter)
   // A stop while data is prepared or a model fetched does not wait for that: the process ends, and its helpers with it.
   const abort = new AbortController()
-  const opening = openSession(plan, output, reporter, abort.signal)
+  const opening = openSession(plan, output, reporter, abort.signal, checkpoint?.folder ?? null)
   const session = await Promise.race([opening, channel.leaving.then(() => null)])
   if (session === null) {
     opening.catch(() => undefined) // it fails because of the abort
@@ -61,11 +61,18 @@ async function live(plan: Plan, channel: Channel, reporter: Reporter): Promise<v
   if (plan.report.length > 0) reporter.use(new Logs({ plan, output, startStep: checkpoint?.step ?? 0, warn: reporter.warn }))
   const tasks = new Tasks(session, reporter, channel)
   const commands = new Commands(channel, tasks, reporter)
-  const { stopped, best } = await train(session, tasks, commands, reporter)
-  if (stopped) await leaveCheckpoint(tasks, commands)
-  done(tasks.step, stopped, best)
-  commands.stopped(null) // a stop that came with the last step
-  if (!commands.closing) await commands.serve()
+  try {
+    const { stopped, best } = await train(session, tasks, commands, reporter)
+    if (stopped) await leaveCheckpoint(tasks, commands)
+    done(tasks.step, stopped, best)
+    commands.stopped(null) // a stop that came with the last step
+    if (!commands.closing) await commands.serve()
+    session.control?.tell({ kind: 'end' })
+  } catch (error) {
+    throw await session.followers?.explain(error) ?? error
+  } finally {
+    await session.followers?.close()
+  }
 }
 
 /** A stop ends with a checkpoint, so that a resume loses nothing; with none before the first step. */

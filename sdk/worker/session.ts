@@ -1,4 +1,4 @@
-import { cores, manualSeed, noGrad, setThreads, type Device } from 'fettle-native'
+import { countCollectives, devices, manualSeed, noGrad, scope, setThreads, Store, tensor, type Device } from 'fettle-native'
 import type { Adapter } from '../adapters/adapter'
 import type { PreparedData, PreparedSplit, RowReader } from '../data/dataset'
 import { discoverData, requireSplit } from '../data/discover'
@@ -10,21 +10,33 @@ import { prepare } from '../data/prepare'
 import { RowStream, streamHash } from '../data/stream'
 import { DataError, PlanError } from '../errors'
 import { chooseBlocks } from '../models/blocks/fused'
-import { Decoder } from '../models/decoder'
+import type { Decoder } from '../models/decoder'
 import { chooseDevice } from '../models/device'
 import { resolveModel } from '../models/hub/resolve'
-import { loadParameters, type LoadOptions } from '../models/load'
+import { familyOf } from '../models/families'
+import type { LoadOptions } from '../models/load'
+import { noiseSeed } from '../models/noise'
 import type { Parameters } from '../models/parameters'
 import { openWeights } from '../models/weights'
+import { Control } from '../parallel/control'
+import { refuseMesh } from '../parallel/fit'
+import { worldSize } from '../parallel/mesh'
+import { loadRank, rankDecoder } from '../parallel/open'
+import { threadsOf } from '../parallel/processes'
+import { Ranks, waits } from '../parallel/ranks'
+import { meshShape } from '../parallel/shape'
 import type { Plan } from '../plan/plan'
 import type { PreparedEvent } from '../run/events'
 import { loadTokenizer, type Tokenizer } from '../tokenizers'
+import type { Warn } from '../train/checkpoints'
+import type { TokenOptions } from '../train/generate'
 import { Trainer } from '../train/trainer'
 import { StreamWindows } from '../train/stream-windows'
 import type { Recompute } from '../train/walk'
 import { Windows } from '../train/windows'
 import { openAdapter } from './adapters'
 import { planMemory, type LargestBatch } from './memory'
+import { Followers } from './ranks/followers'
 import type { Reporter } from './reporter'
 
 /** Everything of one run, ready for its first step. */
@@ -46,30 +58,91 @@ export interface Session {
   readonly trainer: Trainer | null
   /** Tokens of the largest training batch; evaluation stays within it. */
   readonly mostTokens: number | undefined
+  readonly ranks: Ranks
+  /** The wire to the other ranks; `null`: there are none. */
+  readonly control: Control | null
+  /** The other ranks of this machine, where this process started them. */
+  readonly followers: Followers | null
 }
+
+/** This rank's part of the model, with what trains. */
+export interface OpenedModel { readonly decoder: Decoder; readonly adapter: Adapter | null }
 
 /**
  * Finds the model, prepares the data in its own process while the weights load, and puts trainer and adapter together.
  * @param signal ends the preparation
+ * @param checkpoint that the ranks go on from
  */
-export async function openSession(plan: Plan, output: string, reporter: Reporter, signal: AbortSignal): Promise<Session> {
-  setThreads(plan.threads ?? cores())
-  manualSeed(plan.seed) // dropout draws from it; a resume brings the checkpoint's state back
-  const device = chooseDevice(plan.device, { gpu: "device 'cuda'", instead: ".device('cpu'), or npm run doctor" })
+export async function openSession(plan: Plan, output: string, reporter: Reporter, signal: AbortSignal, checkpoint: string | null = null): Promise<Session> {
   const modelPath = await resolveModel(plan.model, { onProgress: ({ stage, received, total }) => reporter.progress(`model: ${stage}`, received, total ?? null) })
   const tokenizer = loadTokenizer(modelPath)
   const preparing = prepareData(plan, modelPath, reporter, signal)
   // The weights load while the other process tokenises; its failure is met below.
   preparing.catch(() => undefined)
   await new Promise((resolve) => setImmediate(resolve))
-  reporter.progress('model: read weights', 0, null)
-  const parameters = loadModel(plan, modelPath, device)
+  const { ranks, followers } = await meetRanks(plan, modelPath, output)
+  try {
+    reporter.progress('model: read weights', 0, null)
+    const { decoder, adapter } = openModel(plan, modelPath, ranks), control = ranks.groups.command && new Control(ranks.groups.command)
+    const data = await preparing
+    control?.tell({ kind: 'open', data, checkpoint })
+    const [dev, test] = [data.dev, data.test].map((split) => split && openRows(split))
+    const training = plan.train ? openTrainer({ plan, decoder, data, modelPath, tokenizer, warn: reporter.warn, ranks }) : null
+    if (control !== null) decoder.together = { begin: (prompts, options) => control.tell({ kind: 'generate', prompts, options: options as TokenOptions }), go: (on) => control.go(on) }
+    return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, test, decoder, adapter, trainer: training?.trainer ?? null, mostTokens: training?.largest, ranks, control, followers }
+  } catch (error) {
+    const cause = await followers?.explain(error) ?? error
+    await followers?.close()
+    throw cause
+  }
+}
+
+/** Starts the other ranks of this machine and meets them. */
+async function meetRanks(plan: Plan, modelPath: string, output: string): Promise<{ readonly ranks: Ranks; readonly followers: Followers | null }> {
+  const shape = meshShape(plan.mesh), count = worldSize(shape)
+  if (count === 1) return { ranks: Ranks.alone(), followers: null }
+  refuseImpossible(plan, modelPath)
+  const followers = new Followers(plan, modelPath, output, count)
+  try {
+    countCollectives(followers.counter(0))
+    await followers.here()
+    const store = Store.file(followers.store, count, waits.start)
+    return { ranks: Ranks.join(shape, { store, rank: 0, timeout: waits.collective, commandTimeout: waits.command, address: '127.0.0.1' }), followers }
+  } catch (error) {
+    const cause = await followers.explain(error)
+    await followers.close()
+    throw cause
+  }
+}
+
+/** @throws PlanError `mesh.*` */
+function refuseImpossible(plan: Plan, modelPath: string): void {
+  const weights = openWeights(modelPath), gpus = devices().filter(({ kind }) => kind === 'cuda').length
+  try {
+    refuseMesh(plan.mesh, familyOf(weights.config).architecture(weights.config), plan.device === 'cpu' || gpus === 0 ? null : gpus)
+  } finally {
+    weights.close()
+  }
+}
+
+/** Reads this rank's part of the model and puts on it what trains. */
+export function openModel(plan: Plan, modelPath: string, ranks: Ranks): OpenedModel {
+  setThreads(threadsOf(ranks.size, plan.threads))
+  const { index } = ranks.data, { pp } = ranks.place
+  // Dropout draws from it: the same on ranks that hold the same hidden states, another on each stage and each share of the rows.
+  // A resume brings the checkpoint's state back.
+  manualSeed(index === 0 && pp === 0 ? plan.seed : noiseSeed(plan.seed, index, pp))
+  const device = rankDevice(plan, ranks)
+  const parameters = loadModel(plan, modelPath, device, ranks)
   const adapter = openAdapter(plan, parameters)
-  const decoder = new Decoder(parameters, chooseBlocks({ device, dtype: parameters.dtype, blocks: plan.blocks, autocast: plan.precision === 'fp16' && plan.fp16.level === 'O1' }))
-  const data = await preparing
-  const [dev, test] = [data.dev, data.test].map((split) => split && openRows(split))
-  const training = plan.train ? openTrainer({ plan, decoder, data, modelPath, tokenizer, reporter }) : null
-  return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, test, decoder, adapter, trainer: training?.trainer ?? null, mostTokens: training?.largest }
+  const blocks = chooseBlocks({ device, dtype: parameters.dtype, blocks: plan.blocks, autocast: plan.precision === 'fp16' && plan.fp16.level === 'O1' })
+  return { decoder: rankDecoder(parameters, blocks, ranks), adapter }
+}
+
+/** The CPU, or a GPU of each rank's own. */
+function rankDevice(plan: Plan, ranks: Ranks): Device {
+  const device = chooseDevice(plan.device, { gpu: "device 'cuda'", instead: ".device('cpu'), or npm run doctor" })
+  return device === 'cpu' || ranks.size === 1 ? device : `cuda:${ranks.local}`
 }
 
 async function prepareData(plan: Plan, modelPath: string, reporter: Reporter, signal: AbortSignal): Promise<PreparedData> {
@@ -102,10 +175,10 @@ export function computeType({ precision, fp16 }: Pick<Plan, 'precision' | 'fp16'
   return precision === 'bf16' ? 'bfloat16' : precision === 'fp16' && fp16.level === 'O2' ? 'float16' : 'float32'
 }
 
-function loadModel(plan: Plan, modelPath: string, device: Device): Parameters {
+function loadModel(plan: Plan, modelPath: string, device: Device, ranks: Ranks): Parameters {
   const weights = openWeights(modelPath)
   try {
-    return noGrad(() => loadParameters(weights, { dtype: computeType(plan), device, train: plan.train && plan.method === 'sft' }))
+    return noGrad(() => loadRank(weights, { dtype: computeType(plan), device, train: plan.train && plan.method === 'sft' }, plan.mesh, ranks))
   } finally {
     weights.close()
   }
@@ -114,28 +187,41 @@ function loadModel(plan: Plan, modelPath: string, device: Device): Parameters {
 /** Attention keeps no scores, in either form of the blocks, so that alone it has nothing to save by running again. */
 const recomputed = { none: false, core_attn: false, full_attn: 'attention', full: true } as const
 
-interface TrainerSources { readonly plan: Plan; readonly decoder: Decoder; readonly data: PreparedData; readonly modelPath: string; readonly tokenizer: Tokenizer; readonly reporter: Reporter }
+/** All ranks run the same again, as they meet on the way: what the one with the least memory needs. */
+function agreed(own: Recompute, ranks: Ranks): Recompute {
+  const levels: readonly Recompute[] = [false, 'attention', true]
+  if (ranks.groups.world === null) return own
+  return scope(() => {
+    const level = tensor([BigInt(levels.indexOf(own))])
+    ranks.groups.world!.allReduce(level, 'max')
+    return levels[level.item()]
+  })
+}
+
+interface TrainerSources { readonly plan: Plan; readonly decoder: Decoder; readonly data: PreparedData; readonly modelPath: string; readonly tokenizer: Tokenizer; readonly warn: Warn; readonly ranks: Ranks }
 
 /** Nothing of a stream is known before its first step, so that memory is planned for rows of full length. */
-function openStream(plan: Plan, decoder: Decoder, modelPath: string, tokenizer: Tokenizer, reporter: Reporter): { trainer: Trainer; largest: number } {
+function openStream({ plan, decoder, modelPath, tokenizer, warn, ranks }: TrainerSources): { trainer: Trainer; largest: number } {
   const { data, batch } = plan, splits = discoverData(data.path!), seed = data.seed ?? plan.seed
   requireSplit(data.path!, splits, 'train')
   const files = splits.train!, { srcLength, maxLength, system, shuffleBuffer } = data
   const hash = streamHash(files, [tokenizer.fingerprint, templateText(tokenizer, data), srcLength, maxLength, system, shuffleBuffer])
-  const windows = new StreamWindows((skip) => new RowStream({ data, modelPath, files, seed, skip }), { batch, steps: plan.steps!, packed: data.packing ? maxLength : null, hash })
+  const windows = new StreamWindows((skip) => new RowStream({ data, modelPath, files, seed, skip }), { batch: { ...batch, size: batch.size * ranks.data.count }, steps: plan.steps!, packed: data.packing ? maxLength : null, hash })
   const rows = Array.from({ length: batch.size }, (_, row) => row), tokens = batch.size * maxLength
-  const recompute = recomputeOf(plan, decoder, { step: 0, rows, tokens }, () => maxLength, reporter)
-  return { trainer: new Trainer({ plan, decoder, rows: windows.reader(), windows, recompute }), largest: tokens }
+  const recompute = agreed(recomputeOf(plan, decoder, { step: 0, rows, tokens }, () => maxLength, warn), ranks)
+  return { trainer: new Trainer({ plan, decoder, rows: windows.reader(), windows, recompute, ranks }), largest: tokens }
 }
 
-function recomputeOf(plan: Plan, decoder: Decoder, largest: LargestBatch, length: (row: number) => number, reporter: Reporter): Recompute {
+function recomputeOf(plan: Plan, decoder: Decoder, largest: LargestBatch, length: (row: number) => number, warn: Warn): Recompute {
   const { architecture, device, flat, adapter } = decoder.parameters
   const bytesPerValue = computeType(plan) === 'float32' ? 4 : 2
-  return planMemory({ architecture, bytesPerValue, trainable: flat!.size, prefix: adapter?.prefix?.tokens, device, asked: recomputed[plan.recompute] }, largest, length, reporter.warn).recompute
+  return planMemory({ architecture, bytesPerValue, trainable: flat!.size, prefix: adapter?.prefix?.tokens, device, asked: recomputed[plan.recompute] }, largest, length, warn).recompute
 }
 
-function openTrainer({ plan, decoder, data, modelPath, tokenizer, reporter }: TrainerSources): { trainer: Trainer; largest: number } {
-  if (plan.data.lazy) return openStream(plan, decoder, modelPath, tokenizer, reporter)
+/** What trains on this rank's share of the rows. */
+export function openTrainer(sources: TrainerSources): { trainer: Trainer; largest: number } {
+  const { plan, decoder, data, warn, ranks } = sources
+  if (plan.data.lazy) return openStream(sources)
   const split = data.train! // prepare() was asked to require it
   if (split.supervised === 0) {
     throw new DataError('data.no-labels', `none of the ${split.rows} rows of ${split.sources.join(', ')} has an answer left to train on; fill tgt, or raise maxLength in .data(path, { maxLength: n }) / max_length so that answers are not cut away`, { sources: split.sources, rows: split.rows })
@@ -143,9 +229,9 @@ function openTrainer({ plan, decoder, data, modelPath, tokenizer, reporter }: Tr
   const rows = openRows(split)
   const length = (row: number): number => rows.length(row)
   const packs = plan.data.packing ? Packs.greedy(rows.rows, length, plan.data.maxLength) : null, count = packs?.count ?? rows.rows
-  const windows = new Windows(count, plan.batch, plan, (epoch) => epochOrder({ rows: count, seed: plan.data.seed ?? plan.seed, epoch }), packs)
-  const largest = windows.largest(0, length)
-  const recompute = recomputeOf(plan, decoder, largest, length, reporter)
+  const windows = new Windows(count, { ...plan.batch, size: plan.batch.size * ranks.data.count }, plan, (epoch) => epochOrder({ rows: count, seed: plan.data.seed ?? plan.seed, epoch }), packs)
+  const largest = windows.largest(0, length, ranks.data)
+  const recompute = agreed(recomputeOf(plan, decoder, largest, length, warn), ranks)
   decoder.blocks.reserve(largest.tokens)
-  return { trainer: new Trainer({ plan, decoder, rows, windows, recompute }), largest: largest.tokens }
+  return { trainer: new Trainer({ plan, decoder, rows, windows, recompute, ranks }), largest: largest.tokens }
 }

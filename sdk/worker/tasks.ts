@@ -10,7 +10,7 @@ import { checkpointFolder } from '../train/checkpoints'
 import { isDiskFull } from '../train/disk'
 import { evaluateSteps, type EvaluateResult } from '../train/evaluate'
 import { answer, samplePrompts, type AnswerOptions, type SamplePrompt } from './answers'
-import { writeTrained } from './output'
+import { writeCheckpoint, writeTrained } from './output'
 import type { Channel } from './channel'
 import { scoreAnswers } from './generated'
 import { converse, type Hearing, type Question } from './conversation'
@@ -48,12 +48,16 @@ export class Tasks {
   }
 
   private async figures(rows: RowReader, what: string): Promise<Omit<EvalEvent, 'type' | 'time' | 'atStep'> | null> {
-    const { plan, decoder, mostTokens } = this.session, started = performance.now()
-    const walk = evaluateSteps(decoder, rows, { rows: plan.batch.evalSize, tokens: mostTokens })
+    const { plan, decoder, mostTokens, control, dev } = this.session, started = performance.now()
+    control?.tell({ kind: 'evaluate', split: rows === dev ? 'dev' : 'test' })
+    // Ranks divide the model, not the rows: batches must be the same on each.
+    const walk = evaluateSteps(decoder, rows, { rows: plan.batch.evalSize, tokens: control === null ? mostTokens : undefined })
     let next: IteratorResult<void, EvaluateResult>
-    while (!(next = walk.next()).done) {
+    while (control?.go(true), !(next = walk.next()).done) {
       await new Promise((resolve) => setImmediate(resolve)) // a stop comes in
-      if (this.channel.isLeaving) return null
+      if (!this.channel.isLeaving) continue
+      control?.go(false)
+      return null
     }
     const { loss, perplexity, accuracy } = next.value
     const scores = plan.evaluation.generate ? await this.scores(rows.split, what) : {}
@@ -77,7 +81,10 @@ export class Tasks {
     const { figure, state } = trainer.best, mark = plan.best.load ? trainer.best.betterThan(this.step) : null
     const folder = mark === null ? null : checkpointFolder(output, mark.step), stands = folder !== null && existsSync(folder)
     if (folder !== null && !stands) this.reporter.warn('best.gone', `the best checkpoint, ${folder}, is gone; the final weights are the last ones`)
-    if (stands) trainer.takeWeights(folder)
+    if (stands) {
+      this.session.control?.tell({ kind: 'take', folder })
+      trainer.takeWeights(folder)
+    }
     const best = mark ?? state.best
     return best === null ? undefined : { ...best, metric: figure, loaded: stands }
   }
@@ -106,13 +113,16 @@ export class Tasks {
   }
 
   /** From the next step on, in place of the plan's base rate. */
-  setLearningRate(rate: number): void { this.session.trainer!.setLearningRate(rate) }
+  setLearningRate(rate: number): void {
+    this.session.control?.tell({ kind: 'rate', rate })
+    this.session.trainer!.setLearningRate(rate)
+  }
 
   /** Writes `checkpoint-N`; @throws PlanError `run.no-training` when nothing trains */
   async save(): Promise<string> {
     const { plan, trainer, output } = this.session
     if (trainer === null) throw new PlanError('run.no-training', 'expected a run that trains, got one that only evaluates; there is nothing to save', {})
-    const { path, removed } = await saveCheckpoint(output, trainer, plan.save.keep, (folder) => writeTrained(this.session, folder))
+    const { path, removed } = await saveCheckpoint(output, trainer, plan.save.keep, (folder) => writeCheckpoint(this.session, folder))
     this.saved = { step: this.step, path }
     this.reporter.event({ type: 'saved', atStep: this.step, path, final: false, ...(removed.length > 0 ? { removed } : {}) })
     return path

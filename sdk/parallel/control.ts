@@ -1,0 +1,59 @@
+import { fromBytes, ops, scope, tensor, type ProcessGroup } from 'fettle-native'
+import type { PreparedData } from '../data/dataset'
+import type { TokenOptions } from '../train/generate'
+
+/** What all ranks do next, together. The first rank decides; the others wait for its word. */
+export type Task =
+  /** The data is prepared; goes on from a checkpoint where one is named. */
+  | { readonly kind: 'open'; readonly data: PreparedData; readonly checkpoint: string | null }
+  | { readonly kind: 'step' }
+  /** Another base learning rate from the next step on. */
+  | { readonly kind: 'rate'; readonly rate: number }
+  /** Batch by batch, each after a `go`. */
+  | { readonly kind: 'evaluate'; readonly split: 'dev' | 'test' }
+  /** Token by token, each but the first after a `go`. */
+  | { readonly kind: 'generate'; readonly prompts: readonly (readonly number[])[]; readonly options: TokenOptions }
+  /** Each rank writes what it holds: all that a resume needs, or the trained weights alone. */
+  | { readonly kind: 'save'; readonly folder: string; readonly what: 'state' | 'weights' }
+  /** The weights of a checkpoint take the place of the live ones. */
+  | { readonly kind: 'take'; readonly folder: string }
+  | { readonly kind: 'end' }
+
+/** The wire by which the first rank tells the others what to do. All of it is collective: who is not heard from fails for all. */
+export class Control {
+  constructor(private readonly group: ProcessGroup) {}
+
+  get leads(): boolean { return this.group.rank === 0 }
+
+  /** Of the first rank. */
+  tell(task: Task): void {
+    const bytes = Buffer.from(JSON.stringify(task))
+    scope(() => {
+      this.group.broadcast(tensor([BigInt(bytes.length)]), 0)
+      this.group.broadcast(fromBytes(new Uint8Array(bytes), [bytes.length], 'uint8'), 0)
+    })
+  }
+
+  /** Of the others: waits for the next task. */
+  hear(): Task {
+    return scope(() => {
+      const length = tensor([0n])
+      this.group.broadcast(length, 0)
+      const bytes = ops.zeros([length.item()], { dtype: 'uint8' })
+      this.group.broadcast(bytes, 0)
+      return JSON.parse(Buffer.from(bytes.toBytes()).toString('utf8')) as Task
+    })
+  }
+
+  /** Shall what was begun go on? The first rank says so, the others hear it. */
+  go(on: boolean): boolean {
+    return scope(() => {
+      const word = tensor([on ? 1n : 0n])
+      this.group.broadcast(word, 0)
+      return word.item() === 1
+    })
+  }
+
+  /** Waits until all ranks have come here. */
+  meet(): void { scope(() => { this.group.allReduce(tensor([0n])) }) }
+}

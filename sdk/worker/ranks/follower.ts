@@ -1,0 +1,88 @@
+import { countCollectives, noGrad, Store, tuneAllocator } from 'fettle-native'
+import type { PreparedData, RowReader } from '../../data/dataset'
+import { openRows } from '../../data/arrow-reader'
+import { Control, type Task } from '../../parallel/control'
+import { Ranks, waits } from '../../parallel/ranks'
+import { meshShape } from '../../parallel/shape'
+import { loadTokenizer } from '../../tokenizers'
+import { evaluateSteps } from '../../train/evaluate'
+import { generateSteps } from '../../train/generate'
+import type { Plan } from '../../plan/plan'
+import type { Trainer } from '../../train/trainer'
+import { openModel, openTrainer, type OpenedModel } from '../session'
+import { writeWeights } from './save'
+
+/** What a rank beside the first is told. */
+export interface FollowerJob {
+  readonly plan: Plan
+  readonly modelPath: string
+  readonly output: string
+  /** File of the store. */
+  readonly store: string
+  readonly rank: number
+  readonly ranks: number
+  /** File in which it counts its collectives. */
+  readonly count: string
+}
+
+/** The life of a rank beside the first: it loads its part and does with the others what the first rank says, until the end. */
+/** @param here called when it is ready to meet the others */
+export async function follow({ plan, modelPath, store, rank, ranks: count, count: counter }: FollowerJob, here: () => void): Promise<void> {
+  tuneAllocator()
+  countCollectives(counter)
+  here()
+  const ranks = Ranks.join(meshShape(plan.mesh), { store: Store.file(store, count, waits.start), rank, timeout: waits.collective, commandTimeout: waits.command, address: '127.0.0.1' })
+  await followAs(ranks, plan, modelPath)
+}
+
+/** The same on ranks that have met. */
+export async function followAs(ranks: Ranks, plan: Plan, modelPath: string): Promise<void> {
+  const control = new Control(ranks.groups.command!)
+  const model = openModel(plan, modelPath, ranks)
+  const follower = new Follower(plan, modelPath, model, control, ranks)
+  for (let task = control.hear(); task.kind !== 'end'; task = control.hear()) await follower.perform(task)
+}
+
+class Follower {
+  private trainer: Trainer | null = null
+  private rows: { readonly dev: RowReader | null; readonly test: RowReader | null } = { dev: null, test: null }
+
+  constructor(private readonly plan: Plan, private readonly modelPath: string, private readonly model: OpenedModel, private readonly control: Control, private readonly ranks: Ranks) {}
+
+  async perform(task: Task): Promise<void> {
+    switch (task.kind) {
+      case 'open': return this.open(task.data, task.checkpoint)
+      case 'step':
+        await this.trainer!.ready()
+        this.trainer!.next()
+        return
+      case 'rate': return this.trainer!.setLearningRate(task.rate)
+      case 'evaluate': return this.evaluate(this.rows[task.split]!)
+      case 'generate':
+        for (const step of generateSteps(this.model.decoder, task.prompts, task.options)) void step
+        return
+      case 'save':
+        if (task.what === 'state') this.trainer!.writeRank(task.folder)
+        else writeWeights(task.folder, this.model.decoder.parameters, this.ranks)
+        return this.control.meet()
+      case 'take': return this.trainer!.takeWeights(task.folder)
+      case 'end': return
+    }
+  }
+
+  private open(data: PreparedData, checkpoint: string | null): void {
+    const { plan, model, modelPath, ranks } = this
+    this.rows = { dev: data.dev && openRows(data.dev), test: data.test && openRows(data.test) }
+    if (plan.train) this.trainer = openTrainer({ plan, decoder: model.decoder, data, modelPath, tokenizer: loadTokenizer(modelPath), warn: () => undefined, ranks }).trainer
+    if (checkpoint !== null) this.trainer!.restore(checkpoint)
+    this.model.decoder.together = { begin: () => undefined, go: () => this.control.go(false) }
+  }
+
+  private evaluate(rows: RowReader): void {
+    const { plan, model: { decoder } } = this
+    noGrad(() => {
+      const walk = evaluateSteps(decoder, rows, { rows: plan.batch.evalSize, tokens: undefined })
+      while (this.control.go(false) && !walk.next().done);
+    })
+  }
+}

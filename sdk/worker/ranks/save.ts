@@ -1,0 +1,47 @@
+import * as fs from 'node:fs'
+import * as path from 'node:path'
+import { scope, type Tensor } from 'fettle-native'
+import { saveLoraState } from '../../adapters/peft'
+import { LoraAdapter } from '../../adapters/lora'
+import { exportAdapter } from '../../export/adapter'
+import { writeMergedFolder } from '../../export/parts'
+import type { Parameters } from '../../models/parameters'
+import type { Control } from '../../parallel/control'
+import { JoinedParts, partOf, writeParts } from '../../parallel/parts'
+import type { Ranks } from '../../parallel/ranks'
+import type { Session } from '../session'
+
+const stem = 'weights'
+
+/** Writes what this rank holds of the trained weights, fp32. */
+export function writeWeights(folder: string, parameters: Parameters, ranks: Ranks): void {
+  scope(() => writeParts(folder, stem, ranks.rank, parameters.trainable().flatMap((parameter) => partOf(parameter, parameters, parameters.flat!.master, parameter.name, ranks) ?? [])))
+}
+
+/**
+ * Writes what the ranks trained as other programs load it. Each rank writes its part beside the others', and the first
+ * one puts them together, one tensor at a time.
+ */
+export function writeTogether(session: Session, control: Control, folder: string): void {
+  const { adapter, decoder: { parameters }, ranks, modelPath, plan } = session
+  fs.mkdirSync(folder, { recursive: true })
+  // Of a prefix every rank holds all.
+  if (adapter !== null && !(adapter instanceof LoraAdapter)) return exportAdapter(adapter, parameters, folder, plan.model)
+  const parts = fs.mkdtempSync(path.join(folder, '.parts-'))
+  try {
+    control.tell({ kind: 'save', folder: parts, what: 'weights' })
+    writeWeights(parts, parameters, ranks)
+    control.meet()
+    const joined = new JoinedParts(parts, stem, Array.from({ length: ranks.size }, (_, rank) => rank))
+    try {
+      if (adapter === null) writeMergedFolder(joined, parameters, modelPath, folder)
+      else scope(() => saveLoraState(adapter, stateOf(joined), folder, plan.model))
+    } finally {
+      joined.close()
+    }
+  } finally {
+    fs.rmSync(parts, { recursive: true, force: true })
+  }
+}
+
+function stateOf(joined: JoinedParts): Map<string, Tensor> { return new Map(joined.names().map((name) => [name, joined.read(name)])) }
