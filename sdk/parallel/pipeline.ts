@@ -77,7 +77,8 @@ export function walkStage(decoder: Decoder, pipe: StagePipe, batches: readonly B
       if (kind === 'forward') {
         const found = scope(() => {
           const passage = passageOf(decoder, batch, options, micro % slots)
-          const input = place === 0 ? decoder.embed(batch, passage.context) : pipe.from(pipe.neighbour(-1), batch.tokens, tag(place, false))
+          // The embedding's memory is the next micro-batch's.
+          const input = place === 0 ? ops.clone(decoder.embed(batch, passage.context)) : pipe.from(pipe.neighbour(-1), batch.tokens, tag(place, false))
           const { steps, x } = forwardThrough(decoder, chunks[chunk], input, passage)
           if (place < depth - 1) pipe.to(pipe.neighbour(1), x, tag(place + 1, false))
           const head = place < depth - 1 ? null : decoder.headLoss(x, batch.targets!, { scale: batch.ghost ? 0 : options.scale, gradient: true, context: passage.context })
