@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { ops, scope, type Tensor } from 'fettle-native'
 import type { Parameters } from '../models/parameters'
 import { readSafetensors, writeJsonAtomically, writeSafetensors } from '../models/weights'
-import { PickleFile } from '../models/weights/pickle'
+import { readPickled } from '../models/weights/pickle'
 import { adapterFile, configName, peftName, weightsName } from './adapter-files'
 import { attachLora, type LoraAdapter } from './lora'
 import type { LoraConfig } from './lora-config'
@@ -38,12 +38,6 @@ export function readAdapterState(folder: string): AdapterState {
   const stored = pickled ? readPickled(path) : readSafetensors(path)
   const tensors = layout === 'peft' ? stored : new Map([...stored].map(([name, value]) => [peftName(name, path), ops.contiguous(ops.t(value))]))
   return { config, tensors, path }
-}
-
-/** Walked as data: nothing in a pickle runs. */
-function readPickled(path: string): Map<string, Tensor> {
-  const file = new PickleFile(path)
-  try { return new Map([...file.tensors.keys()].map((name) => [name, file.read(name)])) } finally { file.close() }
 }
 
 /** Writes an adapter as PEFT does: adapter_model.safetensors in fp32 and adapter_config.json. */
