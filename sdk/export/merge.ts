@@ -8,8 +8,9 @@ import { inType } from '../models/device'
 import { familyOf } from '../models/families'
 import { fileNameOf } from '../models/file-names'
 import { openWeights, type LazyTensor, type Weights } from '../models/weights'
+import type { Precision } from '../plan/plan'
 import { sourceOf, writeModelFolder } from './folder'
-import { refuseInputs, savedType, type SavedType } from './output'
+import { refuseInputs, savedType } from './output'
 
 /** Base, adapter and where the merged model goes. */
 export interface MergeOptions {
@@ -20,7 +21,7 @@ export interface MergeOptions {
   /** Folder that gets the merged model. */
   readonly output: string
   /** Number type of the merged weights. Default: the base's own; bf16 for quantised (GGUF) weights. */
-  readonly dtype?: SavedType
+  readonly dtype?: Precision
   /** Called before each weight is written. */
   readonly onProgress?: (progress: { readonly name: string; readonly done: number; readonly total: number }) => void
 }
