@@ -9,6 +9,7 @@ import { linearSpecs } from '../models/layout'
 import type { AttachedAdapter, NamedParameter, Parameters } from '../models/parameters'
 import { Random } from '../models/random'
 import { rankOf, scaleOf, type LoraConfig } from './lora-config'
+import { changeOf, configOfChange, partsOfChange, principalPart, type Pair } from './pissa'
 import { chooseTargets } from './targets'
 
 /** One adapted module and where it lives. */
@@ -25,15 +26,18 @@ interface Site {
   readonly role: Role
 }
 
-/** Where the first values come from: a seed for a new adapter, or tensors by the names of `adapter_model.safetensors`. */
-export type LoraSource = { readonly seed: number } | { readonly state: ReadonlyMap<string, Tensor> }
+/**
+ * Where the first values come from: a seed for a new adapter, or tensors by the names of `adapter_model.safetensors`.
+ * `principal`: a new one begins as the principal part of each weight (PiSSA), or the tensors are what such a one was saved as.
+ */
+export type LoraSource = ({ readonly seed: number } | { readonly state: ReadonlyMap<string, Tensor> }) & { readonly principal?: boolean }
 
 const prefix = 'base_model.model.'
 
 /**
  * Puts a LoRA adapter (arXiv 2106.09685) on a model whose own weights are frozen. From then on only the adapter trains.
- * A is Kaiming-uniform with a = √5, B zero, so that the model answers as before.
- * @throws ModelError `lora.target`, `lora.attached`, `lora.state`
+ * A is Kaiming-uniform with a = √5, B zero, or both are taken out of the weight, so that the model answers as before.
+ * @throws ModelError `lora.target`, `lora.attached`, `lora.state`, `lora.principal`
  */
 export function attachLora(parameters: Parameters, config: LoraConfig, source: LoraSource): LoraAdapter {
   if (parameters.flat !== null || parameters.adapter !== null) {
@@ -41,7 +45,8 @@ export function attachLora(parameters: Parameters, config: LoraConfig, source: L
   }
   const adapter = new LoraAdapter(parameters, config, sites(parameters, config))
   scope(() => {
-    if ('state' in source) adapter.fill(source.state)
+    if (source.principal === true) adapter.split(source)
+    else if ('state' in source) adapter.fill(source.state)
     else adapter.initialize(source.seed)
   })
   adapter.flat.sync()
@@ -75,7 +80,7 @@ function sites(parameters: Parameters, config: LoraConfig): Site[] {
 /** An attached adapter: names its weights, fuses them into the model, or goes. */
 export class LoraAdapter implements AttachedAdapter {
   readonly flat: FlatParameters
-  private readonly attached: { readonly site: Site; readonly lora: LoraWeights; readonly part: LoraPart }[] = []
+  private readonly attached: { readonly site: Site; readonly lora: OwnLora; readonly part: LoraPart }[] = []
 
   constructor(private readonly parameters: Parameters, readonly config: LoraConfig, chosen: readonly Site[]) {
     const linears = group(chosen)
@@ -89,7 +94,7 @@ export class LoraAdapter implements AttachedAdapter {
         rankStart += rank
         return part
       })
-      const lora: LoraWeights = { a, parts, dropout: config.dropout }
+      const lora: OwnLora = { a, parts, dropout: config.dropout }
       parameters.linear(linear[0].key).lora = lora
       linear.forEach((site, i) => this.attached.push({ site, lora, part: parts[i] }))
     }
@@ -121,35 +126,71 @@ export class LoraAdapter implements AttachedAdapter {
   /** fp32 values by the names of `adapter_model.safetensors`. Views: call inside a scope. */
   state(): Map<string, Tensor> { return new Map(this.named().map((p) => [p.name, p.master as Tensor])) }
 
+  /** What is saved of it: values and config of a LoRA that fits the model as it came. Call inside a scope. */
+  saved(): { readonly config: LoraConfig; readonly tensors: ReadonlyMap<string, Tensor> } {
+    const tensors = this.state()
+    if (this.attached.every(({ lora }) => lora.first === undefined)) return { config: this.config, tensors }
+    for (const { site, lora, part } of this.attached) {
+      const { a, b } = changeOf(pairOf(lora, part), pairOf(lora.first as LoraWeights, firstOf(lora, part)))
+      tensors.set(`${prefix}${site.module}.lora_A.weight`, a)
+      tensors.set(`${prefix}${site.module}.lora_B.weight`, b)
+    }
+    return { config: configOfChange(this.config), tensors }
+  }
+
   /** Adds the adapter to the model's weights, in fp32 and rounded once, and takes it off. Make decoders after it, not before. */
   fuse(): void {
-    for (const key of new Set(this.attached.map(({ site }) => site.key))) {
-      this.parameters.replaceLinear(key, keep(scope(() => {
-        const merged = ops.clone(this.parameters.linear(key).weight.value)
-        for (const { site, lora, part } of this.attached) if (site.key === key) mergeRows(merged, lora, part)
-        return merged
-      })))
-    }
-    this.detach()
+    this.addToWeights((lora, part) => ({ ...pairOf(lora, part), magnitude: part.magnitude && part.magnitude.master, scale: part.scale }))
+    this.free()
   }
 
   /** Takes the adapter off and frees it; the model answers as before. */
   detach(): void {
-    for (const { site } of this.attached) this.parameters.linear(site.key).lora = null
+    this.addFirst(1)
+    this.free()
+  }
+
+  /** Frees it together with its model: what it took out of the weights is gone. */
+  free(): void {
+    for (const { site, lora: { first } } of this.attached) {
+      for (const weight of first === undefined ? [] : [first.a, ...first.parts.map(({ b }) => b)]) weight.value.free()
+      this.parameters.linear(site.key).lora = null
+    }
     this.parameters.adapter = null
     this.parameters.flat = null
     this.flat.free()
   }
 
-  free(): void { this.detach() }
+  /**
+   * First values of an adapter that begins as a part of each weight, which is taken out of it; or of one that was saved after
+   * it had begun so, and goes on.
+   */
+  split(source: LoraSource): void {
+    const state = 'state' in source ? source.state : null, random = new Random('seed' in source ? source.seed : 0)
+    for (const { site, lora, part } of this.attached) {
+      scope(() => {
+        const first = state === null ? this.principal(site, random) : partsOfChange(changeIn(state, site)).first
+        // What is taken out is what a pass multiplies by, so that no more is lost than a rounding of the rest.
+        put(pairOf(lora, part), { a: inType(first.a, this.parameters.dtype), b: inType(first.b, this.parameters.dtype) })
+      })
+    }
+    for (const lora of new Set(this.attached.map((each) => each.lora))) {
+      const frozen = ({ master }: Weight): Weight => ({ value: keep(ops.to(master as Tensor, { dtype: this.parameters.dtype, copy: true })), master: null, grad: null })
+      lora.first = { a: frozen(lora.a), parts: lora.parts.map((part) => ({ ...part, b: frozen(part.b), magnitude: null })), dropout: 0 }
+    }
+    this.addFirst(-1)
+    for (const { site, lora, part } of this.attached) {
+      if (state === null) this.measure(site, lora, part)
+      else put(pairOf(lora, part), partsOfChange(changeIn(state, site)).now)
+      if (state !== null && part.magnitude !== null) ops.copy_(part.magnitude.master as Tensor, state.get(`${prefix}${site.module}.lora_magnitude_vector`) as Tensor)
+    }
+  }
 
   /** First values from a file: every weight of the adapter must be there, in its shape. */
   fill(state: ReadonlyMap<string, Tensor>): void {
     for (const { name, master } of this.named()) {
       const found = state.get(name), shape = (master as Tensor).shape
-      if (found === undefined || found.shape.join() !== shape.join()) {
-        throw new ModelError('lora.state', `expected ${name} of shape [${shape.join(', ')}] in the adapter, got ${found === undefined ? 'nothing' : `[${found.shape.join(', ')}]`}; the adapter is of another model or rank`, { name, expected: shape, shape: found?.shape ?? null })
-      }
+      if (found === undefined || found.shape.join() !== shape.join()) throw misfit(name, shape, found)
       ops.copy_(master as Tensor, found)
     }
   }
@@ -162,11 +203,72 @@ export class LoraAdapter implements AttachedAdapter {
       const bound = 1 / Math.sqrt(site.inFeatures)
       const values = Float32Array.from({ length: part.rank * site.inFeatures }, () => (2 * random.uniform() - 1) * bound)
       ops.copy_(ops.narrow(lora.a.master as Tensor, 0, part.rankStart, part.rank), tensor(values, [part.rank, site.inFeatures]))
-      if (part.magnitude === null) continue
-      const weight = ops.narrow(this.parameters.linear(site.key).weight.value, 0, part.rowStart, part.rows)
-      ops.copy_(part.magnitude.master as Tensor, rowNorms(weight, lora.a.master as Tensor, part.b.master as Tensor, part))
+      this.measure(site, lora, part)
     }
   }
+
+  /** DoRA's lengths of rows begin as they are. */
+  private measure(site: Site, lora: LoraWeights, part: LoraPart): void {
+    if (part.magnitude !== null) ops.copy_(part.magnitude.master as Tensor, rowNorms(this.rowsOf(site), lora.a.master as Tensor, part.b.master as Tensor, part))
+  }
+
+  private principal(site: Site, random: Random): Pair {
+    const { rank, rows, inFeatures, module } = site, most = Math.min(rows, inFeatures)
+    if (rank > most) throw new ModelError('lora.principal', `expected a rank of at most ${most} for ${module}, whose weight is [${rows}, ${inFeatures}], got ${rank}; take a smaller rank, leave the module out by targets, or leave pissa out`, { module, rank, most })
+    return principalPart(inType(this.rowsOf(site), 'float32'), rank, site.scale, random)
+  }
+
+  private rowsOf({ key, rowStart, rows }: Site): Tensor { return ops.narrow(this.parameters.linear(key).weight.value, 0, rowStart, rows) }
+
+  /** Adds what the adapter began with to the weights (1), or takes it out of them (−1), where it began as a part of them. */
+  private addFirst(sign: 1 | -1): void {
+    if (this.attached.some(({ lora }) => lora.first !== undefined)) this.addToWeights((lora, part) => ({ ...pairOf(lora.first as LoraWeights, firstOf(lora, part)), magnitude: null, scale: sign * part.scale }))
+  }
+
+  /** Puts other weights in the place of the adapted ones, in fp32 and rounded once: what was read may be a mapped file. */
+  private addToWeights(delta: (lora: LoraWeights, part: LoraPart) => Delta): void {
+    for (const key of new Set(this.attached.map(({ site }) => site.key))) {
+      this.parameters.replaceLinear(key, keep(noGrad(() => scope(() => {
+        const merged = ops.clone(this.parameters.linear(key).weight.value)
+        for (const { site, lora, part } of this.attached) {
+          if (site.key !== key) continue
+          const rows = ops.narrow(merged, 0, part.rowStart, part.rows)
+          ops.copy_(rows, mergedRows(rows, delta(lora, part)))
+        }
+        return merged
+      }))))
+    }
+  }
+}
+
+/** A LoRA as its adapter fills it. */
+type OwnLora = LoraWeights & { first?: LoraWeights }
+
+/** A part's A and B in fp32; masters where they train. Views of masters. */
+function pairOf({ a }: LoraWeights, { rankStart, rank, b }: LoraPart): Pair {
+  const wide = ({ value, master }: Weight): Tensor => master ?? inType(value, 'float32')
+  return { a: ops.narrow(wide(a), 0, rankStart, rank), b: wide(b) }
+}
+
+function firstOf(lora: LoraWeights, part: LoraPart): LoraPart { return (lora.first as LoraWeights).parts[lora.parts.indexOf(part)] }
+
+function put(target: Pair, { a, b }: Pair): void {
+  ops.copy_(target.a, a)
+  ops.copy_(target.b, b)
+}
+
+/** The change that an adapter that began as a part of the weights was saved as. */
+function changeIn(state: ReadonlyMap<string, Tensor>, { module, rank, rows, inFeatures }: Site): Pair {
+  const [a, b] = [['lora_A', [2 * rank, inFeatures]], ['lora_B', [rows, 2 * rank]]].map(([side, shape]) => {
+    const name = `${prefix}${module}.${side}.weight`, found = state.get(name)
+    if (found === undefined || found.shape.join() !== shape.toString()) throw misfit(name, shape as number[], found)
+    return found
+  })
+  return { a, b }
+}
+
+function misfit(name: string, expected: readonly number[], found: Tensor | undefined): ModelError {
+  return new ModelError('lora.state', `expected ${name} of shape [${expected.join(', ')}] in the adapter, got ${found === undefined ? 'nothing' : `[${found.shape.join(', ')}]`}; the adapter is of another model or rank`, { name, expected, shape: found?.shape ?? null })
 }
 
 /** Sites of one joined linear layer together, in the order of their rows. */
@@ -184,20 +286,14 @@ function specs(linear: readonly Site[], decomposed: boolean): FlatSpec[] {
   ]
 }
 
+/** What an adapter adds to a weight. */
+export interface Delta extends Pair { readonly magnitude: Tensor | null; readonly scale: number }
+
 /**
  * W + s·BA in fp32; DoRA then scales each row to its magnitude (arXiv 2106.09685, 2402.09353).
  * @param weight [rows, in] in any number type; a [rank, in], b [rows, rank], magnitude [rows] in fp32
  */
-export function mergedRows(weight: Tensor, { a, b, magnitude, scale }: { readonly a: Tensor; readonly b: Tensor; readonly magnitude: Tensor | null; readonly scale: number }): Tensor {
+export function mergedRows(weight: Tensor, { a, b, magnitude, scale }: Delta): Tensor {
   const wide = ops.add(inType(weight, 'float32'), ops.mm(b, a), { alpha: scale })
   return magnitude === null ? wide : ops.mul(wide, ops.unsqueeze(ops.div(magnitude, ops.linalg_vector_norm(wide, 2, 1)), 1))
-}
-
-/** Merges one part into its rows of the joined weight. */
-function mergeRows(merged: Tensor, lora: LoraWeights, part: LoraPart): void {
-  noGrad(() => scope(() => {
-    const rows = ops.narrow(merged, 0, part.rowStart, part.rows)
-    const a = ops.narrow(lora.a.master as Tensor, 0, part.rankStart, part.rank)
-    ops.copy_(rows, mergedRows(rows, { a, b: part.b.master as Tensor, magnitude: part.magnitude && part.magnitude.master, scale: part.scale }))
-  }))
 }

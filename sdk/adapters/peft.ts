@@ -43,8 +43,11 @@ export function readAdapterState(folder: string): AdapterState {
 /** Writes an adapter as PEFT does: adapter_model.safetensors in fp32 and adapter_config.json. */
 export function saveLora(adapter: LoraAdapter, folder: string, baseModel: string | null): void {
   mkdirSync(folder, { recursive: true })
-  const { config } = adapter
-  scope(() => writeSafetensors(join(folder, weightsName), adapter.state(), { format: 'pt' }))
+  const { config } = scope(() => {
+    const saved = adapter.saved()
+    writeSafetensors(join(folder, weightsName), saved.tensors, { format: 'pt' })
+    return saved
+  })
   writeJsonAtomically(join(folder, configName), {
     peft_type: 'LORA', task_type: 'CAUSAL_LM', base_model_name_or_path: baseModel, inference_mode: true,
     r: config.rank, lora_alpha: config.alpha, lora_dropout: config.dropout, bias: 'none', fan_in_fan_out: false,

@@ -1,6 +1,6 @@
 import { noGrad, ops, scope, type DType, type Tensor } from 'fettle-native'
 import { adapterKind, refuseMerge } from '../adapters/kind'
-import { mergedRows } from '../adapters/lora'
+import { mergedRows, type Delta } from '../adapters/lora'
 import { rankOf, scaleOf, type LoraConfig } from '../adapters/lora-config'
 import { modulesOf, readAdapterState } from '../adapters/peft'
 import { ModelError } from '../errors'
@@ -25,9 +25,6 @@ export interface MergeOptions {
   /** Called before each weight is written. */
   readonly onProgress?: (progress: { readonly name: string; readonly done: number; readonly total: number }) => void
 }
-
-/** The adapter's part of one weight. */
-interface Delta { readonly a: Tensor; readonly b: Tensor; readonly magnitude: Tensor | null; readonly scale: number }
 
 /**
  * Merges a LoRA, rsLoRA or DoRA adapter into its base: a Hugging Face folder whose answers are those of base and adapter

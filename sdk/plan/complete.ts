@@ -6,7 +6,7 @@ const added = ['prefix', 'neftune', 'fp16', 'recompute', 'evaluation', 'best', '
 const addedWithin = {
   data: ['packing', 'lazy', 'shuffleBuffer', 'seed', 'dropLast'], schedule: ['cycles', 'endRate', 'power'],
 } as const
-const addedToLora = ['rsLora', 'dora', 'plusRatio', 'rankPattern', 'alphaPattern', 'from'] as const
+const addedToLora = ['rsLora', 'dora', 'pissa', 'plusRatio', 'rankPattern', 'alphaPattern', 'from'] as const
 
 /** A plan of an earlier build with the fields that came later, at their defaults; all else as it was. */
 export function completePlan(value: unknown): unknown {

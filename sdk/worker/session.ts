@@ -51,8 +51,9 @@ export interface Session {
 /**
  * Finds the model, prepares the data in its own process while the weights load, and puts trainer and adapter together.
  * @param signal ends the preparation
+ * @param checkpoint folder of the one that the run goes on from
  */
-export async function openSession(plan: Plan, output: string, reporter: Reporter, signal: AbortSignal): Promise<Session> {
+export async function openSession(plan: Plan, output: string, reporter: Reporter, signal: AbortSignal, checkpoint: string | null = null): Promise<Session> {
   setThreads(plan.threads ?? cores())
   manualSeed(plan.seed) // dropout draws from it; a resume brings the checkpoint's state back
   const device = chooseDevice(plan.device, { gpu: "device 'cuda'", instead: ".device('cpu'), or npm run doctor" })
@@ -64,7 +65,7 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   await new Promise((resolve) => setImmediate(resolve))
   reporter.progress('model: read weights', 0, null)
   const parameters = loadModel(plan, modelPath, device)
-  const adapter = openAdapter(plan, parameters)
+  const adapter = openAdapter(plan, parameters, checkpoint)
   const decoder = new Decoder(parameters, chooseBlocks({ device, dtype: parameters.dtype, blocks: plan.blocks, autocast: plan.precision === 'fp16' && plan.fp16.level === 'O1' }))
   const data = await preparing
   const [dev, test] = [data.dev, data.test].map((split) => split && openRows(split))

@@ -129,6 +129,8 @@ export interface LoraWeights {
   readonly a: Weight
   readonly parts: readonly LoraPart[]
   readonly dropout: number
+  /** Takes its place where the adapter is left out: a frozen one that makes the weight whole again. Left out: the weight is whole. */
+  readonly first?: LoraWeights
 }
 
 export interface LoraPart {

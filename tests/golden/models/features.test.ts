@@ -88,7 +88,7 @@ const near = (a: number, b: number, relative: number): void => assert.ok(Math.ab
 /** The columns of the table, and what must hold for a mark in them. */
 const features: Readonly<Record<string, (subject: Subject) => void>> = {
   'all weights': (subject) => freeTrainer(trained(subject, { method: 'sft', lora: null }, 5e-3)),
-  LoRA: adapter(), rsLoRA: adapter({ rsLora: true, alpha: 4 }), DoRA: adapter({ dora: true }), merge: merged,
+  LoRA: adapter(), rsLoRA: adapter({ rsLora: true, alpha: 4 }), DoRA: adapter({ dora: true }), PiSSA: adapter({ pissa: true }), merge: merged,
   'prefix tuning': (subject) => freeTrainer(trained(subject, { method: 'prefix', lora: null, prefix: { ...defaultPrefix, tokens: 8 } }, 0.3, 0.995)),
   bf16: (subject) => near(withDecoder(subject, 'plain', 'bfloat16', (decoder) => lossOf(decoder, rows)), withDecoder(subject, 'plain', 'float32', (decoder) => lossOf(decoder, rows)), 5e-3),
   'fused blocks': (subject) => near(withDecoder(subject, 'fused', 'float32', (decoder) => lossOf(decoder, rows)), withDecoder(subject, 'plain', 'float32', (decoder) => lossOf(decoder, rows)), 1e-5),
