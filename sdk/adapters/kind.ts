@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ModelError } from '../errors'
 import type { PrefixPlan } from '../plan/plan'
-import { configName, layoutOf, paddlePrefixConfigName, prefixEncoderName, prefixFile } from './adapter-files'
+import { configName, layoutOf, paddleConfigName, paddlePrefixConfigName, prefixEncoderName, prefixFile } from './adapter-files'
 import { prefixConfig, type PrefixConfig } from './prefix-config'
 
 /* Which kind of adapter a folder holds: read by the front too, which never loads the native addon. */
@@ -25,7 +25,7 @@ export function adapterKind(folder: string): 'lora' | 'prefix' {
 
 /** Name of the model that an adapter of any kind was trained on; `null`: its folder does not say. */
 export function baseModelOf(folder: string): string | null {
-  const name = ['adapter_config.json', 'lora_config.json', paddlePrefixConfigName].map((file) => join(folder, file)).find((file) => existsSync(file))
+  const name = [configName, paddleConfigName, paddlePrefixConfigName].map((file) => join(folder, file)).find((file) => existsSync(file))
   const base = name === undefined ? undefined : parse(name)['base_model_name_or_path']
   return typeof base === 'string' && base !== '' ? base : null
 }

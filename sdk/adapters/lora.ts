@@ -10,6 +10,7 @@ import type { AttachedAdapter, NamedParameter, Parameters } from '../models/para
 import { takeCut, type Cut } from '../models/share'
 import { Random } from '../models/random'
 import { rankOf, scaleOf, type LoraConfig } from './lora-config'
+import { changeOf, configOfChange, partsOfChange, principalPart, type Pair } from './pissa'
 import { chooseTargets } from './targets'
 
 /** A module that can be adapted; sizes are the whole model's. */
@@ -35,16 +36,19 @@ interface Site extends Chosen {
   readonly cut: Cut | null
 }
 
-/** Where the first values come from: a seed for a new adapter, or tensors by the names of `adapter_model.safetensors`. */
-export type LoraSource = { readonly seed: number } | { readonly state: ReadonlyMap<string, Tensor> }
+/**
+ * Where the first values come from: a seed for a new adapter, or tensors by the names of `adapter_model.safetensors`.
+ * `principal`: a new one begins as the principal part of each weight (PiSSA), or the tensors are what such a one was saved as.
+ */
+export type LoraSource = ({ readonly seed: number } | { readonly state: ReadonlyMap<string, Tensor> }) & { readonly principal?: boolean }
 
 const prefix = 'base_model.model.'
 const replicate: Role = { kind: 'replicate', unit: 1 }
 
 /**
  * Puts a LoRA adapter (arXiv 2106.09685) on a model whose own weights are frozen. From then on only the adapter trains.
- * A is Kaiming-uniform with a = √5, B zero, so that the model answers as before.
- * @throws ModelError `lora.target`, `lora.attached`, `lora.state`
+ * A is Kaiming-uniform with a = √5, B zero, or both are taken out of the weight, so that the model answers as before.
+ * @throws ModelError `lora.target`, `lora.attached`, `lora.state`, `lora.principal`
  */
 export function attachLora(parameters: Parameters, config: LoraConfig, source: LoraSource): LoraAdapter {
   if (parameters.flat !== null || parameters.adapter !== null) {
@@ -52,7 +56,8 @@ export function attachLora(parameters: Parameters, config: LoraConfig, source: L
   }
   const adapter = new LoraAdapter(parameters, config)
   scope(() => {
-    if ('state' in source) adapter.fill(source.state)
+    if (source.principal === true) adapter.split(source)
+    else if ('state' in source) adapter.fill(source.state)
     else adapter.initialize(source.seed)
   })
   adapter.flat.sync()
@@ -92,8 +97,7 @@ function sitesOf(chosen: readonly Chosen[], { layout }: Parameters): Site[] {
 /** An attached adapter: names its weights, fuses them into the model, or goes. */
 export class LoraAdapter implements AttachedAdapter {
   readonly flat: FlatParameters
-  private readonly attached: { readonly site: Site; readonly lora: LoraWeights; readonly part: LoraPart }[] = []
-
+  private readonly attached: { readonly site: Site; readonly lora: OwnLora; readonly part: LoraPart }[] = []
   private readonly chosen: readonly Chosen[]
 
   constructor(private readonly parameters: Parameters, readonly config: LoraConfig) {
@@ -109,7 +113,7 @@ export class LoraAdapter implements AttachedAdapter {
         rankStart += rank
         return part
       })
-      const lora: LoraWeights = { a, parts, dropout: config.dropout, sumOverColumns: linear[0].role.kind === 'row' ? parameters.sumOverColumns : null }
+      const lora: OwnLora = { a, parts, dropout: config.dropout, sumOverColumns: linear[0].role.kind === 'row' ? parameters.sumOverColumns : null }
       parameters.linear(linear[0].key).lora = lora
       linear.forEach((site, i) => this.attached.push({ site, lora, part: parts[i] }))
     }
@@ -148,35 +152,73 @@ export class LoraAdapter implements AttachedAdapter {
   /** fp32 values by the names of `adapter_model.safetensors`. Views: call inside a scope. */
   state(): Map<string, Tensor> { return new Map(this.named().map((p) => [p.name, p.master as Tensor])) }
 
+  /** What is saved of it: values and config of a LoRA that fits the model as it came. Call inside a scope. */
+  saved(): { readonly config: LoraConfig; readonly tensors: ReadonlyMap<string, Tensor> } {
+    const tensors = this.state()
+    if (this.attached.every(({ lora }) => lora.first === undefined)) return { config: this.config, tensors }
+    for (const { site, lora, part } of this.attached) {
+      const { a, b } = changeOf(pairOf(lora, part), pairOf(lora.first as LoraWeights, firstOf(lora, part)))
+      tensors.set(`${prefix}${site.module}.lora_A.weight`, a)
+      tensors.set(`${prefix}${site.module}.lora_B.weight`, b)
+    }
+    return { config: configOfChange(this.config), tensors }
+  }
+
   /** Adds the adapter to the model's weights, in fp32 and rounded once, and takes it off. Make decoders after it, not before. */
   fuse(): void {
-    for (const key of new Set(this.attached.map(({ site }) => site.key))) {
-      this.parameters.replaceLinear(key, keep(scope(() => {
-        const merged = ops.clone(this.parameters.linear(key).weight.value)
-        for (const { site, lora, part } of this.attached) if (site.key === key) mergeRows(merged, lora, part)
-        return merged
-      })))
-    }
-    this.detach()
+    this.addToWeights((lora, part) => ({ ...pairOf(lora, part), magnitude: part.magnitude && part.magnitude.master, scale: part.scale }))
+    this.free()
   }
 
   /** Takes the adapter off and frees it; the model answers as before. */
   detach(): void {
-    for (const { site } of this.attached) this.parameters.linear(site.key).lora = null
+    this.addFirst(1)
+    this.free()
+  }
+
+  /** Frees it together with its model: what it took out of the weights is gone. */
+  free(): void {
+    for (const { site, lora: { first } } of this.attached) {
+      for (const weight of first === undefined ? [] : [first.a, ...first.parts.map(({ b }) => b)]) weight.value.free()
+      this.parameters.linear(site.key).lora = null
+    }
     this.parameters.adapter = null
     this.parameters.flat = null
     this.flat.free()
   }
 
-  free(): void { this.detach() }
+  /**
+   * First values of an adapter that begins as a part of each weight, which is taken out of it; or of one that was saved after
+   * it had begun so, and goes on.
+   */
+  split(source: LoraSource): void {
+    const { share, hooks } = this.parameters
+    if (share.tensor.count > 1 || !(share.first && share.last) || hooks !== null) throw new ModelError('lora.divided', 'PiSSA needs whole matrices, which are divided here between ranks; leave pissa out, or train on data-parallel ranks alone', {})
+    const state = 'state' in source ? source.state : null, random = new Random('seed' in source ? source.seed : 0)
+    for (const { site, lora, part } of this.attached) {
+      scope(() => {
+        const first = state === null ? this.principal(site, random) : partsOfChange(changeIn(state, site)).first
+        // What is taken out is what a pass multiplies by, so that no more is lost than a rounding of the rest.
+        put(pairOf(lora, part), { a: inType(first.a, this.parameters.dtype), b: inType(first.b, this.parameters.dtype) })
+      })
+    }
+    for (const lora of new Set(this.attached.map((each) => each.lora))) {
+      const frozen = ({ master }: Weight): Weight => ({ value: keep(ops.to(master as Tensor, { dtype: this.parameters.dtype, copy: true })), master: null, grad: null })
+      lora.first = { a: frozen(lora.a), parts: lora.parts.map((part) => ({ ...part, b: frozen(part.b), magnitude: null })), dropout: 0, sumOverColumns: null }
+    }
+    this.addFirst(-1)
+    for (const { site, lora, part } of this.attached) {
+      if (state === null) this.measure(site, lora, part)
+      else put(pairOf(lora, part), partsOfChange(changeIn(state, site)).now)
+      if (state !== null && part.magnitude !== null) ops.copy_(part.magnitude.master as Tensor, state.get(`${prefix}${site.module}.lora_magnitude_vector`) as Tensor)
+    }
+  }
 
   /** First values from a file: every weight of the adapter must be there, in its shape. */
   fill(state: ReadonlyMap<string, Tensor>): void {
     for (const { name, master, whole, cut } of this.named()) {
       const found = state.get(name)
-      if (found === undefined || found.shape.join() !== whole.join()) {
-        throw new ModelError('lora.state', `expected ${name} of shape [${whole.join(', ')}] in the adapter, got ${found === undefined ? 'nothing' : `[${found.shape.join(', ')}]`}; the adapter is of another model or rank`, { name, expected: whole, shape: found?.shape ?? null })
-      }
+      if (found === undefined || found.shape.join() !== whole.join()) throw misfit(name, whole, found)
       ops.copy_(master as Tensor, takeCut(found, cut))
     }
   }
@@ -192,12 +234,74 @@ export class LoraAdapter implements AttachedAdapter {
       if (found === undefined) continue
       const { site, lora, part } = found
       ops.copy_(ops.narrow(lora.a.master as Tensor, 0, part.rankStart, part.rank), takeCut(tensor(values, [rank, inFeatures]), role.kind === 'row' ? site.cut : null))
-      if (part.magnitude === null) continue
-      this.parameters.hooks?.enter(site.layer)
-      const weight = ops.narrow(this.parameters.linear(site.key).weight.value, 0, part.rowStart, part.rows)
-      ops.copy_(part.magnitude.master as Tensor, rowNorms(weight, lora.a.master as Tensor, part.b.master as Tensor, part, lora.sumOverColumns))
+      this.measure(site, lora, part)
     }
   }
+
+  /** DoRA's lengths of rows begin as they are. */
+  private measure(site: Site, lora: LoraWeights, part: LoraPart): void {
+    if (part.magnitude === null) return
+    this.parameters.hooks?.enter(site.layer)
+    ops.copy_(part.magnitude.master as Tensor, rowNorms(this.rowsOf(site), lora.a.master as Tensor, part.b.master as Tensor, part, lora.sumOverColumns))
+  }
+
+  private principal(site: Site, random: Random): Pair {
+    const { rank, rows, inFeatures, module } = site, most = Math.min(rows, inFeatures)
+    if (rank > most) throw new ModelError('lora.principal', `expected a rank of at most ${most} for ${module}, whose weight is [${rows}, ${inFeatures}], got ${rank}; take a smaller rank, leave the module out by targets, or leave pissa out`, { module, rank, most })
+    return principalPart(inType(this.rowsOf(site), 'float32'), rank, site.scale, random)
+  }
+
+  private rowsOf({ key, rowStart, rows }: Site): Tensor { return ops.narrow(this.parameters.linear(key).weight.value, 0, rowStart, rows) }
+
+  /** Adds what the adapter began with to the weights (1), or takes it out of them (−1), where it began as a part of them. */
+  private addFirst(sign: 1 | -1): void {
+    if (this.attached.some(({ lora }) => lora.first !== undefined)) this.addToWeights((lora, part) => ({ ...pairOf(lora.first as LoraWeights, firstOf(lora, part)), magnitude: null, scale: sign * part.scale }))
+  }
+
+  /** Puts other weights in the place of the adapted ones, in fp32 and rounded once: what was read may be a mapped file. */
+  private addToWeights(delta: (lora: LoraWeights, part: LoraPart) => Delta): void {
+    for (const key of new Set(this.attached.map(({ site }) => site.key))) {
+      this.parameters.replaceLinear(key, keep(noGrad(() => scope(() => {
+        const merged = ops.clone(this.parameters.linear(key).weight.value)
+        for (const { site, lora, part } of this.attached) {
+          if (site.key !== key) continue
+          const rows = ops.narrow(merged, 0, part.rowStart, part.rows)
+          ops.copy_(rows, mergedRows(rows, delta(lora, part)))
+        }
+        return merged
+      }))))
+    }
+  }
+}
+
+/** A LoRA as its adapter fills it. */
+type OwnLora = LoraWeights & { first?: LoraWeights }
+
+/** A part's A and B in fp32; masters where they train. Views of masters. */
+function pairOf({ a }: LoraWeights, { rankStart, rank, b }: LoraPart): Pair {
+  const wide = ({ value, master }: Weight): Tensor => master ?? inType(value, 'float32')
+  return { a: ops.narrow(wide(a), 0, rankStart, rank), b: wide(b) }
+}
+
+function firstOf(lora: LoraWeights, part: LoraPart): LoraPart { return (lora.first as LoraWeights).parts[lora.parts.indexOf(part)] }
+
+function put(target: Pair, { a, b }: Pair): void {
+  ops.copy_(target.a, a)
+  ops.copy_(target.b, b)
+}
+
+/** The change that an adapter that began as a part of the weights was saved as. */
+function changeIn(state: ReadonlyMap<string, Tensor>, { module, rank, rows, inFeatures }: Site): Pair {
+  const [a, b] = [['lora_A', [2 * rank, inFeatures]], ['lora_B', [rows, 2 * rank]]].map(([side, shape]) => {
+    const name = `${prefix}${module}.${side}.weight`, found = state.get(name)
+    if (found === undefined || found.shape.join() !== shape.toString()) throw misfit(name, shape as number[], found)
+    return found
+  })
+  return { a, b }
+}
+
+function misfit(name: string, expected: readonly number[], found: Tensor | undefined): ModelError {
+  return new ModelError('lora.state', `expected ${name} of shape [${expected.join(', ')}] in the adapter, got ${found === undefined ? 'nothing' : `[${found.shape.join(', ')}]`}; the adapter is of another model or rank`, { name, expected, shape: found?.shape ?? null })
 }
 
 /** Sites of one joined linear layer together, in the order of their rows. */
@@ -215,20 +319,14 @@ function specs(linear: readonly Site[], decomposed: boolean): FlatSpec[] {
   ]
 }
 
+/** What an adapter adds to a weight. */
+export interface Delta extends Pair { readonly magnitude: Tensor | null; readonly scale: number }
+
 /**
  * W + s·BA in fp32; DoRA then scales each row to its magnitude (arXiv 2106.09685, 2402.09353).
  * @param weight [rows, in] in any number type; a [rank, in], b [rows, rank], magnitude [rows] in fp32
  */
-export function mergedRows(weight: Tensor, { a, b, magnitude, scale }: { readonly a: Tensor; readonly b: Tensor; readonly magnitude: Tensor | null; readonly scale: number }): Tensor {
+export function mergedRows(weight: Tensor, { a, b, magnitude, scale }: Delta): Tensor {
   const wide = ops.add(inType(weight, 'float32'), ops.mm(b, a), { alpha: scale })
   return magnitude === null ? wide : ops.mul(wide, ops.unsqueeze(ops.div(magnitude, ops.linalg_vector_norm(wide, 2, 1)), 1))
-}
-
-/** Merges one part into its rows of the joined weight. */
-function mergeRows(merged: Tensor, lora: LoraWeights, part: LoraPart): void {
-  noGrad(() => scope(() => {
-    const rows = ops.narrow(merged, 0, part.rowStart, part.rows)
-    const a = ops.narrow(lora.a.master as Tensor, 0, part.rankStart, part.rank)
-    ops.copy_(rows, mergedRows(rows, { a, b: part.b.master as Tensor, magnitude: part.magnitude && part.magnitude.master, scale: part.scale }))
-  }))
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { ops, scope, type Tensor } from 'fettle-native'
 import type { Parameters } from '../models/parameters'
 import { readSafetensors, writeJsonAtomically, writeSafetensors } from '../models/weights'
-import { PickleFile } from '../models/weights/pickle'
+import { readPickled } from '../models/weights/pickle'
 import { adapterFile, configName, peftName, weightsName } from './adapter-files'
 import { attachLora, type LoraAdapter } from './lora'
 import type { LoraConfig } from './lora-config'
@@ -40,22 +40,16 @@ export function readAdapterState(folder: string): AdapterState {
   return { config, tensors, path }
 }
 
-/** Walked as data: nothing in a pickle runs. */
-function readPickled(path: string): Map<string, Tensor> {
-  const file = new PickleFile(path)
-  try { return new Map([...file.tensors.keys()].map((name) => [name, file.read(name)])) } finally { file.close() }
-}
-
 /** Writes an adapter as PEFT does: adapter_model.safetensors in fp32 and adapter_config.json. */
 export function saveLora(adapter: LoraAdapter, folder: string, baseModel: string | null): void {
-  scope(() => saveLoraState(adapter, adapter.state(), folder, baseModel))
+  scope(() => saveLoraState(adapter, adapter.saved(), folder, baseModel))
 }
 
 /** The same with the values of all ranks, where each holds a part. */
-export function saveLoraState(adapter: LoraAdapter, state: ReadonlyMap<string, Tensor>, folder: string, baseModel: string | null): void {
+export function saveLoraState(adapter: LoraAdapter, saved: ReturnType<LoraAdapter['saved']>, folder: string, baseModel: string | null): void {
   mkdirSync(folder, { recursive: true })
-  const { config } = adapter
-  writeSafetensors(join(folder, weightsName), state, { format: 'pt' })
+  const { config } = saved
+  writeSafetensors(join(folder, weightsName), saved.tensors, { format: 'pt' })
   writeJsonAtomically(join(folder, configName), {
     peft_type: 'LORA', task_type: 'CAUSAL_LM', base_model_name_or_path: baseModel, inference_mode: true,
     r: config.rank, lora_alpha: config.alpha, lora_dropout: config.dropout, bias: 'none', fan_in_fan_out: false,

@@ -4,7 +4,7 @@ import { ops, scope, type Tensor } from 'fettle-native'
 import { ModelError } from '../errors'
 import type { Parameters } from '../models/parameters'
 import { readSafetensors, writeJsonAtomically, writeSafetensors } from '../models/weights'
-import { PickleFile } from '../models/weights/pickle'
+import { readPickled } from '../models/weights/pickle'
 import { configName, prefixEncoderName, prefixFile, weightsName } from './adapter-files'
 import { readPrefixConfig, type SavedPrefix } from './kind'
 import { attachPrefix, type PrefixAdapter } from './prefix'
@@ -81,8 +81,4 @@ function readPaddle(folder: string, { config, layers, kvHeads, headDim }: SavedP
   }
 }
 
-function readAny(path: string): Map<string, Tensor> {
-  if (path.endsWith('.safetensors')) return readSafetensors(path)
-  const file = new PickleFile(path)
-  try { return new Map([...file.tensors.keys()].map((each) => [each, file.read(each)])) } finally { file.close() }
-}
+function readAny(path: string): Map<string, Tensor> { return path.endsWith('.safetensors') ? readSafetensors(path) : readPickled(path) }

@@ -120,7 +120,7 @@ export class PrefixAdapter implements AttachedAdapter {
       const target = master as Tensor
       // A bias is bounded as its weight: by the layer's inputs.
       const bound = 1 / Math.sqrt(name.includes('transform.2') ? this.config.hidden as number : this.specs[0].shape[1])
-      const draw = name.includes('transform') ? () => (2 * random.uniform() - 1) * bound : () => normal(random)
+      const draw = name.includes('transform') ? () => (2 * random.uniform() - 1) * bound : () => random.normal()
       ops.copy_(target, tensor(Float32Array.from({ length: target.numel }, draw), target.shape))
     }
   }
@@ -132,9 +132,4 @@ export class PrefixAdapter implements AttachedAdapter {
   }
 
   private master(index: number): Tensor { return (this.flat.weights[index] as Weight).master as Tensor }
-}
-
-/** Box and Muller's transform. */
-function normal(random: Random): number {
-  return Math.sqrt(-2 * Math.log(1 - random.uniform())) * Math.cos(2 * Math.PI * random.uniform())
 }

@@ -1,5 +1,5 @@
 import { PlanError } from '../errors'
-import type { SavedType } from '../export/output'
+import type { Precision } from '../plan/plan'
 import type { Command } from './command'
 import { exitCodes } from './exit'
 import type { Parsed } from './flags'
@@ -38,7 +38,7 @@ async function convert({ values, positionals }: Parsed, terminal: Terminal): Pro
   let files: string[]
   try {
     files = lazy.convert().convertModel({
-      model: source, output, dtype: dtype as SavedType | undefined, maxShardBytes,
+      model: source, output, dtype: dtype as Precision | undefined, maxShardBytes,
       onProgress: ({ name, done, total }) => line.show('convert', `converting ${done + 1}/${total} ${name}`, 'converting …'),
     })
   } finally { line.clear() }

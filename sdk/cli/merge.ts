@@ -1,5 +1,5 @@
 import { PlanError } from '../errors'
-import type { SavedType } from '../export/output'
+import type { Precision } from '../plan/plan'
 import type { Command } from './command'
 import { exitCodes } from './exit'
 import type { Parsed } from './flags'
@@ -36,7 +36,7 @@ async function merge(parsed: Parsed, terminal: Terminal): Promise<number> {
   const line = new StatusLine(terminal)
   let files: string[]
   try {
-    files = lazy.merge().mergeLora({ model: base, adapter, output, dtype: values.dtype as SavedType | undefined, onProgress: ({ name, done, total }) => line.show('merge', `merging ${done + 1}/${total} ${name}`, 'merging …') })
+    files = lazy.merge().mergeLora({ model: base, adapter, output, dtype: values.dtype as Precision | undefined, onProgress: ({ name, done, total }) => line.show('merge', `merging ${done + 1}/${total} ${name}`, 'merging …') })
   } finally { line.clear() }
   if (values.json) terminal.out(`${JSON.stringify({ output, files })}\n`)
   else terminal.err(`merged model in ${output}: ${files.join(', ')}\n`)

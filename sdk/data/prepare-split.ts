@@ -8,7 +8,7 @@ import type { DataNote, PreparedSplit, Preview } from './dataset'
 import { rowEncoder, templateText, type EncodedRow, type RowEncoder } from './encode'
 import { countSupervised } from './packing'
 import { previewRow, previewsBetter } from './preview'
-import { newReadStats, readRows, type DataRow, type ReadStats } from './rows'
+import { emptyRow, newReadStats, readRows, type DataRow, type ReadStats } from './rows'
 
 /** How far a split is. `bytes` of `totalBytes` of the source; `reused`: it was prepared before. */
 export interface SplitProgress {
@@ -131,9 +131,7 @@ class Tally {
   constructor(private readonly tokenizer: Tokenizer) {}
 
   add(row: EncodedRow, { file, line, bytes }: DataRow): void {
-    if (row.ids.length === 0) {
-      throw new DataError('data.field', `${file}:${line}:1: the row has no tokens at all; give it a text, or take the line out`, { file, line, column: 1 })
-    }
+    if (row.ids.length === 0) throw emptyRow({ file, line })
     const supervised = countSupervised(row.labels)
     if (supervised === 0 && this.unanswered++ === 0) this.firstUnanswered = `${file}:${line}`
     if (row.truncated) this.truncated++

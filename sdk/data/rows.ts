@@ -58,6 +58,11 @@ export function* readRows(files: readonly string[], stats: ReadStats = newReadSt
   }
 }
 
+/** A row whose texts give no token. */
+export function emptyRow({ file, line }: Pick<DataRow, 'file' | 'line'>): DataError {
+  return new DataError('data.field', `${file}:${line}:1: the row has no tokens at all; give it a text, or take the line out`, { file, line, column: 1 })
+}
+
 interface Source { readonly file: string; readonly line: number; readonly text: string; readonly first: boolean }
 
 function decode(file: string, { bytes, number, offset }: Line): string {

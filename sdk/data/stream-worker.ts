@@ -1,8 +1,8 @@
-import { DataError, serializeError } from '../errors'
+import { serializeError } from '../errors'
 import { loadTokenizer } from '../tokenizers'
 import { rowEncoder, type RowEncoder } from './encode'
 import { encodeAll, sequences } from './prepare-split'
-import { readRows, type DataRow } from './rows'
+import { emptyRow, readRows, type DataRow } from './rows'
 import { shuffledStream } from './stream-order'
 import type { FromStream, StreamJob, ToStream } from './stream-protocol'
 
@@ -30,7 +30,7 @@ async function run(job: StreamJob): Promise<void> {
   for await (const { rows, encoded } of encodeAll(numbered(job, encoder, epochs), encoder)) {
     while (wanted === 0) await new Promise<void>((resolve) => { wake = resolve })
     wanted--
-    encoded.forEach((row, i) => { if (row.ids.length === 0) throw empty(rows[i]) })
+    encoded.forEach((row, i) => { if (row.ids.length === 0) throw emptyRow(rows[i]) })
     send({ kind: 'rows', rows: encoded.map(({ ids, labels }) => ({ inputIds: ids, labels, epoch: epochs.shift()! })) })
   }
 }
@@ -45,8 +45,4 @@ function* numbered({ data, files, seed, skip }: StreamJob, encoder: RowEncoder, 
       yield row
     }
   }
-}
-
-function empty({ file, line }: DataRow): DataError {
-  return new DataError('data.field', `${file}:${line}:1: the row has no tokens at all; give it a text, or take the line out`, { file, line, column: 1 })
 }

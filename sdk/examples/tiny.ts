@@ -81,9 +81,6 @@ export function tinyModel(family: string, folder: string, options: TinyModelOpti
 function values(a: Architecture, key: string, shape: readonly number[], random: Random): Uint8Array {
   const numbers = new Float32Array(shape.reduce((x, y) => x * y, 1))
   if (/norm/i.test(key) && key.endsWith('.weight')) numbers.fill(1 - a.norm.offset)
-  else if (!key.endsWith('.bias')) for (let i = 0; i < numbers.length; i++) numbers[i] = 0.1 * normal(random)
+  else if (!key.endsWith('.bias')) for (let i = 0; i < numbers.length; i++) numbers[i] = 0.1 * random.normal()
   return new Uint8Array(numbers.buffer)
 }
-
-/** Box and Muller's way from two uniform draws. */
-function normal(random: Random): number { return Math.sqrt(-2 * Math.log(1 - random.uniform())) * Math.cos(2 * Math.PI * random.uniform()) }

@@ -1,7 +1,8 @@
 import { noGrad, scope } from 'fettle-native'
 import { openWeights, type LazyTensor } from '../models/weights'
+import type { Precision } from '../plan/plan'
 import { sourceOf, writeModelFolder } from './folder'
-import { refuseInputs, savedType, type SavedType } from './output'
+import { refuseInputs, savedType } from './output'
 
 /** What is converted, where it goes and as what. */
 export interface ConvertOptions {
@@ -10,7 +11,7 @@ export interface ConvertOptions {
   /** Folder that gets the converted model. */
   readonly output: string
   /** Number type of the weights. Default: their own; bf16 for quantised (GGUF) weights. */
-  readonly dtype?: SavedType
+  readonly dtype?: Precision
   /** Bytes of a shard; above them the weights go into several files. Default 5e9. */
   readonly maxShardBytes?: number
   /** Called before each weight is written. */

@@ -1,6 +1,6 @@
 import { noGrad, ops, scope, type DType, type Tensor } from 'fettle-native'
 import { adapterKind, refuseMerge } from '../adapters/kind'
-import { mergedRows } from '../adapters/lora'
+import { mergedRows, type Delta } from '../adapters/lora'
 import { rankOf, scaleOf, type LoraConfig } from '../adapters/lora-config'
 import { modulesOf, readAdapterState } from '../adapters/peft'
 import { ModelError } from '../errors'
@@ -8,8 +8,9 @@ import { inType } from '../models/device'
 import { familyOf } from '../models/families'
 import { fileNameOf } from '../models/file-names'
 import { openWeights, type LazyTensor, type Weights } from '../models/weights'
+import type { Precision } from '../plan/plan'
 import { sourceOf, writeModelFolder } from './folder'
-import { refuseInputs, savedType, type SavedType } from './output'
+import { refuseInputs, savedType } from './output'
 
 /** Base, adapter and where the merged model goes. */
 export interface MergeOptions {
@@ -20,13 +21,10 @@ export interface MergeOptions {
   /** Folder that gets the merged model. */
   readonly output: string
   /** Number type of the merged weights. Default: the base's own; bf16 for quantised (GGUF) weights. */
-  readonly dtype?: SavedType
+  readonly dtype?: Precision
   /** Called before each weight is written. */
   readonly onProgress?: (progress: { readonly name: string; readonly done: number; readonly total: number }) => void
 }
-
-/** The adapter's part of one weight. */
-interface Delta { readonly a: Tensor; readonly b: Tensor; readonly magnitude: Tensor | null; readonly scale: number }
 
 /**
  * Merges a LoRA, rsLoRA or DoRA adapter into its base: a Hugging Face folder whose answers are those of base and adapter

@@ -3,14 +3,12 @@ import * as path from 'node:path'
 import type { DType } from 'fettle-native'
 import { PlanError } from '../errors'
 import type { Weights } from '../models/weights'
+import type { Precision } from '../plan/plan'
 
-/** Number types that a model may be written in. */
-export type SavedType = 'fp32' | 'bf16' | 'fp16'
-
-const types: Readonly<Record<SavedType, DType>> = { fp32: 'float32', bf16: 'bfloat16', fp16: 'float16' }
+const types: Readonly<Record<Precision, DType>> = { fp32: 'float32', bf16: 'bfloat16', fp16: 'float16' }
 
 /** The number type that weights are written in; `undefined`: each its own. */
-export function savedType(weights: Weights, dtype: SavedType | undefined): DType | undefined {
+export function savedType(weights: Weights, dtype: Precision | undefined): DType | undefined {
   if (dtype !== undefined) return types[dtype]
   return weights.kind === 'gguf' ? 'bfloat16' : undefined
 }

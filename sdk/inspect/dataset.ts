@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { openRows, prepare, type PreparedSplit, type PrepareProgress, type RowReader } from '../data'
+import { openRows, Packs, prepare, type PreparedSplit, type PrepareProgress, type RowReader } from '../data'
 import { PlanError } from '../errors'
 import { resolveModel, type ModelProgress } from '../models/weights'
 import type { DataOptions } from '../plan/options'
@@ -114,7 +114,7 @@ function factsOf(plan: Plan, split: 'train' | 'dev', prepared: PreparedSplit, re
   const { sources, template, tokens, supervised, truncated, notes } = prepared
   return {
     path: plan.data.path!, split, sources, model: plan.model, template, srcLength: plan.data.srcLength, maxLength: plan.data.maxLength,
-    count: rows, tokens, supervised, truncated, notes,
+    count: rows, packs: split === 'train' && plan.data.packing ? Packs.greedy(rows, (row) => total[row], plan.data.maxLength).count : null, tokens, supervised, truncated, notes,
     lengths: { source: histogram(total.map((length, row) => length - target[row])), target: histogram(target), total: histogram(total) },
     padding: padding(total, split === 'train' ? plan.batch.size : plan.batch.evalSize, plan.seed, plan.data.maxLength),
   }

@@ -49,6 +49,6 @@ export async function inspect(source: PlanSource, options: DataViewOptions = {})
   const data = plan.data.path === null ? null : await dataset(plan, { ...options, split })
   if (data === null) return new RunInfo(plan, described, null, null, null)
   if (!plan.train || split !== 'train') return new RunInfo(plan, described, data, plan.train ? null : 0, plan.train ? null : 0)
-  const windows = new Windows(data.count, { ...plan.batch, size: plan.batch.size * dataRanks(plan.mesh) }, plan, () => [])
+  const windows = new Windows(data.packs ?? data.count, { ...plan.batch, size: plan.batch.size * dataRanks(plan.mesh) }, plan, () => [])
   return new RunInfo(plan, described, data, windows.totalSteps, windows.epochsDone(windows.totalSteps))
 }

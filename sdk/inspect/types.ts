@@ -122,6 +122,8 @@ export interface DataFacts {
   readonly maxLength: number
   /** Rows (records). */
   readonly count: number
+  /** With packing: packs of rows, which batches and steps of training count instead of rows; `null` without, and of dev rows. */
+  readonly packs: number | null
   /** Tokens of all rows. */
   readonly tokens: number
   /** Tokens that the loss counts. */

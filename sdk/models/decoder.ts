@@ -368,4 +368,4 @@ const outside = (id: Place['id']): Place => ({ layer: -1, id })
 const placesOf = (layer: number) => (id: Place['id']): Place => ({ layer, id })
 
 /** Made at each use: adapters come and go, and merged weights replace others. */
-function used(linear: LinearWeights, { adapter }: BlockContext): LinearWeights { return adapter || linear.lora === null ? linear : { ...linear, lora: null } }
+function used(linear: LinearWeights, { adapter }: BlockContext): LinearWeights { return adapter || linear.lora === null ? linear : { ...linear, lora: linear.lora.first ?? null } }

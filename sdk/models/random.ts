@@ -28,4 +28,7 @@ export class Random {
 
   /** Uniform in [0, 1). */
   uniform(): number { return this.uint32() / 2 ** 32 }
+
+  /** Of mean 0 and variance 1: Box and Muller's way from two uniform draws. */
+  normal(): number { return Math.sqrt(-2 * Math.log(1 - this.uniform())) * Math.cos(2 * Math.PI * this.uniform()) }
 }

@@ -17,11 +17,11 @@ const generationNames = {
 } as const satisfies Record<keyof GenerationOptions, RuleName>
 
 const loraNames = {
-  rank: 'lora.rank', alpha: 'lora.alpha', dropout: 'lora.dropout', targets: 'lora.targets', rsLora: 'lora.rsLora', dora: 'lora.dora', plusRatio: 'lora.plusRatio',
+  rank: 'lora.rank', alpha: 'lora.alpha', dropout: 'lora.dropout', targets: 'lora.targets', rsLora: 'lora.rsLora', dora: 'lora.dora', pissa: 'lora.pissa', plusRatio: 'lora.plusRatio',
   rankPattern: 'lora.rankPattern', alphaPattern: 'lora.alphaPattern', from: 'lora.from',
 } as const satisfies Record<keyof LoraOptions, RuleName>
 /** What an adapter to go on from brings itself. */
-const ofTheAdapter = ['rank', 'alpha', 'targets', 'rsLora', 'dora', 'rankPattern', 'alphaPattern'] as const
+const ofTheAdapter = ['rank', 'alpha', 'targets', 'rsLora', 'dora', 'pissa', 'rankPattern', 'alphaPattern'] as const
 
 /** What a builder hands to the next one. */
 export interface BuilderState { readonly plan: Plan; readonly given: ReadonlySet<Settled> }

@@ -7,7 +7,7 @@ const addedWithin = {
   data: ['packing', 'lazy', 'shuffleBuffer', 'seed', 'dropLast'], schedule: ['cycles', 'endRate', 'power'],
   mesh: ['virtual', 'sequenceParallel', 'devices'],
 } as const
-const addedToLora = ['rsLora', 'dora', 'plusRatio', 'rankPattern', 'alphaPattern', 'from'] as const
+const addedToLora = ['rsLora', 'dora', 'pissa', 'plusRatio', 'rankPattern', 'alphaPattern', 'from'] as const
 
 /** A plan of an earlier build with the fields that came later, at their defaults; all else as it was. */
 export function completePlan(value: unknown): unknown {

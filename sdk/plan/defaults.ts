@@ -6,7 +6,7 @@ export const defaultGeneration: GenerationPlan = Object.freeze({
 
 /** `.lora()` alone. */
 export const defaultLora: LoraPlan = Object.freeze({
-  rank: 8, alpha: 16, dropout: 0, targets: 'all-linear', rsLora: false, dora: false, plusRatio: 1, rankPattern: Object.freeze({}), alphaPattern: Object.freeze({}), from: null,
+  rank: 8, alpha: 16, dropout: 0, targets: 'all-linear', rsLora: false, dora: false, pissa: false, plusRatio: 1, rankPattern: Object.freeze({}), alphaPattern: Object.freeze({}), from: null,
 })
 
 /** `.prefix()` alone. */

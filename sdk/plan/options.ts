@@ -45,6 +45,8 @@ export interface LoraOptions {
   readonly rsLora?: boolean
   /** Trains the length of each row of a weight too (DoRA, arXiv 2402.09353). Default `false`. */
   readonly dora?: boolean
+  /** Begins as the principal part of each weight, which is taken out of the weight (PiSSA, arXiv 2404.02948), and learns faster. Default `false`: A is random, B zero. */
+  readonly pissa?: boolean
   /** Learning rate of B over that of A (LoRA+, arXiv 2402.12354, which takes 16). Above 0. Default 1. */
   readonly plusRatio?: number
   /** Other ranks for some modules, by name or regular expression as in PEFT: `{ q_proj: 16 }`. From 1. Default `{}`. */

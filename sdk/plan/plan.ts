@@ -44,6 +44,8 @@ export interface LoraPlan {
   readonly rsLora: boolean
   /** Trains the length of each row of a weight too (DoRA, arXiv 2402.09353). Default `false`. */
   readonly dora: boolean
+  /** Begins as the principal part of each weight, which is taken out of the weight (PiSSA, arXiv 2404.02948). Default `false`: A is random, B zero. */
+  readonly pissa: boolean
   /** Learning rate of B over that of A (LoRA+, arXiv 2402.12354). Default 1. */
   readonly plusRatio: number
   /** Other ranks by the end of a module's name, or a regular expression for it, as PEFT reads them. Default `{}`. */

@@ -65,6 +65,7 @@ export const rules = {
   },
   'lora.rsLora': flag,
   'lora.dora': flag,
+  'lora.pissa': flag,
   'lora.plusRatio': real(above0, 16, (value) => value > 0),
   'lora.rankPattern': {
     expected: 'an object of whole numbers from 1 by module name or regular expression', example: { q_proj: 16 },

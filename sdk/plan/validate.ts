@@ -69,6 +69,7 @@ export function checkConsistent(plan: Plan, where = ''): void {
     if ((plan.method === method) === (plan[method] !== null)) continue
     throw conflict(['method', method], `method is ${show(plan.method)} while ${method} is ${show(plan[method])}`, method === 'lora' ? "method: 'lora' with lora: { rank, … }" : "method: 'prefix' with prefix: { tokens, … }", where)
   }
+  if (plan.lora !== null && plan.lora.pissa && plan.lora.from !== null) throw conflict(['lora.pissa', 'lora.from'], 'pissa begins from the weights, and from goes on from an adapter', 'pissa: false, or from: null', where)
   if (plan.data.srcLength >= plan.data.maxLength) {
     throw refusal('srcLength', `less than maxLength (${plan.data.maxLength}), so that a target has room`, plan.data.srcLength,
       `srcLength ${Math.floor(plan.data.maxLength / 2)}, or a longer maxLength`, where)

@@ -1,4 +1,4 @@
-import type { PredictEvent } from './events'
+import type { DoneEvent, PredictEvent } from './events'
 import type { EventLog } from './log'
 
 /** What a finished or stopped run leaves. */
@@ -12,7 +12,7 @@ export interface RunResult {
   /** How the final weights do on test.json; `null` where the plan does not predict. */
   readonly test: PredictEvent | null
   /** The best evaluation by the plan's metric, and whether the final weights are its checkpoint's; `null` where the plan asks for none. */
-  readonly best: { readonly step: number; readonly metric: string; readonly value: number; readonly loaded: boolean } | null
+  readonly best: NonNullable<DoneEvent['best']> | null
   /** Folder of the final weights or, after a stop, of the checkpoints. */
   readonly output: string
   /** True when it was stopped before its end. */

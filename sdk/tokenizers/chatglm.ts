@@ -1,7 +1,7 @@
 import * as path from 'node:path'
 import { ModelError } from '../errors'
-import { readJson } from './folder'
-import { addedBeside, readBeside, type Beside } from './sentencepiece/folder'
+import { addedBeside, readJson } from './folder'
+import { readBeside, type Beside } from './sentencepiece/folder'
 import { pieceIds, readSentencePiece, type SentencePieceModel } from './sentencepiece/model'
 import type { RewriteRule } from './sentencepiece/rewrite'
 import type { PieceTokenizerSpec } from './sentencepiece/spec'
@@ -86,7 +86,7 @@ const glm2Tokens = ['[MASK]', '[gMASK]', '[sMASK]', 'sop', 'eop', '<|system|>', 
 export function specFromGlm2(folder: string, file: string): PieceTokenizerSpec {
   const model = readSentencePiece(path.join(folder, file)), beside = readBeside(folder)
   const idOf = (token: string): number => model.pieces.length + glm2Tokens.indexOf(token)
-  const listed = addedBeside(beside).filter(({ content }) => !glm2Tokens.includes(content))
+  const listed = addedBeside(beside.folder, beside.config).filter(({ content }) => !glm2Tokens.includes(content))
   const tokens: TextToken[] = [
     ...controls(model).map((id): TextToken => ({ ...addedToken(id, model.pieces[id], true), where: 'anywhere' })),
     ...glm2Tokens.map((content): TextToken => ({ ...addedToken(idOf(content), content, true), where: /^\w+$/.test(content) ? 'behind' : 'anywhere' })),

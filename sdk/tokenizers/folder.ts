@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { ModelError } from '../errors'
 import { isPaddleTemplate, templateFromPaddle } from './paddle-template'
-import { type AddedToken, type TokenizerJson, type TokenizerSpec } from './spec'
+import { addedToken, type AddedToken, type TokenizerJson, type TokenizerSpec } from './spec'
 
 /** Reads the tokenizer files of a Hugging Face folder, or null when it has no tokenizer.json. */
 export function specFromFolder(folder: string): TokenizerSpec | null {
@@ -62,6 +62,19 @@ function withConfigTokens(tokens: readonly AddedToken[], config: Record<string, 
     .map(([id, token]) => ({ ...token, id: Number(id) }))
     .filter(token => !known.has(token.id))
   return [...tokens, ...more].sort((a, b) => a.id - b.id)
+}
+
+/**
+ * Tokens with ids of their own: those of added_tokens.json, then tokenizer_config.json's `added_tokens_decoder`, which knows more of each.
+ * @param special texts of tokens that are special though only added_tokens.json has them
+ */
+export function addedBeside(folder: string, config: Readonly<Record<string, unknown>>, special: readonly string[] = []): AddedToken[] {
+  const listed = Object.entries((readJson(folder, 'added_tokens.json') ?? {}) as Record<string, number>)
+  const decoder = Object.entries((config.added_tokens_decoder ?? {}) as Record<string, Partial<AddedToken> & { content: string }>)
+  return [
+    ...listed.map(([content, id]) => addedToken(id, content, special.includes(content))),
+    ...decoder.map(([id, token]) => ({ ...addedToken(Number(id), token.content, false), ...token, id: Number(id) }))
+  ]
 }
 
 /** Offsets that leave out the spaces of a token would hide tokens that straddle a mark; ids are the same either way. */

@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { ModelError } from '../errors'
 import { byteLevel, byteLevelJson } from './byte-level'
-import { chatTemplate, readJson, specialTexts } from './folder'
+import { addedBeside, chatTemplate, readJson, specialTexts } from './folder'
 import { addedToken, type AddedToken, type TokenizerSpec } from './spec'
 
 /** Texts of special tokens where no file names them: OPT's class, and GPT-2's for every other model. */
@@ -53,8 +53,7 @@ function readMerges(folder: string, vocab: Readonly<Record<string, number>>): [s
 function addedTokens(folder: string, vocab: Readonly<Record<string, number>>, config: Readonly<Record<string, unknown>>, texts: readonly string[]): AddedToken[] {
   const tokens = new Map<string, AddedToken>()
   for (const content of texts) if (Object.hasOwn(vocab, content)) tokens.set(content, addedToken(vocab[content], content, true))
-  for (const [content, id] of Object.entries((readJson(folder, 'added_tokens.json') ?? {}) as Record<string, number>)) tokens.set(content, addedToken(id, content, texts.includes(content)))
-  for (const [id, token] of Object.entries((config.added_tokens_decoder ?? {}) as Record<string, Omit<AddedToken, 'id'>>)) tokens.set(token.content, { ...addedToken(Number(id), token.content, false), ...token, id: Number(id) })
+  for (const token of addedBeside(folder, config, texts)) tokens.set(token.content, token)
   return [...tokens.values()]
 }
 

@@ -1,15 +1,8 @@
 import type { BestPlan } from '../plan/plan'
+import type { EvalEvent } from '../run/events'
 
 /** What an evaluation gives; the scores where it writes answers. */
-export interface Figures {
-  readonly loss: number
-  readonly perplexity: number
-  readonly accuracy: number
-  readonly bleu4?: number
-  readonly rouge1?: number
-  readonly rouge2?: number
-  readonly rougel?: number
-}
+export type Figures = Pick<EvalEvent, 'loss' | 'perplexity' | 'accuracy' | 'bleu4' | 'rouge1' | 'rouge2' | 'rougel'>
 
 /** Figures by the names that plans may give, without `eval_`. */
 const figures: Readonly<Record<string, keyof Figures>> = {

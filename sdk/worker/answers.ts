@@ -27,28 +27,35 @@ export function samplePrompts(prompts: readonly string[], split: PreparedSplit |
   return found
 }
 
-/** How prompts are put and who hears the answers. */
-export interface AnswerOptions {
-  /** Put each prompt into the template that training uses; else it is continued as it stands. */
-  readonly chat: boolean
+/** Who hears the answers. */
+export interface Hearing {
   /** Takes text as it comes. */
   readonly onText?: (row: number, text: string) => void
   /** Asked after each token: nobody waits for the answer any more. */
   readonly isOver?: () => boolean
 }
 
+/** How prompts are put, and who hears the answers. */
+export interface AnswerOptions extends Hearing {
+  /** Put each prompt into the template that training uses; else it is continued as it stands. */
+  readonly chat: boolean
+}
+
 /**
  * Answers all prompts beside each other on the weights as they are. A stop string ends its row and is not part of the
  * answer.
  */
-export async function answer(speaker: Speaker, prompts: readonly string[], generation: GenerationPlan, { chat, onText, isOver }: AnswerOptions): Promise<string[]> {
-  const { decoder, tokenizer, encoder } = speaker
+export async function answer(speaker: Speaker, prompts: readonly string[], generation: GenerationPlan, { chat, ...hearing }: AnswerOptions): Promise<string[]> {
+  const { decoder, tokenizer, encoder } = speaker, { eosIds } = decoder.parameters.architecture
   const ids = await Promise.all(prompts.map((prompt) => (chat ? encoder.prompt({ src: [prompt], tgt: [] }) : tokenizer.encode(prompt, { special: true }))))
-  const rows = prompts.map((_, row) => new AnswerText(tokenizer, generation.stop, (text) => onText?.(row, text)))
-  const { maxNewTokens, minNewTokens, temperature, topK, topP, seed } = generation
-  const { eosIds } = decoder.parameters.architecture
-  const stopIds = chat ? await chatStopIds(eosIds, tokenizer, encoder) : eosIds
-  for await (const token of generateTokens(decoder, ids, { maxNewTokens, minNewTokens, temperature, topK, topP, seed, stopIds })) {
+  return continueAll(speaker, ids, { ...generation, stopIds: chat ? await chatStopIds(eosIds, tokenizer, encoder) : eosIds }, hearing)
+}
+
+/** What `answer` does, from ids. Where it is over before its end the texts are what came until then. */
+export async function continueAll({ decoder, tokenizer }: Pick<Speaker, 'decoder' | 'tokenizer'>, prompts: readonly (readonly number[])[], generation: GenerationPlan & { readonly stopIds: readonly number[] }, { onText, isOver }: Hearing): Promise<string[]> {
+  const { stop, ...options } = generation
+  const rows = prompts.map((_, row) => new AnswerText(tokenizer, stop, (text) => onText?.(row, text)))
+  for await (const token of generateTokens(decoder, prompts, options)) {
     rows[token.row].push(token.id)
     if (token.end !== null) rows[token.row].end()
     if (rows.every((row) => row.ended) || isOver?.()) break

@@ -4,8 +4,7 @@ import { chatStopIds } from '../data/encode'
 import { readRows } from '../data/rows'
 import { CharacterScorer, type CharacterScores, type TextPair } from '../metrics/characters'
 import { writeTextAtomically } from '../models/weights/atomic'
-import { AnswerText } from '../tokenizers/answer-text'
-import { generateTokens } from '../train/generate'
+import { continueAll } from './answers'
 import type { Session } from './session'
 
 /** Where the answers of an evaluation go, one `{"output", "tgt"}` a line. */
@@ -32,8 +31,8 @@ export async function scoreAnswers(session: Session, split: PreparedSplit, { onP
   for (let from = 0; from < inOrder.length; from += plan.batch.evalSize) {
     onProgress(from, inOrder.length)
     const batch = inOrder.slice(from, from + plan.batch.evalSize)
-    const answers = await answerBatch(session, batch, stopIds, isOver)
-    if (answers === null) return null
+    const answers = await continueAll(session, batch.map(({ prompt }) => prompt), { ...plan.evaluation.generation, stopIds }, { isOver })
+    if (isOver()) return null
     batch.forEach(({ index, target }, i) => { pairs[index] = { output: answers[i], target } })
   }
   onProgress(inOrder.length, inOrder.length)
@@ -53,16 +52,4 @@ async function ask({ tokenizer, encoder }: Session, split: PreparedSplit): Promi
     questions.push({ index: questions.length, prompt, target })
   }
   return questions
-}
-
-async function answerBatch({ plan, decoder, tokenizer }: Session, batch: readonly Question[], stopIds: readonly number[], isOver: () => boolean): Promise<string[] | null> {
-  const { stop, ...options } = plan.evaluation.generation
-  const rows = batch.map(() => new AnswerText(tokenizer, stop, () => undefined))
-  for await (const token of generateTokens(decoder, batch.map(({ prompt }) => prompt), { ...options, stopIds })) {
-    if (isOver()) return null
-    rows[token.row].push(token.id)
-    if (token.end !== null) rows[token.row].end()
-    if (rows.every(({ ended }) => ended)) break
-  }
-  return rows.map((row) => row.end())
 }

@@ -49,7 +49,7 @@ async function live(plan: Plan, channel: Channel, reporter: Reporter): Promise<v
   const checkpoint = await openOutput(plan, output, reporter)
   // A stop while data is prepared or a model fetched does not wait for that: the process ends, and its helpers with it.
   const abort = new AbortController()
-  const opening = openSession(plan, output, reporter, abort.signal, checkpoint?.folder ?? null)
+  const opening = openSession(plan, output, reporter, abort.signal, checkpoint?.folder)
   const session = await Promise.race([opening, channel.leaving.then(() => null)])
   if (session === null) {
     opening.catch(() => undefined) // it fails because of the abort

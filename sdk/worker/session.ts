@@ -71,7 +71,7 @@ export interface OpenedModel { readonly decoder: Decoder; readonly adapter: Adap
 /**
  * Finds the model, prepares the data in its own process while the weights load, and puts trainer and adapter together.
  * @param signal ends the preparation
- * @param checkpoint that the ranks go on from
+ * @param checkpoint folder of the one that the run goes on from
  */
 export async function openSession(plan: Plan, output: string, reporter: Reporter, signal: AbortSignal, checkpoint: string | null = null): Promise<Session> {
   const modelPath = await resolveModel(plan.model, { onProgress: ({ stage, received, total }) => reporter.progress(`model: ${stage}`, received, total ?? null) })
@@ -80,10 +80,10 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   // The weights load while the other process tokenises; its failure is met below.
   preparing.catch(() => undefined)
   await new Promise((resolve) => setImmediate(resolve))
-  const { ranks, followers } = await meetRanks(plan, modelPath, output)
+  const { ranks, followers } = await meetRanks(plan, modelPath, output, checkpoint)
   try {
     reporter.progress('model: read weights', 0, null)
-    const { decoder, adapter } = openModel(plan, modelPath, ranks), control = ranks.groups.command && new Control(ranks.groups.command)
+    const { decoder, adapter } = openModel(plan, modelPath, ranks, checkpoint), control = ranks.groups.command && new Control(ranks.groups.command)
     const data = await preparing
     control?.tell({ kind: 'open', data, checkpoint })
     const [dev, test] = [data.dev, data.test].map((split) => split && openRows(split))
@@ -98,11 +98,11 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
 }
 
 /** Starts the other ranks of this machine and meets them. */
-async function meetRanks(plan: Plan, modelPath: string, output: string): Promise<{ readonly ranks: Ranks; readonly followers: Followers | null }> {
+async function meetRanks(plan: Plan, modelPath: string, output: string, checkpoint: string | null): Promise<{ readonly ranks: Ranks; readonly followers: Followers | null }> {
   const shape = meshShape(plan.mesh), count = worldSize(shape)
   if (count === 1) return { ranks: Ranks.alone(), followers: null }
   refuseImpossible(plan, modelPath)
-  const followers = new Followers(plan, modelPath, output, count)
+  const followers = new Followers({ plan, modelPath, output, checkpoint }, count)
   try {
     countCollectives(followers.counter(0))
     await followers.here()
@@ -126,7 +126,7 @@ function refuseImpossible(plan: Plan, modelPath: string): void {
 }
 
 /** Reads this rank's part of the model and puts on it what trains. */
-export function openModel(plan: Plan, modelPath: string, ranks: Ranks): OpenedModel {
+export function openModel(plan: Plan, modelPath: string, ranks: Ranks, checkpoint: string | null): OpenedModel {
   setThreads(threadsOf(ranks.size, plan.threads))
   const { index } = ranks.data, { pp } = ranks.place
   // Dropout draws from it: the same on ranks that hold the same hidden states, another on each stage and each share of the rows.
@@ -134,7 +134,7 @@ export function openModel(plan: Plan, modelPath: string, ranks: Ranks): OpenedMo
   manualSeed(index === 0 && pp === 0 ? plan.seed : noiseSeed(plan.seed, index, pp))
   const device = rankDevice(plan, ranks)
   const parameters = loadModel(plan, modelPath, device, ranks)
-  const adapter = openAdapter(plan, parameters)
+  const adapter = openAdapter(plan, parameters, checkpoint)
   const blocks = chooseBlocks({ device, dtype: parameters.dtype, blocks: plan.blocks, autocast: plan.precision === 'fp16' && plan.fp16.level === 'O1' })
   return { decoder: rankDecoder(parameters, blocks, ranks), adapter }
 }

@@ -1,8 +1,4 @@
 import { setThreads } from 'fettle-native'
-import { attachLora } from 'fettle/dist/adapters/lora'
-import { loraConfigOf } from 'fettle/dist/adapters/lora-config'
-import { attachPrefix } from 'fettle/dist/adapters/prefix'
-import { prefixConfigOf } from 'fettle/dist/adapters/prefix-config'
 import type { Row, RowReader } from 'fettle/dist/data/dataset'
 import { chooseBlocks } from 'fettle/dist/models/blocks/fused'
 import { Decoder } from 'fettle/dist/models/decoder'
@@ -14,6 +10,7 @@ import type { Plan } from 'fettle/dist/plan/plan'
 import { Trainer } from 'fettle/dist/train/trainer'
 import type { Recompute } from 'fettle/dist/train/walk'
 import { Windows } from 'fettle/dist/train/windows'
+import { openAdapter } from 'fettle/dist/worker/adapters'
 import { computeType } from 'fettle/dist/worker/session'
 import { fixture } from './paths'
 
@@ -45,11 +42,10 @@ export function trainerPlan(changes: PlanChanges): Plan {
 }
 
 /** A trainer over a golden model (or the folder of another one) with plain blocks; with `plan.lora` an adapter trains. */
-export function tinyTrainer(plan: Plan, rows: RowReader, options: { golden?: string; model?: string; recompute?: Recompute } = {}): Trainer {
+export function tinyTrainer(plan: Plan, rows: RowReader, options: { golden?: string; model?: string; recompute?: Recompute; checkpoint?: string } = {}): Trainer {
   setThreads(1) // tiny products: a second thread only waits
   const parameters = loadParameters(openWeights(options.model ?? fixture('golden', options.golden ?? 'llama-v2-gqa')), { dtype: computeType(plan), device: 'cpu', train: plan.lora === null && plan.prefix === null })
-  if (plan.lora !== null) attachLora(parameters, loraConfigOf(plan.lora), { seed: plan.seed })
-  if (plan.prefix !== null) attachPrefix(parameters, prefixConfigOf(plan.prefix, parameters.architecture), { seed: plan.seed })
+  openAdapter(plan, parameters, options.checkpoint)
   // Neighbouring rows trade places in odd epochs, so that order depends on the epoch as in a real run.
   const order = (epoch: number): number[] => Array.from({ length: rows.rows }, (_, i) => (epoch % 2 === 1 && (i ^ 1) < rows.rows ? i ^ 1 : i))
   return new Trainer({ plan, decoder: new Decoder(parameters, chooseBlocks({ device: 'cpu', dtype: parameters.dtype, blocks: 'plain', autocast: plan.precision === 'fp16' && plan.fp16.level === 'O1' })), rows, windows: new Windows(rows.rows, plan.batch, plan, order), recompute: options.recompute ?? false })

@@ -9,7 +9,7 @@ const base: Sft = sft('HuggingFaceTB/SmolLM2-135M-Instruct').data('data/advertis
 const builder = base
   .data('data', { srcLength: 128, maxLength: 256, template: 'auto', system: null })
   .lora({ rank: 8, alpha: 16, dropout: 0.05, targets: ['q_proj'] }).lora().bf16().fp32()
-  .lora({ rank: 8, rsLora: true, dora: true, plusRatio: 16, rankPattern: { q_proj: 4 }, alphaPattern: {}, targets: '.*_proj' }).lora({ from: 'output/run' }).neftune().neftune(null).recompute('none')
+  .lora({ rank: 8, rsLora: true, dora: true, pissa: true, plusRatio: 16, rankPattern: { q_proj: 4 }, alphaPattern: {}, targets: '.*_proj' }).lora({ from: 'output/run' }).neftune().neftune(null).recompute('none')
   .data('data', { packing: false, lazy: false, shuffleBuffer: 10, seed: 1, dropLast: true }).best({ load: false, metric: 'loss', greaterIsBetter: null, patience: null, minDelta: 0 }).progress(false).report('tensorboard').predict()
   .evaluate({ each: 'epoch', generate: false, saveOutput: false, topK: 1 }).schedule('polynomial', { endRate: 1e-6, power: 2, cycles: 0.5 }).resume(true, { data: 'restart' }).resume(null)
   .learningRate(1e-4).weightDecay(0.01).maxGradNorm(1).adam({ beta1: 0.9, beta2: 0.999, epsilon: 1e-8 })

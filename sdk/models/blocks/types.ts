@@ -133,6 +133,8 @@ export interface LoraWeights {
   readonly dropout: number
   /** Where W's columns are cut: sums over the ranks that hold the others (DoRA's lengths). */
   readonly sumOverColumns: ((tensor: Tensor) => void) | null
+  /** Takes its place where the adapter is left out: a frozen one that makes the weight whole again. Left out: the weight is whole. */
+  readonly first?: LoraWeights
 }
 
 export interface LoraPart {

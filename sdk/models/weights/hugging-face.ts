@@ -41,7 +41,7 @@ export class HuggingFaceWeights implements Weights {
   /** File of each tensor. */
   private readonly where: Map<string, TensorFile>
 
-  constructor(readonly path: string, private readonly format: FolderFormat = formatOf(path) ?? formats[0]) {
+  constructor(readonly path: string, private readonly format: FolderFormat) {
     this.kind = format.kind
     this.config = readJsonObject(join(path, 'config.json'))
     const generation = join(path, 'generation_config.json')

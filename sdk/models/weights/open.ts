@@ -2,7 +2,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { ModelError } from '../../errors'
 import { GgufWeights } from './gguf'
-import { formatOf, HuggingFaceWeights } from './hugging-face'
+import { formatOf, HuggingFaceWeights, type FolderFormat } from './hugging-face'
 import { readJsonObject } from './json'
 import { paddleFiles, paddleRanks, PaddleWeights, speaksPaddle } from './paddle'
 import { PickleFile } from './pickle'
@@ -14,11 +14,11 @@ import type { TensorFile, Weights } from './types'
  * @throws ModelError naming the file, what was seen and what to do
  */
 export function openWeights(path: string): Weights {
-  const location = locateWeights(path)
-  if (location.endsWith('.gguf')) return new GgufWeights(location)
-  if (formatOf(location) === undefined) return openPaddle(location)
-  const weights = new HuggingFaceWeights(location)
-  return speaksPaddle(weights.config, weights.names()) ? new PaddleWeights(location, [joined([weights])], weights.config) : weights
+  const { place, kind } = locate(path)
+  if (kind === 'gguf') return new GgufWeights(place)
+  if (kind === 'paddle') return openPaddle(place)
+  const weights = new HuggingFaceWeights(place, kind)
+  return speaksPaddle(weights.config, weights.names()) ? new PaddleWeights(place, [joined([weights])], weights.config) : weights
 }
 
 function openPaddle(folder: string): Weights {
@@ -40,19 +40,26 @@ function joined(sources: readonly Pick<Weights, 'names' | 'info' | 'read' | 'clo
 }
 
 /** The folder or .gguf file that `path` stands for. @throws ModelError `model.path` when there are no weights that Fettle reads. */
-export function locateWeights(path: string): string {
+export function locateWeights(path: string): string { return locate(path).place }
+
+/** A folder or a .gguf file, and what its weights are in. */
+interface Location { readonly place: string; readonly kind: 'gguf' | 'paddle' | FolderFormat }
+
+function locate(path: string): Location {
   if (!existsSync(path)) throw new ModelError('model.path', `${path}: does not exist; give a model folder or a .gguf file`, { path })
   if (statSync(path).isDirectory()) return locateInFolder(path)
-  if (path.endsWith('.gguf')) return path
+  if (path.endsWith('.gguf')) return { place: path, kind: 'gguf' }
   if (/(^|[/\\])model(-\d+-of-\d+)?\.safetensors$|(^|[/\\])pytorch_model(-\d+-of-\d+)?\.bin$|(^|[/\\])model_state[^/\\]*\.pdparams$/.test(path)) return locateInFolder(dirname(path))
   throw new ModelError('model.path', `${path}: is neither a model folder nor a .gguf file; give the folder that holds config.json and the weights`, { path })
 }
 
-function locateInFolder(folder: string): string {
-  if (formatOf(folder) !== undefined || paddleFiles(folder).length > 0) return folder
+function locateInFolder(folder: string): Location {
+  const format = formatOf(folder)
+  if (format !== undefined) return { place: folder, kind: format }
+  if (paddleFiles(folder).length > 0) return { place: folder, kind: 'paddle' }
   const files = readdirSync(folder)
   const gguf = files.filter(f => f.endsWith('.gguf'))
-  if (gguf.length === 1) return join(folder, gguf[0])
+  if (gguf.length === 1) return { place: join(folder, gguf[0]), kind: 'gguf' }
   const details = { path: folder, files }
   if (gguf.length > 1) throw new ModelError('model.path', `${folder}: has ${gguf.length} .gguf files; give one of them: ${gguf.join(', ')}`, details)
   if (files.includes('adapter_config.json')) throw new ModelError('model.path', `${folder}: is an adapter, not a model; give the base model, and the adapter beside it`, details)

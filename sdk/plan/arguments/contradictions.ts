@@ -22,6 +22,10 @@ const contradictions: readonly Contradiction[] = [
     message: () => 'lora and prefix_tuning are both true, and a run trains with one method', remedy: '"prefix_tuning": false',
   },
   {
+    fields: ['pissa', 'lora_path'], holds: (args) => on(args, 'lora', 'pissa') && args.get('lora_path') !== null,
+    message: () => 'pissa begins from the weights, and lora_path from an adapter', remedy: '"pissa": false',
+  },
+  {
     fields: ['load_best_model_at_end', 'evaluation_strategy', 'save_strategy'],
     holds: (args) => on(args, 'load_best_model_at_end') && args.get('evaluation_strategy') !== args.get('save_strategy'),
     message: (args) => `load_best_model_at_end needs a checkpoint at each evaluation, but evaluation_strategy is ${show(args.get('evaluation_strategy'))} and save_strategy ${show(args.get('save_strategy'))}`,

@@ -69,7 +69,7 @@ function loraFrom(args: Arguments): LoraPlan | null {
   const rank = args.get<number>('lora_rank'), rsLora = args.get<boolean>('rslora')
   return {
     rank, alpha: args.get<number | null>('lora_alpha') ?? defaultAlpha(rank, rsLora), dropout: args.get('lora_dropout'),
-    targets: args.get<string | string[] | null>('lora_target_modules') ?? 'all-linear', rsLora, dora: args.get('dora'), plusRatio: args.get('lora_plus_scale'),
+    targets: args.get<string | string[] | null>('lora_target_modules') ?? 'all-linear', rsLora, dora: args.get('dora'), pissa: args.get('pissa'), plusRatio: args.get('lora_plus_scale'),
     rankPattern: args.get('lora_rank_pattern'), alphaPattern: args.get('lora_alpha_pattern'), from: args.get('lora_path'),
   }
 }

@@ -55,7 +55,7 @@ const model: readonly Field[] = [
   notYet('weight_double_quant_block_size', 'whole', 256),
   plan('rslora', 'flag', false, 'scale by alpha / √rank'),
   plan('lora_plus_scale', 'real', 1, 'learning rate of B over that of A (LoRA+)', 'lora.plusRatio'),
-  notYet('pissa', 'flag', false),
+  plan('pissa', 'flag', false, 'begin as the principal part of each weight, which is taken out of it (PiSSA)'),
 ]
 
 const data: readonly Field[] = [

@@ -14,7 +14,7 @@ const loraFields = ['lora_rank', 'lora_alpha', 'lora_target_modules', 'rslora', 
 
 /** Settings that qualify another one which is off. */
 const idle: readonly Idle[] = [
-  { fields: [...loraFields, 'lora_path', 'lora_dropout', 'lora_plus_scale'], holds: not('lora', true), why: because('lora') },
+  { fields: [...loraFields, 'pissa', 'lora_path', 'lora_dropout', 'lora_plus_scale'], holds: not('lora', true), why: because('lora') },
   { fields: loraFields, holds: (args) => args.get('lora') === true && args.get('lora_path') !== null, why: () => 'the adapter at lora_path has its own' },
   { fields: ['num_prefix_tokens', 'prefix_path', 'prefix_projection', 'prefix_projection_hidden_size'], holds: not('prefix_tuning', true), why: because('prefix_tuning') },
   { fields: ['num_prefix_tokens', 'prefix_projection', 'prefix_projection_hidden_size'], holds: (args) => args.get('prefix_tuning') === true && args.get('prefix_path') !== null, why: () => 'the prefix at prefix_path has its own' },

@@ -38,7 +38,7 @@ function methodArguments({ lora, prefix }: Plan): Record<string, unknown> {
   if (lora === null) return { lora: false }
   return {
     lora: true, lora_rank: lora.rank, lora_alpha: lora.alpha, lora_dropout: lora.dropout, lora_target_modules: lora.targets === 'all-linear' ? null : lora.targets,
-    rslora: lora.rsLora, dora: lora.dora, lora_plus_scale: lora.plusRatio, lora_rank_pattern: lora.rankPattern, lora_alpha_pattern: lora.alphaPattern, lora_path: lora.from,
+    rslora: lora.rsLora, dora: lora.dora, pissa: lora.pissa, lora_plus_scale: lora.plusRatio, lora_rank_pattern: lora.rankPattern, lora_alpha_pattern: lora.alphaPattern, lora_path: lora.from,
   }
 }
 

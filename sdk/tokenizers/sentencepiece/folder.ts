@@ -1,6 +1,6 @@
 import * as path from 'node:path'
-import { chatTemplate, readJson, specialTexts } from '../folder'
-import { addedToken, type AddedToken } from '../spec'
+import { addedBeside, chatTemplate, readJson, specialTexts } from '../folder'
+import { addedToken } from '../spec'
 import type { TextToken } from '../text-tokens'
 import { PieceType, pieceIds, readSentencePiece, type SentencePieceModel } from './model'
 import type { PieceTokenizerSpec } from './spec'
@@ -64,7 +64,7 @@ function textTokens(model: SentencePieceModel, beside: Beside, texts: Readonly<R
   model.pieces.forEach((content, id) => {
     if (model.types[id] === PieceType.control || id === model.unknownId) tokens.set(content, { ...addedToken(id, content, true), where: 'rendered' })
   })
-  for (const token of addedBeside(beside)) tokens.set(token.content, { ...token, where: 'anywhere' })
+  for (const token of addedBeside(beside.folder, beside.config)) tokens.set(token.content, { ...token, where: 'anywhere' })
   if (!beside.any) return [...tokens.values()]
   const extra = beside.config.additional_special_tokens
   const named = [...Object.values(texts), ...(Array.isArray(extra) ? extra.map(contentOf) : [])].filter((content): content is string => typeof content === 'string' && content !== '')
@@ -75,16 +75,6 @@ function textTokens(model: SentencePieceModel, beside: Beside, texts: Readonly<R
     tokens.set(content, { ...(known ?? addedToken(id, content, true)), special: true, where: 'anywhere' })
   }
   return [...tokens.values()]
-}
-
-/** Tokens with ids of their own: added_tokens_decoder of tokenizer_config.json, and added_tokens.json. */
-export function addedBeside({ folder, config }: Beside): AddedToken[] {
-  const decoder = Object.entries((config.added_tokens_decoder ?? {}) as Record<string, Partial<AddedToken> & { content: string }>)
-  const listed = Object.entries((readJson(folder, 'added_tokens.json') ?? {}) as Record<string, number>)
-  return [
-    ...listed.map(([content, id]) => addedToken(id, content, false)),
-    ...decoder.map(([id, token]) => ({ ...addedToken(Number(id), token.content, token.special ?? false), ...token, id: Number(id) }))
-  ]
 }
 
 function contentOf(token: unknown): unknown {

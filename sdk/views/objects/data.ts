@@ -9,7 +9,7 @@ import { legendHtml, legendText, rowsHtml, rowsText } from './rows'
 
 /** A data set in a line: `4,000 rows · 121k tokens, 40.2k supervised (33.1%)`. */
 export function dataLead(d: DataFacts): string {
-  return `${whole(d.count)} rows · ${short(d.tokens)} tokens, ${short(d.supervised)} supervised (${shareText(d.supervised / d.tokens)})`
+  return `${whole(d.count)} rows${d.packs === null ? '' : ` in ${whole(d.packs)} packs`} · ${short(d.tokens)} tokens, ${short(d.supervised)} supervised (${shareText(d.supervised / d.tokens)})`
 }
 
 /** What packing saves, in words. */

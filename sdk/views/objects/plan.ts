@@ -28,12 +28,12 @@ function title(plan: Plan): string {
   return lora === null ? `Trains a prefix of ${prefix!.tokens} tokens on ${plan.model}` : `Trains a ${lora.rsLora ? 'rs' : ''}${lora.dora ? 'DoRA' : 'LoRA'} adapter of rank ${lora.rank} on ${plan.model}`
 }
 
-/** `300 steps of 16 rows (0.96 epochs)`. */
+/** `300 steps of 16 rows (0.96 epochs)`, or of packs. */
 function lengthText(plan: Plan, { steps, epochs }: PlanFacts): string {
   if (!plan.train) return 'no steps'
   const factors = [plan.batch.size, plan.batch.accumulate, dataRanks(plan.mesh)].filter((factor, i) => i === 0 || factor > 1)
   const rows = factors.reduce((product, factor) => product * factor, 1)
-  const perStep = `${whole(rows)} row${rows === 1 ? '' : 's'}${factors.length > 1 ? ` (${factors.join(' × ')})` : ''}`
+  const perStep = `${whole(rows)} ${plan.data.packing ? 'pack' : 'row'}${rows === 1 ? '' : 's'}${factors.length > 1 ? ` (${factors.join(' × ')})` : ''}`
   const known = plan.steps ?? steps ?? null
   if (known === null) return `${plan.epochs} epoch${plan.epochs === 1 ? '' : 's'}, ${perStep} a step`
   return `${whole(known)} step${known === 1 ? '' : 's'} of ${perStep}${epochs ? `, ${Number(digits(epochs, 3))} epoch${epochs === 1 ? '' : 's'}` : ''}`

@@ -38,6 +38,7 @@ const ofNew = (name: string, read: (lora: LoraPlan) => string): Reader => [name,
 const loraReaders: readonly Reader[] = [
   ofNew('rank', ({ rank }) => String(rank)), ofNew('alpha', ({ alpha }) => String(alpha)), ['dropout', ({ lora }) => lora && String(lora.dropout)],
   ofNew('targets', ({ targets }) => (typeof targets === 'string' ? targets : targets.join(', '))),
+  ['begins as', ({ lora }) => (lora?.pissa ? 'the principal part of each weight (PiSSA)' : null)],
   ofNew('scale', ({ rsLora }) => (rsLora ? 'alpha / √rank (rsLoRA)' : 'alpha / rank')), ofNew('lengths of rows', ({ dora }) => (dora ? 'trained (DoRA)' : 'as they are')),
   ['rate of B', ({ lora }) => lora && (lora.plusRatio === 1 ? 'as that of A' : `${lora.plusRatio} × that of A (LoRA+)`)],
   ofNew('other ranks', ({ rankPattern }) => tableText(rankPattern)), ofNew('other alphas', ({ alphaPattern }) => tableText(alphaPattern)),

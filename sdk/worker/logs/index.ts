@@ -13,38 +13,36 @@ export const logFolders = { tensorboard: 'tensorboard', mlflow: 'mlruns' } as co
  * The logs that a plan asks for beside metrics.jsonl. One that cannot be written is told once, and training goes on without it.
  */
 export class Logs {
-  private readonly logs: ScalarLog[] = []
+  private logs: readonly { readonly kind: string; readonly log: ScalarLog }[]
+  private readonly warn: (code: string, message: string) => void
 
   constructor({ plan, output, startStep, warn }: { readonly plan: Plan; readonly output: string; readonly startStep: number; readonly warn: (code: string, message: string) => void }) {
-    for (const kind of plan.report) {
-      this.guarded(kind, warn, () => this.logs.push(this.safe(kind, warn, kind === 'tensorboard'
-        ? new TensorBoardLog(path.join(output, logFolders.tensorboard), startStep)
-        : new MlflowLog(path.join(output, logFolders.mlflow), path.basename(output), settings(plan as unknown as Record<string, unknown>)))))
-    }
+    this.warn = warn
+    this.logs = plan.report.flatMap((kind) => this.kept(kind, () => (kind === 'tensorboard'
+      ? new TensorBoardLog(path.join(output, logFolders.tensorboard), startStep)
+      : new MlflowLog(path.join(output, logFolders.mlflow), path.basename(output), settings(plan as unknown as Record<string, unknown>)))))
   }
 
   event(event: NewEvent): void {
     if (this.logs.length === 0) return
     const scalars = scalarsOf(event)
-    if (scalars.length > 0) for (const log of this.logs) log.write(scalars, Date.now())
-    if (event.type === 'done' || event.type === 'failed') for (const log of this.logs.splice(0)) log.close(event.type === 'done' ? 'finished' : 'failed')
+    const isOver = event.type === 'done' || event.type === 'failed'
+    if (scalars.length === 0 && !isOver) return
+    this.logs = this.logs.flatMap(({ kind, log }) => this.kept(kind, () => {
+      log.write(scalars, Date.now())
+      if (isOver) log.close(event.type === 'done' ? 'finished' : 'failed')
+      return log
+    }))
+    if (isOver) this.logs = []
   }
 
-  /** The same log, which goes when it fails. */
-  private safe(kind: string, warn: (code: string, message: string) => void, log: ScalarLog): ScalarLog {
-    const safe: ScalarLog = {
-      write: (scalars, time) => this.guarded(kind, warn, () => log.write(scalars, time), safe),
-      close: (outcome) => this.guarded(kind, warn, () => log.close(outcome), safe),
-    }
-    return safe
-  }
-
-  private guarded(kind: string, warn: (code: string, message: string) => void, work: () => void, log?: ScalarLog): void {
+  /** The log that `use` gives, or none and a warning where it failed. */
+  private kept(kind: string, use: () => ScalarLog): { readonly kind: string; readonly log: ScalarLog }[] {
     try {
-      work()
+      return [{ kind, log: use() }]
     } catch (error) {
-      if (log !== undefined && this.logs.includes(log)) this.logs.splice(this.logs.indexOf(log), 1)
-      warn('output.log', `the log for ${kind} cannot be written (${(error as Error).message}); metrics.jsonl goes on without it`)
+      this.warn('output.log', `the log for ${kind} cannot be written (${(error as Error).message}); metrics.jsonl goes on without it`)
+      return []
     }
   }
 }

@@ -17,6 +17,8 @@ export interface FollowerJob {
   readonly plan: Plan
   readonly modelPath: string
   readonly output: string
+  /** Folder of the checkpoint that the run goes on from. */
+  readonly checkpoint: string | null
   /** File of the store. */
   readonly store: string
   readonly rank: number
@@ -27,18 +29,18 @@ export interface FollowerJob {
 
 /** The life of a rank beside the first: it loads its part and does with the others what the first rank says, until the end. */
 /** @param here called when it is ready to meet the others */
-export async function follow({ plan, modelPath, store, rank, ranks: count, count: counter }: FollowerJob, here: () => void): Promise<void> {
+export async function follow({ plan, modelPath, checkpoint, store, rank, ranks: count, count: counter }: FollowerJob, here: () => void): Promise<void> {
   tuneAllocator()
   countCollectives(counter)
   here()
   const ranks = Ranks.join(meshShape(plan.mesh), { store: Store.file(store, count, waits.start), rank, timeout: waits.collective, commandTimeout: waits.command, address: '127.0.0.1' })
-  await followAs(ranks, plan, modelPath)
+  await followAs(ranks, plan, modelPath, checkpoint)
 }
 
 /** The same on ranks that have met. */
-export async function followAs(ranks: Ranks, plan: Plan, modelPath: string): Promise<void> {
+export async function followAs(ranks: Ranks, plan: Plan, modelPath: string, checkpoint: string | null): Promise<void> {
   const control = new Control(ranks.groups.command!)
-  const model = openModel(plan, modelPath, ranks)
+  const model = openModel(plan, modelPath, ranks, checkpoint)
   const follower = new Follower(plan, modelPath, model, control, ranks)
   for (let task = control.hear(); task.kind !== 'end'; task = control.hear()) await follower.perform(task)
 }

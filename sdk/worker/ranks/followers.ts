@@ -6,7 +6,6 @@ import { Worker } from 'node:worker_threads'
 import { reviveError, WorkerError, type FettleError } from '../../errors'
 import { logTail } from '../../run/death'
 import { isCollateral, sharedCores, threadsOf, type FromRank } from '../../parallel/processes'
-import type { Plan } from '../../plan/plan'
 import type { FollowerJob } from './follower'
 import type { Supervised, Verdict } from './supervisor'
 
@@ -27,7 +26,11 @@ export class Followers {
   /** File of the store that ranks meet at. */
   readonly store = path.join(this.folder, 'store')
 
-  constructor(plan: Plan, modelPath: string, private readonly output: string, private readonly count: number) {
+  private readonly output: string
+
+  constructor(job: Pick<FollowerJob, 'plan' | 'modelPath' | 'output' | 'checkpoint'>, private readonly count: number) {
+    const { plan, output } = job
+    this.output = output
     const env = sharedCores(process.env, count, threadsOf(count, plan.threads))
     this.all = Array.from({ length: count - 1 }, (_, i): Follower => {
       const rank = i + 1, log = fs.openSync(rankLog(output, rank), 'w')
@@ -39,7 +42,7 @@ export class Followers {
           if (message.kind === 'here') follower.here = true
         })
         child.on('exit', (code, signal) => { follower.exit = signal === null ? `exited with code ${code}` : `was killed by ${signal}` })
-        child.send({ plan, modelPath, output, store: this.store, rank, ranks: count, count: this.counter(rank) } satisfies FollowerJob)
+        child.send({ ...job, store: this.store, rank, ranks: count, count: this.counter(rank) } satisfies FollowerJob)
         return follower
       } finally { fs.closeSync(log) }
     })

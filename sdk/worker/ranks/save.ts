@@ -3,6 +3,7 @@ import * as path from 'node:path'
 import { scope, type Tensor } from 'fettle-native'
 import { saveLoraState } from '../../adapters/peft'
 import { LoraAdapter } from '../../adapters/lora'
+import type { LoraConfig } from '../../adapters/lora-config'
 import { exportAdapter } from '../../export/adapter'
 import { writeMergedFolder } from '../../export/parts'
 import type { Parameters } from '../../models/parameters'
@@ -25,8 +26,8 @@ export function writeWeights(folder: string, parameters: Parameters, ranks: Rank
 export function writeTogether(session: Session, control: Control, folder: string): void {
   const { adapter, decoder: { parameters }, ranks, modelPath, plan } = session
   fs.mkdirSync(folder, { recursive: true })
-  // Of a prefix every rank holds all.
-  if (adapter !== null && !(adapter instanceof LoraAdapter)) return exportAdapter(adapter, parameters, folder, plan.model)
+  // Of a prefix every rank holds all, and so of an adapter where only rows are divided.
+  if (adapter !== null && (!(adapter instanceof LoraAdapter) || (ranks.shape.tp === 1 && ranks.shape.pp === 1))) return exportAdapter(adapter, parameters, folder, plan.model)
   const parts = fs.mkdtempSync(path.join(folder, '.parts-'))
   try {
     control.tell({ kind: 'save', folder: parts, what: 'weights' })
@@ -35,7 +36,7 @@ export function writeTogether(session: Session, control: Control, folder: string
     const joined = new JoinedParts(parts, stem, Array.from({ length: ranks.size }, (_, rank) => rank))
     try {
       if (adapter === null) writeMergedFolder(joined, parameters, modelPath, folder)
-      else scope(() => saveLoraState(adapter, stateOf(joined), folder, plan.model))
+      else scope(() => saveLoraState(adapter as LoraAdapter, { config: adapter.config as LoraConfig, tensors: stateOf(joined) }, folder, plan.model))
     } finally {
       joined.close()
     }

@@ -59,7 +59,7 @@ const options: Record<string, Record<string, readonly [RuleName, unknown]>> = {
     template: ['data.template', plan.data.template], system: ['data.system', 'none'], packing: ['data.packing', plan.data.packing], lazy: ['data.lazy', plan.data.lazy],
     shuffleBuffer: ['data.shuffleBuffer', plan.data.shuffleBuffer], seed: ['data.seed', plan.data.seed], dropLast: ['data.dropLast', plan.data.dropLast] },
   LoraOptions: { rank: ['lora.rank', lora.rank], alpha: ['lora.alpha', '2 · rank'], dropout: ['lora.dropout', lora.dropout], targets: ['lora.targets', lora.targets],
-    rsLora: ['lora.rsLora', lora.rsLora], dora: ['lora.dora', lora.dora], plusRatio: ['lora.plusRatio', lora.plusRatio], rankPattern: ['lora.rankPattern', 'Default `{}`'], alphaPattern: ['lora.alphaPattern', 'Default `{}`'],
+    rsLora: ['lora.rsLora', lora.rsLora], dora: ['lora.dora', lora.dora], pissa: ['lora.pissa', lora.pissa], plusRatio: ['lora.plusRatio', lora.plusRatio], rankPattern: ['lora.rankPattern', 'Default `{}`'], alphaPattern: ['lora.alphaPattern', 'Default `{}`'],
     from: ['lora.from', 'none'],
   },
   PrefixOptions: { tokens: ['prefix.tokens', defaultPrefix.tokens], projection: ['prefix.projection', defaultPrefix.projection], projectionSize: ['prefix.projectionSize', defaultPrefix.projectionSize], from: ['prefix.from', 'none'] },

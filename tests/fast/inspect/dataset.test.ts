@@ -3,8 +3,9 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { DataError, dataset, inspect, PlanError, sft } from 'fettle'
-import { openRows, prepare } from 'fettle/dist/data'
+import { openRows, Packs, prepare } from 'fettle/dist/data'
 import { histogram, padding } from 'fettle/dist/inspect/lengths'
+import { planView } from 'fettle/dist/views/objects'
 import { Windows } from 'fettle/dist/train/windows'
 import { epochOrder } from 'fettle/dist/data'
 import { temporaryFolder, tinyData, tinyModel } from '../../support/tiny'
@@ -68,6 +69,22 @@ test('a run before it starts knows its steps', async (t) => {
   assert.deepEqual([two.steps, two.epochs], [3, 1.5])
   assert.match(String(two), /3 steps of 16 rows \(4 × 2 × 2\)/)
   await assert.rejects(inspect(builder.tp(64)), (error) => (error as PlanError).code === 'mesh.heads')
+})
+
+test('with packing it counts packs, as the run itself does', async (t) => {
+  const { model, data } = setting(t)
+  const builder = sft(model).data(data, { maxLength: 40, packing: true }).lora({ rank: 2 }).batch(2).accumulate(2).epochs(2)
+  const { rows, length } = await (async () => {
+    const reader = openRows((await prepare(builder.plan.data, model)).train!)
+    return { rows: reader.rows, length: (row: number) => reader.length(row) }
+  })()
+  const { count } = Packs.greedy(rows, length, 40), info = await inspect(builder)
+  assert.ok(count < rows / 2, `${count} packs of ${rows} rows`)
+  assert.deepEqual([info.data?.count, info.data?.packs, info.steps, info.epochs], [30, count, 2 * Math.ceil(count / 4), 2])
+  assert.match(String(info), new RegExp(` · ${info.steps} steps of 4 packs \\(2 × 2\\), 2 epochs`))
+  assert.match(String(info), new RegExp(`30 rows in ${count} packs · `))
+  assert.match(planView(sft(model).data(data, { packing: true }).batch(1).plan)['text/plain'], /1 pack a step/)
+  assert.deepEqual([(await dataset(builder, { split: 'dev' })).packs, (await dataset(sft(model).data(data))).packs], [null, null])
 })
 
 test('wrong calls and bad rows are told as everywhere', async (t) => {

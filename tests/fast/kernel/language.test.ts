@@ -27,7 +27,7 @@ test('all methods of the builder complete, and none that is not public', () => {
 })
 
 test('options, literals, imports and names of earlier cells complete', () => {
-  const loraOptions = ['alpha', 'alphaPattern', 'dora', 'dropout', 'from', 'plusRatio', 'rank', 'rankPattern', 'rsLora', 'targets']
+  const loraOptions = ['alpha', 'alphaPattern', 'dora', 'dropout', 'from', 'pissa', 'plusRatio', 'rank', 'rankPattern', 'rsLora', 'targets']
   assert.deepEqual(complete("sft('x').lora({ |").matches, loraOptions)
   assert.deepEqual(complete("sft('x').lora({ rank: 8, | })").matches, loraOptions.filter((name) => name !== 'rank'))
   assert.deepEqual(complete("sft('x').lora({ targets: '|' })").matches, ['all-linear'])

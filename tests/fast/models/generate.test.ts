@@ -9,6 +9,7 @@ import { loadParameters } from 'fettle/dist/models/load'
 import { openWeights } from 'fettle/dist/models/weights'
 import { generate, generateSteps, generateTokens } from 'fettle/dist/train/generate'
 import { fixture } from '../../support/paths'
+import { greedyByWholePasses } from '../../support/whole-passes'
 
 const open = (name: string, blocks: () => ReturnType<typeof plainBlocks>): Decoder =>
   new Decoder(loadParameters(openWeights(fixture('golden', name)), { dtype: 'float32', device: 'cpu', train: false }), blocks())
@@ -17,29 +18,16 @@ const decoder = open('llama-v2-gqa', plainBlocks)
 after(() => { decoder.free(); decoder.parameters.free() })
 const prompts = [[5, 17, 9, 200, 31], [44], [7, 8, 9, 10, 11, 12, 13, 14, 15, 16]]
 
-/** The same, computing the whole row anew for each token. */
-function withoutCache(model: Decoder, prompt: readonly number[], count: number): number[] {
-  const ids = [...prompt]
-  for (let i = 0; i < count; i++) {
-    ids.push(scope(() => {
-      const batch = packBatch([{ inputIds: ids }]), context = model.context(batch, { mode: 'infer' })
-      const logits = model.headLogits(model.hidden(batch, context), context, tensor([BigInt(ids.length - 1)])).toFloat32Array()
-      return logits.indexOf(Math.max(...logits))
-    }))
-  }
-  return ids.slice(prompt.length)
-}
-
 describe('generation', () => {
   test('with a cache, batched and ragged, gives what it gives without', () => {
     const results = generate(decoder, prompts, { maxNewTokens: 12, stopIds: [] })
-    assert.deepEqual(results, prompts.map((prompt) => withoutCache(decoder, prompt, 12)))
+    assert.deepEqual(results, prompts.map((prompt) => greedyByWholePasses(decoder, prompt, 12)))
   })
 
   test('in the fused form too, and with dynamic rotary scaling past its length', () => {
     for (const name of ['llama-v2-gqa', 'llama-tied-smollm']) {
       const fused = open(name, () => chooseBlocks({ device: 'cpu', dtype: 'float32', blocks: 'auto' }))
-      assert.deepEqual(generate(fused, prompts, { maxNewTokens: 8, stopIds: [] }), prompts.map((prompt) => withoutCache(fused, prompt, 8)))
+      assert.deepEqual(generate(fused, prompts, { maxNewTokens: 8, stopIds: [] }), prompts.map((prompt) => greedyByWholePasses(fused, prompt, 8)))
       fused.free()
       fused.parameters.free()
     }

@@ -66,7 +66,7 @@ test('each field of a plan goes to an argument file and back, alone and together
   const base: Plan = { ...defaultPlan('m'), data: { ...defaultPlan('m').data, path: 'd' } }
   const generation = { maxNewTokens: 7, minNewTokens: 2, temperature: 0.5, topK: 3, topP: 0.9, seed: 4, stop: ['\n'] }
   const changes: Partial<Plan>[] = [
-    { method: 'lora', lora: { rank: 4, alpha: 3, dropout: 0.1, targets: ['q_proj', 'layers.0.*'], rsLora: true, dora: true, plusRatio: 16, rankPattern: { q_proj: 2 }, alphaPattern: { '.*v_proj': 1.5 }, from: null } },
+    { method: 'lora', lora: { rank: 4, alpha: 3, dropout: 0.1, targets: ['q_proj', 'layers.0.*'], rsLora: true, dora: true, pissa: true, plusRatio: 16, rankPattern: { q_proj: 2 }, alphaPattern: { '.*v_proj': 1.5 }, from: null } },
     { method: 'lora', lora: { ...defaultLora, targets: '.*\\.(q|v)_proj', from: 'adapter' } },
     { method: 'prefix', prefix: { tokens: 5, projection: true, projectionSize: 12, from: 'prefix' } }, { neftune: 3 }, { neftune: 0 },
     { data: { path: 'd', srcLength: 5, maxLength: 60, template: 'none', system: 'S', packing: true, lazy: true, shuffleBuffer: 9, seed: 3, dropLast: true } }, { precision: 'bf16' }, { precision: 'fp16', fp16: { level: 'O2', lossScale: 128 } },

@@ -39,7 +39,7 @@ test('an example file in its one-rank form becomes its plan', () => {
     pipeline_parallel_degree: 1, lora: true, zero_padding: false, use_flash_attention: true,
   })
   assert.equal(plan.method, 'lora')
-  assert.deepEqual(plan.lora, { rank: 8, alpha: 16, dropout: 0, targets: 'all-linear', rsLora: false, dora: false, plusRatio: 1, rankPattern: {}, alphaPattern: {}, from: null })
+  assert.deepEqual(plan.lora, { rank: 8, alpha: 16, dropout: 0, targets: 'all-linear', rsLora: false, dora: false, pissa: false, plusRatio: 1, rankPattern: {}, alphaPattern: {}, from: null })
   assert.deepEqual([plan.precision, plan.evaluate, plan.save, plan.evalAtEnd, plan.schedule.warmupSteps], ['bf16', { by: 'epoch' }, { cadence: { by: 'epoch' }, keep: 1 }, true, 30])
   assert.deepEqual(notes.map((note) => note.split(' ')[0]).sort(), ['eval_accumulation_steps', 'fp16_opt_level', 'metric_for_best_model', 'use_flash_attention'])
 })
@@ -135,7 +135,7 @@ test('a byte-order mark and CRLF do no harm', () => {
 
 test('contradictions name the way out', () => {
   const conflicts: [Record<string, unknown>, RegExp][] = [
-    [{ bf16: true, fp16: true }, /bf16 and fp16 are both true.*"fp16": false/], [{ lora: true, prefix_tuning: true }, /one method/],
+    [{ bf16: true, fp16: true }, /bf16 and fp16 are both true.*"fp16": false/], [{ lora: true, prefix_tuning: true }, /one method/], [{ lora: true, pissa: true, lora_path: 'a' }, /"pissa": false/],
     [{ load_best_model_at_end: true, evaluation_strategy: 'epoch' }, /evaluation_strategy is "epoch" and save_strategy "no"/],
     [{ load_best_model_at_end: true, evaluation_strategy: 'steps', eval_steps: 30, save_strategy: 'steps', save_steps: 50 }, /multiple of eval_steps, but they are 50 and 30/],
     [{ lazy: true }, /"max_steps": 1000/], [{ intokens: true, eval_with_do_generation: true }, /"intokens": false/],
@@ -146,8 +146,8 @@ test('contradictions name the way out', () => {
 })
 
 test('what is not there yet is refused by name, all of it at once', () => {
-  refused(() => planOf({ pissa: true, weight_quantize_algo: 'nf4', sharding: 'stage2 offload' }), 'plan.notYet', /weight_quantize_algo "nf4" is not there yet; use bf16/, /pissa true/, /sharding "stage2 offload" is not there yet; leave offload out/)
-  for (const [name, value] of Object.entries({ pissa: true, weight_quantize_algo: 'nf4', sharding: 'offload' })) {
+  refused(() => planOf({ weight_double_quant: true, weight_quantize_algo: 'nf4', sharding: 'stage2 offload' }), 'plan.notYet', /weight_quantize_algo "nf4" is not there yet; use bf16/, /weight_double_quant true/, /sharding "stage2 offload" is not there yet; leave offload out/)
+  for (const [name, value] of Object.entries({ weight_double_quant: true, weight_quantize_algo: 'nf4', sharding: 'offload' })) {
     refused(() => planOf({ [name]: value }), 'plan.notYet', new RegExp(`${name} .*not there yet`))
   }
   assert.doesNotThrow(() => planOf({ fp16: false, recompute: false, neftune_noise_alpha: 5.0, tensor_parallel_degree: -1, sharding: '' }))

@@ -33,7 +33,7 @@ test('every method reaches its field', () => {
     .evaluate({ every: 50 }).sample({ each: 'epoch', prompts: ['p'], topK: 5, temperature: 1, maxNewTokens: 7 }).save({ every: 25, keep: null })
     .output('out').overwrite().seed(7).device('cpu').threads(1).blocks('plain').log({ every: 10 }).tp(1).pp(1).dp(1).sharding({ degree: 1 }).sequenceParallel(false).gpus(null).deterministic(false).restart(0)
   assert.deepEqual(plan, {
-    version: 1, model: 'm', method: 'lora', lora: { rank: 4, alpha: 8, dropout: 0.1, targets: ['q_proj'], rsLora: false, dora: false, plusRatio: 1, rankPattern: {}, alphaPattern: {}, from: null }, prefix: null, neftune: null,
+    version: 1, model: 'm', method: 'lora', lora: { rank: 4, alpha: 8, dropout: 0.1, targets: ['q_proj'], rsLora: false, dora: false, pissa: false, plusRatio: 1, rankPattern: {}, alphaPattern: {}, from: null }, prefix: null, neftune: null,
     data: { path: 'd', srcLength: 100, maxLength: 200, template: 'none', system: 'S', packing: false, lazy: false, shuffleBuffer: 10_000, seed: null, dropLast: false }, precision: 'bf16', fp16: { level: 'O1', lossScale: 32768 }, recompute: 'none', device: 'cpu', blocks: 'plain',
     optimizer: { learningRate: 1e-4, weightDecay: 0.1, beta1: 0.8, beta2: 0.95, epsilon: 1e-6, maxGradNorm: 2 },
     schedule: { type: 'cosine', warmupSteps: 0, warmupRatio: 0.1, cycles: 0.5, endRate: 1e-7, power: 1 }, batch: { size: 2, evalSize: 4, accumulate: 3 }, epochs: 3, steps: 200,
@@ -133,10 +133,11 @@ test('the last warm-up that was said is the only one', () => {
 })
 
 test('the LoRA family, prefix tuning and the other switches reach their fields', () => {
-  const { plan } = sft('m').lora({ rank: 16, rsLora: true, dora: true, plusRatio: 16, rankPattern: { q_proj: 4 }, alphaPattern: { 'layers.0.*': 2 }, targets: '.*q_proj' })
-  assert.deepEqual(plan.lora, { rank: 16, alpha: 4, dropout: 0, targets: '.*q_proj', rsLora: true, dora: true, plusRatio: 16, rankPattern: { q_proj: 4 }, alphaPattern: { 'layers.0.*': 2 }, from: null })
-  assert.deepEqual(sft('m').lora({ from: 'a', dropout: 0.1, plusRatio: 2 }).plan.lora, { rank: 8, alpha: 16, dropout: 0.1, targets: 'all-linear', rsLora: false, dora: false, plusRatio: 2, rankPattern: {}, alphaPattern: {}, from: 'a' })
+  const { plan } = sft('m').lora({ rank: 16, rsLora: true, dora: true, pissa: true, plusRatio: 16, rankPattern: { q_proj: 4 }, alphaPattern: { 'layers.0.*': 2 }, targets: '.*q_proj' })
+  assert.deepEqual(plan.lora, { rank: 16, alpha: 4, dropout: 0, targets: '.*q_proj', rsLora: true, dora: true, pissa: true, plusRatio: 16, rankPattern: { q_proj: 4 }, alphaPattern: { 'layers.0.*': 2 }, from: null })
+  assert.deepEqual(sft('m').lora({ from: 'a', dropout: 0.1, plusRatio: 2 }).plan.lora, { rank: 8, alpha: 16, dropout: 0.1, targets: 'all-linear', rsLora: false, dora: false, pissa: false, plusRatio: 2, rankPattern: {}, alphaPattern: {}, from: 'a' })
   refused(() => sft('m').lora({ from: 'a', rank: 4 }), 'plan.conflict', /rank beside from/)
+  refused(() => sft('m').lora({ from: 'a', pissa: true }), 'plan.conflict', /pissa beside from/)
   refused(() => sft('m').lora({ targets: '(' }), 'plan.value', /a regular expression/)
   refused(() => sft('m').lora({ rankPattern: any({ q_proj: 1.5 }) }), 'plan.value', /whole numbers/)
   refused(() => sft('m').lora({ alphaPattern: any({ '(': 1 }) }), 'plan.value', /regular expression/)

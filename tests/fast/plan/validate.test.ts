@@ -22,6 +22,7 @@ test('a wrong plan is refused by field', () => {
   refused((plan) => { delete plan.seed }, /for plan\.seed, got nothing/)
   refused((plan) => { plan.seeed = 1 }, /expected a known field of the plan, got "seeed"; try seed/)
   refused((plan) => { plan.lora.rnk = 1 }, /try lora\.rank/)
+  refused((plan) => { plan.lora = { ...plan.lora, pissa: true, from: 'a' } }, /pissa begins from the weights.*from: null/)
   refused((plan) => { plan.sample.generation.topP = 2 }, /for plan\.sample\.generation\.topP, got 2/)
   refused((plan) => { plan.evaluate = { by: 'steps' } }, /plan\.evaluate/)
   refused((plan) => { plan.evaluate = { by: 'epoch', every: 1 } }, /plan\.evaluate/)
@@ -44,7 +45,7 @@ test('a plan of an earlier build gets the fields that came later, at their defau
   for (const name of ['virtual', 'sequenceParallel', 'devices']) delete old.mesh[name]
   for (const name of ['packing', 'lazy', 'shuffleBuffer', 'seed', 'dropLast']) delete old.data[name]
   for (const name of ['cycles', 'endRate', 'power']) delete old.schedule[name]
-  for (const name of ['rsLora', 'dora', 'plusRatio', 'rankPattern', 'alphaPattern', 'from']) delete old.lora[name]
+  for (const name of ['rsLora', 'dora', 'pissa', 'plusRatio', 'rankPattern', 'alphaPattern', 'from']) delete old.lora[name]
   assert.deepEqual(validatePlan(old), good())
 })
 

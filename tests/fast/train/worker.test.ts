@@ -43,10 +43,10 @@ test('a LoRA run from start to close: events, checkpoints, final adapter, live a
   assert.equal(await worker.close(), 0)
 })
 
-for (const method of ['sft', 'lora'] as const) {
-  test(`${method}: stopped, saved and resumed, the final weights have the same bits as without`, async (t) => {
+for (const [what, method, adapter] of [['sft', 'sft', null], ['lora', 'lora', lora], ['pissa', 'lora', { ...lora, pissa: true }]] as const) {
+  test(`${what}: stopped, saved and resumed, the final weights have the same bits as without`, async (t) => {
     const folder = temporaryFolder(t), name = method === 'sft' ? 'model.safetensors' : 'adapter_model.safetensors'
-    const common = { method, lora: method === 'lora' ? lora : null, epochs: 25, evaluate: { by: 'epoch' as const } }
+    const common = { method, lora: adapter, epochs: 25, evaluate: { by: 'epoch' as const } }
     const whole = workerPlan(folder, { ...common, output: path.join(folder, 'whole') })
     const first = startWorker(t, whole)
     await first.event('done')

@@ -17,7 +17,7 @@ const model: ModelFacts = {
 }
 const lengths = { min: 1, median: 2, p95: 3, max: 4, mean: 2.5, bins: [{ from: 1, to: 3, rows: 3 }, { from: 3, to: 5, rows: 1 }] }
 const data: DataFacts = {
-  path: hostile, split: 'train', sources: [long, hostile], model: hostile, template: 'chat', srcLength: 8, maxLength: 16, count: 4, tokens: 10, supervised: 4, truncated: 1,
+  path: hostile, split: 'train', sources: [long, hostile], model: hostile, template: 'chat', srcLength: 8, maxLength: 16, count: 4, packs: null, tokens: 10, supervised: 4, truncated: 1,
   lengths: { source: lengths, target: lengths, total: lengths }, padding: { batch: 2, packed: 10, toLongest: 16, toMaxLength: 64, saved: 0.375, savedOfMaxLength: 0.84375 },
   notes: [{ code: 'data.truncated', message: hostile }],
 }

@@ -39,7 +39,7 @@ const token = (text: string, supervised = false, special = false): DataToken => 
 const row = (index: number, source: string[], target: string[]): ShownRow => ({ row: index, tokens: [...source.map((text) => token(text)), ...target.map((text) => token(text, true)), token('<|im_end|>', true, true)], supervised: target.length + 1 })
 const lengths = (from: number) => ({ min: from, median: from + 6, p95: from + 14, max: from + 20, mean: from + 6.5, bins: [4, 18, 42, 55, 38, 21, 9, 3, 1].map((rows, i) => ({ from: from + i * 3, to: from + i * 3 + 3, rows })) })
 const facts: DataFacts = {
-  path: 'data/pronounce', split: 'train', sources: ['data/pronounce/train.json'], model: 'builtin:smollm2-135m', template: 'plain', srcLength: 64, maxLength: 128, count: 191, tokens: 3820, supervised: 1719, truncated: 2,
+  path: 'data/pronounce', split: 'train', sources: ['data/pronounce/train.json'], model: 'builtin:smollm2-135m', template: 'plain', srcLength: 64, maxLength: 128, count: 191, packs: null, tokens: 3820, supervised: 1719, truncated: 2,
   lengths: { source: lengths(4), target: lengths(3), total: lengths(8) }, padding: { batch: 8, packed: 3820, toLongest: 5157, toMaxLength: 24_448, saved: 0.259, savedOfMaxLength: 0.844 },
   notes: [{ code: 'data.truncated', message: '2 rows are longer than 128 tokens and are cut; try .data(path, { maxLength: 160 })' }],
 }

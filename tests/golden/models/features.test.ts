@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { scope, tensor, type Tensor } from 'fettle-native'
+import { scope, type Tensor } from 'fettle-native'
 import { examples } from 'fettle'
 import type { LoraAdapter } from 'fettle/dist/adapters/lora'
 import { saveLora } from 'fettle/dist/adapters/peft'
@@ -22,6 +22,7 @@ import { largestDifference } from '../../support/golden'
 import { repoRoot } from '../../support/paths'
 import { temporaryFolder } from '../../support/tiny'
 import { freeTrainer, memoryRows, tinyTrainer, trainerPlan } from '../../support/trainer'
+import { greedyByWholePasses } from '../../support/whole-passes'
 
 /** What a test of a feature gets: a tiny random model of the family, and a folder for what it writes. */
 interface Subject { readonly model: string; readonly folder: string }
@@ -77,16 +78,7 @@ function merged(subject: Subject): void {
 
 function cached(subject: Subject): void {
   withDecoder(subject, 'plain', 'float32', (decoder) => {
-    const { prompt } = decoder.parameters.architecture, starts = rows.map(({ inputIds }) => Array.from(inputIds).slice(0, 8))
-    const whole = starts.map((start) => {
-      const ids = [...start]
-      for (let n = 0; n < 12; n++) ids.push(scope(() => {
-        const batch = packBatch([{ inputIds: ids }], 'cpu', prompt), context = decoder.context(batch, { mode: 'infer' })
-        const logits = decoder.headLogits(decoder.hidden(batch, context), context, tensor([BigInt(ids.length - 1)])).toFloat32Array()
-        return logits.indexOf(Math.max(...logits))
-      }))
-      return ids.slice(start.length)
-    })
+    const starts = rows.map(({ inputIds }) => Array.from(inputIds).slice(0, 8)), whole = starts.map((start) => greedyByWholePasses(decoder, start, 12))
     assert.deepEqual(generate(decoder, starts, { maxNewTokens: 12, stopIds: [], temperature: 0 }), whole)
   })
 }
@@ -96,7 +88,7 @@ const near = (a: number, b: number, relative: number): void => assert.ok(Math.ab
 /** The columns of the table, and what must hold for a mark in them. */
 const features: Readonly<Record<string, (subject: Subject) => void>> = {
   'all weights': (subject) => freeTrainer(trained(subject, { method: 'sft', lora: null }, 5e-3)),
-  LoRA: adapter(), rsLoRA: adapter({ rsLora: true, alpha: 4 }), DoRA: adapter({ dora: true }), merge: merged,
+  LoRA: adapter(), rsLoRA: adapter({ rsLora: true, alpha: 4 }), DoRA: adapter({ dora: true }), PiSSA: adapter({ pissa: true }), merge: merged,
   'prefix tuning': (subject) => freeTrainer(trained(subject, { method: 'prefix', lora: null, prefix: { ...defaultPrefix, tokens: 8 } }, 0.3, 0.995)),
   bf16: (subject) => near(withDecoder(subject, 'plain', 'bfloat16', (decoder) => lossOf(decoder, rows)), withDecoder(subject, 'plain', 'float32', (decoder) => lossOf(decoder, rows)), 5e-3),
   'fused blocks': (subject) => near(withDecoder(subject, 'fused', 'float32', (decoder) => lossOf(decoder, rows)), withDecoder(subject, 'plain', 'float32', (decoder) => lossOf(decoder, rows)), 1e-5),

@@ -79,7 +79,7 @@ export class PaddleWeights implements Weights {
     const { ops, scope } = native(), source = this.source(name)
     const made = scope(() => {
       const whole = mergeShards(name, this.shards.map((shard) => this.oriented(shard, source)), source.role, this.wanted.get(name)?.shape, source.part !== null)
-      return source.part === null ? ops.clone(whole, { memoryFormat: 'contiguous' }) : this.partOf(whole, source.part)
+      return source.part === null ? ops.contiguous(whole) : this.partOf(whole, source.part)
     })
     const { shape } = this.info(name)
     if (made.shape.join() !== shape.join()) throw this.broken(name, `gives [${made.shape.join(', ')}] for ${name}, config.json asks for [${shape.join(', ')}]`)

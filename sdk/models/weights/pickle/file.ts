@@ -1,9 +1,12 @@
+import { zipEntries } from '../../zip'
 import { Bytes, broken } from './bytes'
 import { readPickle } from './machine'
 import { sizeOf, tensorNames } from './names'
 import { arrayTensor, viewTensor, type PickledTensor } from './tensors'
 import { NumpyArray, Storage, StorageType, TensorView, type Dictionary } from './values'
-import { storedFiles, type Stored } from './zip'
+
+/** Where something lies in a file, in bytes from its start. */
+interface Stored { readonly begin: number; readonly bytes: number }
 
 /** Where the storages of a file lie, by their keys. */
 type Places = ReadonlyMap<string, Stored>
@@ -55,6 +58,15 @@ function readZip(path: string): Content {
   const value = Bytes.over(path, begin, begin + bytes, (source) => readPickle(source, tensorNames((id) => storageOf(id, new Map()))))
   const data = `${prefix}data/`
   return { value, places: new Map([...files].filter(([name]) => name.startsWith(data)).map(([name, place]) => [name.slice(data.length), place])) }
+}
+
+/** Files of an archive that are stored as they are, as torch.save writes them. */
+function storedFiles(path: string): Map<string, Stored> {
+  const entries = zipEntries(path, (seen, details) => broken(path, seen, details))
+  return new Map([...entries].map(([name, { method, begin, packed, size }]): [string, Stored] => {
+    if (method !== 0 || packed !== size) throw broken(path, `holds ${name} compressed, as torch.save never does`, { name }, 'save the model anew')
+    return [name, { begin, bytes: size }]
+  }))
 }
 
 /** After the number: a protocol, what wrote it, the value, the keys of storages, and each storage behind its length. */

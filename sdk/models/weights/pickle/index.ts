@@ -28,3 +28,12 @@ export class PickleFile {
     this.mapping = undefined
   }
 }
+
+/**
+ * All tensors of a pickled state dict. Call inside a scope.
+ * @throws ModelError `model.pickle`
+ */
+export function readPickled(path: string): Map<string, Tensor> {
+  const file = new PickleFile(path)
+  try { return new Map([...file.tensors.keys()].map((name) => [name, file.read(name)])) } finally { file.close() }
+}

@@ -1,4 +1,5 @@
 import type { DType } from 'fettle-native'
+import { safetensorsDtypes } from '../safetensors-header'
 import { Callee, type Names } from './machine'
 import { NumpyArray, NumpyType, Span, Storage, StorageType, TensorView, TextSpan, TorchType } from './values'
 
@@ -15,10 +16,10 @@ const torchTypes: Readonly<Record<string, DType>> = {
 const numpyTypes: Readonly<Record<string, readonly [DType, number]>> = {
   f8: ['float64', 8], f4: ['float32', 4], f2: ['float16', 2], u2: ['bfloat16', 2], i8: ['int64', 8], i4: ['int32', 4], i2: ['int16', 2], i1: ['int8', 1], u1: ['uint8', 1], b1: ['bool', 1],
 }
-const sizes: Readonly<Record<string, number>> = { float64: 8, float32: 4, float16: 2, bfloat16: 2, int64: 8, int32: 4, int16: 2, int8: 1, uint8: 1, bool: 1 }
+const sizes = new Map(safetensorsDtypes.map(([, dtype, size]) => [dtype, size]))
 
 /** Bytes of a number. */
-export function sizeOf(dtype: DType): number { return sizes[dtype] }
+export function sizeOf(dtype: DType): number { return sizes.get(dtype) as number }
 
 type Maker = (args: readonly unknown[]) => unknown
 
