@@ -17,5 +17,6 @@ export const lazy = {
   generate: () => require('../train/generate') as typeof import('../train/generate'),
   merge: () => require('../export/merge') as typeof import('../export/merge'),
   convert: () => require('../export/convert') as typeof import('../export/convert'),
+  upload: () => require('../export/upload') as typeof import('../export/upload'),
   trace: () => require('../train/trace') as typeof import('../train/trace'),
 }

@@ -34,7 +34,7 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
   chooseGpus(gpus as string | undefined, ranks as number | undefined)
   const [file, extra] = parsed.positionals
   if (extra !== undefined) throw new PlanError('cli.extra', `expected one argument file, got ${JSON.stringify(extra)} too; try fettle run ${file} --name value`, { extra })
-  const { plan, notes } = file === undefined ? parseArguments({}, overrides) : readArguments(file, overrides)
+  const { plan, notes, tokens } = file === undefined ? parseArguments({}, overrides) : readArguments(file, overrides)
   const lines = new ProgressLines(terminal, plan.logEvery, plan.progress)
   for (const note of notes) lines.line(`note: ${note}`)
   const run = await start(plan, {
@@ -43,7 +43,7 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
       lines.event(event)
     },
     onProgress: (progress) => lines.progress(progress),
-    detached: detach === true,
+    detached: detach === true, tokens,
   })
   return watch(run, lines, terminal)
 }
@@ -109,7 +109,7 @@ async function watch(run: Run, lines: ProgressLines, terminal: Terminal): Promis
 /** What a field does, or why it does nothing. */
 function noteOf({ status, note }: Field): string { return marks[status] + note }
 
-const marks: Record<Field['status'], string> = { plan: '', note: 'accepted, changes nothing: ', notYet: 'not there yet: ' }
+const marks: Record<Field['status'], string> = { plan: '', secret: '', note: 'accepted, changes nothing: ', notYet: 'not there yet: ' }
 
 /** The argument table as text. */
 function argumentHelp(): string {

@@ -173,6 +173,18 @@ export interface BestPlan {
   readonly minDelta: number
 }
 
+/** Where the trained weights are uploaded when a run is done. The access token is no part of a plan. */
+export interface UploadPlan {
+  /** Hugging Face's hub or Baidu AI Studio. Default `huggingface`. */
+  readonly to: 'huggingface' | 'aistudio'
+  /** Repository, as `OWNER/NAME`; made where there is none. */
+  readonly repository: string
+  /** A new repository is seen by its owner alone. Default `true`. */
+  readonly private: boolean
+  /** Licence of the weights, as the hub names it; `null`: none, at Hugging Face alone. Default `null`, at AI Studio `Apache License 2.0`. */
+  readonly license: string | null
+}
+
 /** How fp16 computes; used with precision `fp16` alone. */
 export interface Fp16Plan {
   /** `O1` (default): matrix products in half, the rest in fp32. `O2`: weights in half, with fp32 masters in the optimizer. */
@@ -250,6 +262,8 @@ export interface Plan {
   readonly sample: SamplePlan
   /** Checkpoints on the way. */
   readonly save: SavePlan
+  /** Where the final weights are uploaded; `null` (default): nowhere. */
+  readonly upload: UploadPlan | null
   /** Each how many optimizer steps a `step` event carries to the charts; metrics.jsonl has every step. Default 1. */
   readonly logEvery: number
   /** `false`: evaluate only. Default `true`. */

@@ -2,6 +2,8 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import * as path from 'node:path'
 import { WorkerError } from '../errors'
+import { aiStudioVariable, huggingFaceVariable } from '../models/hub/endpoint'
+import { reveal, type Tokens } from '../secret'
 import { hasWeights, workerLogName } from './folder'
 import type { Command, FromWorker, Replies, ToWorker } from './protocol'
 import { Requests, type Requester, type OnToken } from './requests'
@@ -32,12 +34,13 @@ export class WorkerProcess implements Requester {
   /**
    * @param dir where its log is written
    * @param detached it outlives this process, and does not keep it alive until `hold()`
+   * @param tokens reach it in its environment, and nobody else
    */
-  constructor(opening: Opening, dir: string, entry: string, listener: Listener, detached = false) {
+  constructor(opening: Opening, dir: string, entry: string, listener: Listener, detached = false, tokens: Tokens = {}) {
     this.log = path.join(dir, workerLogName)
     this.#held = !detached
     const log = openSync(this.log, 'w')
-    try { this.#child = fork(entry, [], forkOptions(opening, log)) } finally { closeSync(log) }
+    try { this.#child = fork(entry, [], forkOptions(opening, log, tokens)) } finally { closeSync(log) }
     if (!detached) living.add(this.#child)
     this.#child.on('message', (message) => this.#receive(message as FromWorker, listener))
     this.#child.on('error', () => { /* A failed spawn or a broken pipe: 'exit' or the missing pid below tells the same. */ })
@@ -126,8 +129,10 @@ export class WorkerProcess implements Requester {
   }
 }
 
-function forkOptions(opening: Opening, log: number): Parameters<typeof fork>[2] {
-  const env = { ...process.env }
+function forkOptions(opening: Opening, log: number, tokens: Tokens): Parameters<typeof fork>[2] {
+  const env = { ...process.env }, { huggingface, aistudio } = tokens
+  if (huggingface !== undefined) env[huggingFaceVariable] = reveal(huggingface)
+  if (aistudio !== undefined) env[aiStudioVariable] = reveal(aistudio)
   const { threads } = opening.kind === 'start' ? opening.plan : opening.serve
   if (threads !== null) env.OMP_NUM_THREADS = String(threads)
   return {

@@ -1,6 +1,7 @@
 import { cores, manualSeed, noGrad, setThreads, type Device } from 'fettle-native'
 import type { Adapter } from '../adapters/adapter'
 import type { PreparedData, PreparedSplit, RowReader } from '../data/dataset'
+import { resolveData } from '../data/builtin/resolve'
 import { discoverData, requireSplit } from '../data/discover'
 import { rowEncoder, templateText, type RowEncoder } from '../data/encode'
 import { openRows } from '../data/arrow-reader'
@@ -16,7 +17,7 @@ import { resolveModel } from '../models/hub/resolve'
 import { loadParameters, type LoadOptions } from '../models/load'
 import type { Parameters } from '../models/parameters'
 import { openWeights } from '../models/weights'
-import type { Plan } from '../plan/plan'
+import type { DataPlan, Plan } from '../plan/plan'
 import type { PreparedEvent } from '../run/events'
 import { loadTokenizer, type Tokenizer } from '../tokenizers'
 import { Trainer } from '../train/trainer'
@@ -58,7 +59,8 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   const device = chooseDevice(plan.device, { gpu: "device 'cuda'", instead: ".device('cpu'), or npm run doctor" })
   const modelPath = await resolveModel(plan.model, { onProgress: ({ stage, received, total }) => reporter.progress(`model: ${stage}`, received, total ?? null) })
   const tokenizer = loadTokenizer(modelPath)
-  const preparing = prepareData(plan, modelPath, reporter, signal)
+  const located = await dataOf(plan, reporter)
+  const preparing = prepareData(plan, located, modelPath, reporter, signal)
   // The weights load while the other process tokenises; its failure is met below.
   preparing.catch(() => undefined)
   await new Promise((resolve) => setImmediate(resolve))
@@ -68,15 +70,19 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   const decoder = new Decoder(parameters, chooseBlocks({ device, dtype: parameters.dtype, blocks: plan.blocks, autocast: plan.precision === 'fp16' && plan.fp16.level === 'O1' }))
   const data = await preparing
   const [dev, test] = [data.dev, data.test].map((split) => split && openRows(split))
-  const training = plan.train ? openTrainer({ plan, decoder, data, modelPath, tokenizer, reporter }) : null
+  const training = plan.train ? openTrainer({ plan, located, decoder, data, modelPath, tokenizer, reporter }) : null
   return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, test, decoder, adapter, trainer: training?.trainer ?? null, mostTokens: training?.largest }
 }
 
-async function prepareData(plan: Plan, modelPath: string, reporter: Reporter, signal: AbortSignal): Promise<PreparedData> {
-  const { path } = plan.data
-  if (path === null) throw new PlanError('plan.data', "expected training data; try .data('folder') with train.json, or --dataset_name_or_path", {})
+/** The plan's data with the folder or file that its name means on this machine. */
+async function dataOf({ data }: Plan, reporter: Reporter): Promise<DataPlan> {
+  if (data.path === null) throw new PlanError('plan.data', "expected training data; try .data('folder') with train.json, or --dataset_name_or_path", {})
+  return { ...data, path: await resolveData(data.path, ({ stage, received, total }) => reporter.progress(`data: ${stage}`, received, total ?? null)) }
+}
+
+async function prepareData(plan: Plan, located: DataPlan, modelPath: string, reporter: Reporter, signal: AbortSignal): Promise<PreparedData> {
   const evaluates = plan.evaluate.by !== 'no' || plan.evalAtEnd
-  const data = await prepare(plan.data, modelPath, {
+  const data = await prepare(located, modelPath, {
     require: [...(plan.train && !plan.data.lazy ? ['train' as const] : []), ...(evaluates ? ['dev' as const] : []), ...(plan.predict ? ['test' as const] : [])], skip: plan.train && !plan.data.lazy ? [] : ['train'],
     onProgress: ({ split, bytes, totalBytes }) => reporter.progress(`preparing ${split}`, bytes, totalBytes), signal,
   })
@@ -114,11 +120,11 @@ function loadModel(plan: Plan, modelPath: string, device: Device): Parameters {
 /** Attention keeps no scores, in either form of the blocks, so that alone it has nothing to save by running again. */
 const recomputed = { none: false, core_attn: false, full_attn: 'attention', full: true } as const
 
-interface TrainerSources { readonly plan: Plan; readonly decoder: Decoder; readonly data: PreparedData; readonly modelPath: string; readonly tokenizer: Tokenizer; readonly reporter: Reporter }
+interface TrainerSources { readonly plan: Plan; readonly located: DataPlan; readonly decoder: Decoder; readonly data: PreparedData; readonly modelPath: string; readonly tokenizer: Tokenizer; readonly reporter: Reporter }
 
 /** Nothing of a stream is known before its first step, so that memory is planned for rows of full length. */
-function openStream(plan: Plan, decoder: Decoder, modelPath: string, tokenizer: Tokenizer, reporter: Reporter): { trainer: Trainer; largest: number } {
-  const { data, batch } = plan, splits = discoverData(data.path!), seed = data.seed ?? plan.seed
+function openStream(plan: Plan, data: DataPlan, decoder: Decoder, modelPath: string, tokenizer: Tokenizer, reporter: Reporter): { trainer: Trainer; largest: number } {
+  const { batch } = plan, splits = discoverData(data.path!), seed = data.seed ?? plan.seed
   requireSplit(data.path!, splits, 'train')
   const files = splits.train!, { srcLength, maxLength, system, shuffleBuffer } = data
   const hash = streamHash(files, [tokenizer.fingerprint, templateText(tokenizer, data), srcLength, maxLength, system, shuffleBuffer])
@@ -134,8 +140,8 @@ function recomputeOf(plan: Plan, decoder: Decoder, largest: LargestBatch, length
   return planMemory({ architecture, bytesPerValue, trainable: flat!.size, prefix: adapter?.prefix?.tokens, device, asked: recomputed[plan.recompute] }, largest, length, reporter.warn).recompute
 }
 
-function openTrainer({ plan, decoder, data, modelPath, tokenizer, reporter }: TrainerSources): { trainer: Trainer; largest: number } {
-  if (plan.data.lazy) return openStream(plan, decoder, modelPath, tokenizer, reporter)
+function openTrainer({ plan, located, decoder, data, modelPath, tokenizer, reporter }: TrainerSources): { trainer: Trainer; largest: number } {
+  if (plan.data.lazy) return openStream(plan, located, decoder, modelPath, tokenizer, reporter)
   const split = data.train! // prepare() was asked to require it
   if (split.supervised === 0) {
     throw new DataError('data.no-labels', `none of the ${split.rows} rows of ${split.sources.join(', ')} has an answer left to train on; fill tgt, or raise maxLength in .data(path, { maxLength: n }) / max_length so that answers are not cut away`, { sources: split.sources, rows: split.rows })

@@ -1,0 +1,26 @@
+import { pathToFileURL } from 'node:url'
+import { HubError } from '../../errors'
+import { modelCard } from './card'
+import type { UploadJob } from './types'
+
+/**
+ * Creates a repository where there is none and adds the files in one commit, large ones through Git LFS or Xet. A file
+ * whose content the hub has is not sent again, so that an upload that broke off goes on where it was.
+ */
+export async function toHuggingFace({ hub, fetch: hubFetch, folder, files, plan, message, signal, onStage }: UploadJob): Promise<void> {
+  const { commitIter, createRepo } = await import('@huggingface/hub')
+  // The library types its `fetch` with Node's own overloads.
+  const common = { hubUrl: hub.url, accessToken: hub.token, repo: plan.repository, fetch: hubFetch as typeof globalThis.fetch }
+  onStage('create')
+  try {
+    await createRepo({ ...common, visibility: plan.private ? 'private' : 'public' })
+  } catch (error) {
+    if (!(error instanceof HubError) || error.details.status !== 409) throw error // 409: it is there
+  }
+  const card = files.some(({ path }) => path === 'README.md') ? [] : [{ path: 'README.md', content: new Blob([modelCard(folder, plan.repository, plan.license)]) }]
+  const operations = [...files.map(({ path, local }) => ({ path, content: pathToFileURL(local) })), ...card].map((file) => ({ operation: 'addOrUpdate' as const, ...file }))
+  for await (const event of commitIter({ ...common, operations, title: message, abortSignal: signal })) {
+    if (event.event === 'fileProgress') onStage(event.state === 'hashing' ? 'hash' : 'upload', event.path)
+    else if (event.phase === 'committing') onStage('commit')
+  }
+}
