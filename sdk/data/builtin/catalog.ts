@@ -11,7 +11,7 @@ export interface BuiltinData {
   readonly base: string
   /** Rows of each split, as published. Another copy may differ by a few. */
   readonly rows: Readonly<Record<'train' | 'dev', number>>
-  /** Most bytes that a file in it may unpack to. */
+  /** Most bytes that it may unpack to. */
   readonly mostBytes: number
 }
 

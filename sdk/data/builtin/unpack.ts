@@ -22,7 +22,7 @@ export async function unpack(archive: string, folder: string, set: BuiltinData):
   const rows: Partial<Record<string, number>> = {}, reader = extract()
   const broken = (what: string): DataError => new DataError('data.archive', `${set.name}: ${what}; delete ${archive} and try again, or set ${set.variable} to another mirror`, { archive })
   let entries = 0
-  const reading = pipeline(createReadStream(archive), createGunzip(), reader)
+  const reading = pipeline(createReadStream(archive), createGunzip(), upTo(set.mostBytes, () => broken(`unpacks to more than ${set.mostBytes} bytes`)), reader)
   // Both halves fail together; the one below is met first.
   reading.catch(() => undefined)
   try {
@@ -53,12 +53,23 @@ export async function unpack(archive: string, folder: string, set: BuiltinData):
   }
 }
 
+/** Passes on what comes, until it is too much: a small archive may unpack to any size. */
+function upTo(most: number, tooMuch: () => DataError): (source: AsyncIterable<Uint8Array>) => AsyncGenerator<Uint8Array> {
+  return async function* (source) {
+    let seen = 0
+    for await (const chunk of source) {
+      seen += chunk.length
+      if (seen > most) throw tooMuch()
+      yield chunk
+    }
+  }
+}
+
 /** The split that an entry is; undefined for what is left out. */
-function splitOf({ name, type, size = 0 }: Headers, set: BuiltinData, broken: (what: string) => DataError): string | undefined {
+function splitOf({ name, type }: Headers, set: BuiltinData, broken: (what: string) => DataError): string | undefined {
   if (/^[/\\]|^[a-zA-Z]:|\\|\0/.test(name) || name.split('/').includes('..')) throw broken(`has an entry outside its folder (${JSON.stringify(name)})`)
   if (type === 'directory') return undefined
   if (type !== 'file' && type !== 'contiguous-file') throw broken(`has an entry that is no plain file (${JSON.stringify(name)}, a ${type})`)
-  if (size > set.mostBytes) throw broken(`${JSON.stringify(name)} has ${size} bytes, more than ${set.mostBytes}`)
   const split = /(?:^|\/)(\w+)\.json$/.exec(name)?.[1]
   return split !== undefined && split in set.rows ? split : undefined
 }
