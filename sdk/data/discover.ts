@@ -24,7 +24,7 @@ export function discoverData(dataPath: string): DataFiles {
 /** The files of one split. @throws DataError `data.not-found` with what was looked for */
 export function requireSplit(dataPath: string, files: DataFiles, split: SplitName): readonly string[] {
   const found = files[split]
-  if (!found) throw notFound(dataPath, [split])
+  if (!found) throw notFound(dataPath, [split], files)
   return found
 }
 
@@ -44,9 +44,11 @@ function isFile(file: string): boolean {
   return fs.statSync(file, { throwIfNoEntry: false })?.isFile() ?? false
 }
 
-function notFound(folder: string, splits: readonly SplitName[]): DataError {
+function notFound(folder: string, splits: readonly SplitName[], files?: DataFiles): DataError {
   const looked = splits.flatMap(s => s === 'test' ? ['test.json'] : [`${s}.json`, `${s}.jsonl`, `${s}/*.json`])
-  const has = fs.statSync(folder).isDirectory() ? fs.readdirSync(folder).slice(0, 8) : [path.basename(folder)]
+  const stat = fs.statSync(folder, { throwIfNoEntry: false })
+  // A built-in set that is not fetched yet has no folder of its own.
+  const has = stat?.isDirectory() ? fs.readdirSync(folder).slice(0, 8) : stat ? [path.basename(folder)] : Object.values(files ?? {}).flatMap(each => each ?? []).map(each => path.basename(each))
   return new DataError('data.not-found',
     `${folder}: has no ${splits.join(', ')} data (looked for ${looked.join(', ')}; found ${has.join(', ') || 'nothing'}); put one {"src", "tgt"} object a line into ${path.join(folder, `${splits[0]}.json`)}`,
     { folder, looked, found: has })

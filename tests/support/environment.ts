@@ -20,7 +20,7 @@ function apply(values: Record<string, string | undefined>): void {
 export function bareHubs(t: TestContext): string {
   const home = temporaryFolder(t)
   environment(t, {
-    FETTLE_HOME: path.join(home, 'fettle'), HF_HOME: path.join(home, 'hf'), AISTUDIO_CACHE_HOME: path.join(home, 'aistudio'), FETTLE_RETRY_SECONDS: '0',
+    FETTLE_HOME: undefined, XDG_CACHE_HOME: home, HF_HOME: path.join(home, 'hf'), AISTUDIO_CACHE_HOME: path.join(home, 'aistudio'), FETTLE_RETRY_SECONDS: '0',
     HF_ENDPOINT: 'http://127.0.0.1:9', STUDIO_GIT_HOST: 'http://127.0.0.1:9', STUDIO_MODEL_API_URL_PREFIX: 'http://127.0.0.1:9', FETTLE_DATASETS_URL: 'http://127.0.0.1:9',
     HF_TOKEN: undefined, HUGGING_FACE_HUB_TOKEN: undefined, HF_TOKEN_PATH: undefined, AISTUDIO_ACCESS_TOKEN: undefined, HF_HUB_OFFLINE: undefined, TRANSFORMERS_OFFLINE: undefined,
     HF_HUB_CACHE: undefined, HUGGINGFACE_HUB_CACHE: undefined,

@@ -27,11 +27,12 @@ export async function toAiStudio(job: UploadJob): Promise<void> {
   await createRepository(job)
   const large = await largeFiles(job), changes: Change[] = []
   for (const file of files) {
-    const lfs = large.has(file.path)
-    if (!lfs && file.size > mostCommon) {
+    if (!large.has(file.path) && file.size > mostCommon) {
       throw new HubError('upload.tooLarge', `${plan.repository}: ${file.path} has ${file.size} bytes, and AI Studio keeps files of its kind up to ${mostCommon} only; list its kind in the repository's .gitattributes for LFS, or leave the file out`, { repository: plan.repository, file: file.path, bytes: file.size })
     }
-    const content = Buffer.from(lfs ? lfsPointer(await sendLarge(job, file), file.size) : readFileSync(file.local)).toString('base64')
+  }
+  for (const file of files) {
+    const lfs = large.has(file.path), content = Buffer.from(lfs ? lfsPointer(await sendLarge(job, file), file.size) : readFileSync(file.local)).toString('base64')
     const sha = await shaInRepository(job, file.path)
     changes.push({ path: file.path, content, lfsPointer: lfs, ...(sha === undefined ? { operation: 'create' } : { operation: 'update', sha }) })
   }

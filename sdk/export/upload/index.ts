@@ -56,16 +56,22 @@ export async function uploadAs(folder: string, plan: UploadPlan, { token, onProg
   const hub = uploadEndpoint(plan, token), files = uploadFiles(resolve(folder)), { repository } = plan
   const tell = (stage: UploadProgress['stage'], message: string, file?: string) => onProgress?.({ stage, message, ...(file === undefined ? {} : { file }) })
   try {
-    await senders[plan.to]({
+    await unlessAborted(signal, senders[plan.to]({
       hub, files, plan, signal, folder: resolve(folder), message: 'Upload of a model fine-tuned with Fettle',
       fetch: hubFetch(hub, repository, (message) => tell('wait', message), uploadRefusals),
       onStage: (stage, file) => tell(stage, `${repository}: ${stages[stage]}${file === undefined ? '' : ` ${file}`}`, file),
-    })
+    }))
   } catch (cause) {
     if (cause instanceof FettleError || signal?.aborted) throw cause
     throw new HubError('upload.hub', `${repository}: ${hubNames[plan.to]} answered in a way that is not understood (${(cause as Error).message.replaceAll(hub.token, '(hidden)')}); try again later`, { repository, endpoint: hub.url }, { cause })
   }
   return { url: `${hub.url}/${repository}`, files: files.map(({ path }) => path) }
+}
+
+/** Work that nobody waits for once the signal came, whatever it is at. */
+function unlessAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
+  const aborted = new Promise<never>((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true }))
+  return Promise.race([work, aborted])
 }
 
 /** The command that repeats an upload. */

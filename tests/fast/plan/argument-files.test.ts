@@ -70,7 +70,11 @@ test('each field of a plan goes to an argument file and back, alone and together
     { best: { metric: 'bleu4', greaterIsBetter: true, load: true, patience: 2, minDelta: 0.5 } }, { best: { metric: 'loss', greaterIsBetter: false, load: false, patience: null, minDelta: 0 } },
     { save: { cadence: { by: 'no' }, keep: null } }, { save: { cadence: { by: 'steps', every: 4 }, keep: 1 } }, { logEvery: 8 }, { train: false }, { evalAtEnd: true }, { seed: 1 }, { output: 'o' }, { overwrite: true },
     { resume: true, resumeData: 'restart' }, { resume: 'c' }, { resumeData: 'continue' }, { threads: 3 }, { progress: false }, { report: ['tensorboard', 'mlflow'] }, { report: ['mlflow'] }, { predict: true },
+    { upload: { to: 'huggingface', repository: 'me/first', private: false, license: 'mit' } }, { upload: { to: 'huggingface', repository: 'me/first', private: true, license: null } },
+    { upload: { to: 'aistudio', repository: 'me/first', private: true, license: 'MIT License' } },
   ]
+  const ofStudio = { ...base, model: 'aistudio:org/m' }
+  assert.deepEqual([toArguments(ofStudio).model_name_or_path, toArguments(ofStudio).from_aistudio, planned(toArguments(ofStudio) as File)], ['org/m', true, ofStudio])
   const touched = new Set(changes.flatMap((change) => Object.keys(change)))
   assert.deepEqual(Object.keys(base).filter((name) => !touched.has(name)), ['version', 'model', 'mesh'])
   for (const change of [...changes, changes.reduce((all, each) => ({ ...all, ...each, method: 'sft', lora: null, prefix: null }))]) {
