@@ -55,7 +55,7 @@ export abstract class PlanBuilder {
 
   /**
    * What to train on: a folder with `train.json` (else `train/*.json`) and perhaps `dev.json` (else `dev/*.json`), or one
-   * file, of `{"src", "tgt"}` objects, one a line. Options that a call leaves out go back to their defaults.
+   * file, of `{"src", "tgt"}` objects, one a line; or `'AdvertiseGen'`, which is fetched. Options that a call leaves out go back to their defaults.
    */
   data(path: string, options: DataOptions = {}): this {
     const read = readOptions('data', options, {

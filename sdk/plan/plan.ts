@@ -5,7 +5,7 @@ export type Precision = 'fp32' | 'bf16' | 'fp16'
 
 /** What a run trains on and how rows become tokens. */
 export interface DataPlan {
-  /** Folder (or file) with `train.json`, `dev.json`, … of `{"src", "tgt"}` lines. `null` (default): nothing to train on, which is refused at the start. */
+  /** Folder (or file) with `train.json`, `dev.json`, … of `{"src", "tgt"}` lines, or the built-in `AdvertiseGen`. `null` (default): nothing to train on, which is refused at the start. */
   readonly path: string | null
   /** Longest source, in tokens; longer ones lose their left end. Default: half of maxLength, at most 1024. */
   readonly srcLength: number
@@ -220,7 +220,7 @@ export interface MeshPlan {
 export interface Plan {
   /** Version of this layout. */
   readonly version: 1
-  /** Model name: folder, file, `builtin:…` or hub repository. */
+  /** Model name: folder, file, `builtin:…`, hub repository or `aistudio:OWNER/MODEL`. */
   readonly model: string
   /** `sft` trains all weights, `lora` an adapter on frozen ones, `prefix` keys and values before each row. Default `sft`. */
   readonly method: 'sft' | 'lora' | 'prefix'

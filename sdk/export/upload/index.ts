@@ -53,6 +53,7 @@ export function upload(folder: string, repository: string, options: UploadOption
 
 /** The same as a plan says it. */
 export async function uploadAs(folder: string, plan: UploadPlan, { token, onProgress, signal }: UploadCall = {}): Promise<UploadResult> {
+  signal?.throwIfAborted()
   const hub = uploadEndpoint(plan, token), files = uploadFiles(resolve(folder)), { repository } = plan
   const tell = (stage: UploadProgress['stage'], message: string, file?: string) => onProgress?.({ stage, message, ...(file === undefined ? {} : { file }) })
   try {

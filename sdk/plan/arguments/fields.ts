@@ -37,7 +37,7 @@ const real0: Rule = { expected: 'a number of at least 0', example: 5, ok: (value
 const maxSteps: Rule = { expected: '-1 (as epochs say) or a whole number of at least 1', example: 200, ok: (value) => value === -1 || whole(1, 1).ok(value) }
 
 const model: readonly Field[] = [
-  plan('model_name_or_path', 'text', null, 'folder, GGUF file, builtin:… or hub repository', 'model'),
+  plan('model_name_or_path', 'text', null, 'folder, GGUF file, builtin:…, hub repository or aistudio:OWNER/MODEL', 'model'),
   noted('use_flash_attention', 'flag', false, 'attention always runs by sequence, without a score matrix'),
   plan('lora', 'flag', false, 'train a LoRA adapter instead of all weights'),
   plan('lora_rank', 'whole', 8, 'rank of the adapter', 'lora.rank'),
