@@ -36,7 +36,7 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
   if (extra !== undefined) throw new PlanError('cli.extra', `expected one argument file, got ${JSON.stringify(extra)} too; try fettle run ${file} --name value`, { extra })
   const { plan, notes, tokens } = file === undefined ? parseArguments({}, overrides) : readArguments(file, overrides)
   const lines = new ProgressLines(terminal, plan.logEvery, plan.progress)
-  for (const note of notes) lines.line(`note: ${note}`)
+  for (const note of [...notes, ...openTokens(overrides)]) lines.line(`note: ${note}`)
   const run = await start(plan, {
     onEvent: (event) => {
       if (json) terminal.out(`${JSON.stringify(event)}\n`)
@@ -46,6 +46,12 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
     detached: detach === true, tokens,
   })
   return watch(run, lines, terminal)
+}
+
+/** A command line is seen by every user of the machine while the command starts. */
+function openTokens(overrides: Readonly<Record<string, unknown>>): string[] {
+  return fields.filter(({ name, status }) => status === 'secret' && overrides[name] !== undefined)
+    .map(({ name }) => `${name} is safer in the environment than on a command line: other users of the machine may have seen it`)
 }
 
 /** One rank, on one GPU when one is named: the worker sees no other. */

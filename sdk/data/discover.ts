@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { DataError } from '../errors'
+import { builtinData } from './builtin/names'
 
 export type SplitName = 'train' | 'dev' | 'test'
 
@@ -14,7 +15,7 @@ export type DataFiles = Readonly<Record<SplitName, readonly string[] | null>>
  */
 export function discoverData(dataPath: string): DataFiles {
   const stat = fs.statSync(dataPath, { throwIfNoEntry: false })
-  if (!stat) throw new DataError('data.not-found', `${dataPath}: does not exist; give a folder with train.json (and dev.json), or one file of {"src", "tgt"} lines`, { path: dataPath })
+  if (!stat) throw new DataError('data.not-found', `${dataPath}: does not exist; give a folder with train.json (and dev.json), one file of {"src", "tgt"} lines, or a built-in data set (${builtinData.join(', ')})`, { path: dataPath })
   if (!stat.isDirectory()) return { train: [dataPath], dev: null, test: null }
   const files = { train: splitFiles(dataPath, 'train', true), dev: splitFiles(dataPath, 'dev', true), test: splitFiles(dataPath, 'test', false) }
   if (!files.train && !files.dev && !files.test) throw notFound(dataPath, ['train', 'dev', 'test'])

@@ -141,12 +141,18 @@ export class Tasks {
     if (plan === null || this.channel.isLeaving) return
     const abort = new AbortController()
     void this.channel.leaving.then(() => abort.abort())
+    let stage = 'uploading'
+    const tell = (): void => this.reporter.progress(stage, 0, null)
+    // A large file is one request: the front must not take the silence for a worker that hangs.
+    const beat = setInterval(tell, 10_000)
     try {
-      const { url, files } = await uploadAs(output, plan, { signal: abort.signal, onProgress: ({ message }) => this.reporter.progress(message, 0, null) })
+      const { url, files } = await uploadAs(output, plan, { signal: abort.signal, onProgress: ({ message }) => { stage = message; tell() } })
       this.reporter.event({ type: 'uploaded', atStep: this.step, to: plan.to, repository: plan.repository, url, files })
     } catch (error) {
       const why = abort.signal.aborted ? 'the run was stopped meanwhile' : (error as Error).message
       this.reporter.warn('upload.failed', `the result was not uploaded: ${why}. It stands in ${output}; to repeat the upload: ${uploadCommand(output, plan)}`)
+    } finally {
+      clearInterval(beat)
     }
   }
 

@@ -6,19 +6,10 @@ import { downloadTo, type RemoteFile } from '../../models/hub/download'
 import { isOffline, type Endpoint } from '../../models/hub/endpoint'
 import { hubFetch } from '../../models/hub/fetch'
 import { withLock } from '../../models/hub/lock'
-import { fettleHome } from '../../models/hub/places'
 import { megabytes, type OnProgress } from '../../models/hub/progress'
-import type { DataFiles } from '../discover'
-import { addressOf, builtinOf, type BuiltinData } from './catalog'
+import { addressOf, type BuiltinData } from './catalog'
+import { builtinAt, homeOf, rowsFolder } from './place'
 import { unpack } from './unpack'
-
-/** The files that a built-in data set has once it is fetched; undefined where the path means something on this disk. */
-export function builtinSplits(path: string): DataFiles | undefined {
-  const set = builtinAt(path)
-  if (set === undefined) return undefined
-  const folder = rowsFolder(set)
-  return { train: [join(folder, 'train.json')], dev: [join(folder, 'dev.json')], test: null }
-}
 
 /**
  * The folder or file of a data set: `path` itself, or for the name of a built-in set its folder in Fettle's cache, fetched
@@ -31,22 +22,14 @@ export async function resolveData(path: string, onProgress?: OnProgress): Promis
   const folder = rowsFolder(set)
   if (existsSync(folder)) return folder
   const note = (message: string) => onProgress?.({ stage: 'wait', received: 0, message })
-  return withLock(join(home(set), '.lock'), async () => {
+  return withLock(join(homeOf(set), '.lock'), async () => {
     if (!existsSync(folder)) await obtain(set, folder, onProgress)
     return folder
   }, () => note(`Another process is fetching ${set.name}`))
 }
 
-function builtinAt(path: string): BuiltinData | undefined { return existsSync(path) ? undefined : builtinOf(path) }
-
-/** In the cache that models are in. */
-function home({ name }: BuiltinData): string { return join(fettleHome(), 'hub', `datasets--${name}`) }
-
-/** It appears whole, by a rename. */
-function rowsFolder(set: BuiltinData): string { return join(home(set), 'rows') }
-
 async function obtain(set: BuiltinData, folder: string, onProgress?: OnProgress): Promise<void> {
-  const server = serverOf(set), archive = join(home(set), set.archive), unpacked = `${folder}.unpack`
+  const server = serverOf(set), archive = join(homeOf(set), set.archive), unpacked = `${folder}.unpack`
   if (server.offline) throw new DataError('data.offline', `${set.name}: is not on this machine, and HF_HUB_OFFLINE forbids to fetch it; unset HF_HUB_OFFLINE, or ${server.instead}`, { name: set.name })
   try {
     await download(set, server, archive, onProgress)
@@ -71,7 +54,7 @@ function serverOf(set: BuiltinData): Endpoint {
 async function download(set: BuiltinData, hub: Endpoint, archive: string, onProgress?: OnProgress): Promise<void> {
   const tell = (stage: 'list' | 'wait' | 'download', message: string, received = 0, total?: number) => onProgress?.({ stage, file: set.archive, received, total, message })
   const fetch = hubFetch(hub, set.name, message => tell('wait', message)), url = `${hub.url}/${set.archive}`
-  mkdirSync(home(set), { recursive: true })
+  mkdirSync(homeOf(set), { recursive: true })
   tell('list', `Looking up ${set.archive} on ${hub.url}`)
   const { headers } = await fetch(url, { method: 'HEAD' })
   const size = Number(headers.get('content-length'))

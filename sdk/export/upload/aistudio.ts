@@ -78,7 +78,9 @@ async function sendLarge(job: UploadJob, { path, local, size }: UploadFile): Pro
   if (upload === undefined) return oid
   if (size > mostLarge) throw new HubError('upload.tooLarge', `${plan.repository}: ${path} has ${size} bytes, and AI Studio's storage takes ${mostLarge} in one request; write the model in smaller files: fettle convert MODEL --out DIR --max-shard-size 2GB`, { repository: plan.repository, file: path, bytes: size })
   onStage('upload', path)
-  await fetch(upload.href, { method: 'PUT', body: await openAsBlob(local), headers: { ...upload.header, 'content-type': 'application/octet-stream' }, signal })
+  const headers = new Headers(upload.header)
+  headers.set('content-type', 'application/octet-stream')
+  await fetch(upload.href, { method: 'PUT', body: await openAsBlob(local), headers, signal })
   if (verify !== undefined) await post(job, verify.href, { oid, size }, { ...verify.header, accept: lfs, 'content-type': lfs })
   return oid
 }

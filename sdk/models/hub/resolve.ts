@@ -44,7 +44,7 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
     return await downloadModel(hub, repository, { ...options, file })
   } catch (error) {
     if (!(error instanceof ModelError) || !['model.notFound', 'model.network'].includes(error.code)) throw error
-    throw new ModelError(error.code, `${error.message}. There is no ${local} either${nearest(name)}`, { ...error.details, path: local, candidates: candidates() }, { cause: error })
+    throw new ModelError(error.code, `${error.message}${hub === huggingFace ? `. There is no ${local} either` : ''}${nearest(name)}`, { ...error.details, path: local, candidates: candidates() }, { cause: error })
   }
 }
 

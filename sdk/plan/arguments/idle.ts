@@ -19,6 +19,7 @@ const idle: readonly Idle[] = [
   { fields: ['num_prefix_tokens', 'prefix_projection', 'prefix_projection_hidden_size'], holds: (args) => args.get('prefix_tuning') === true && args.get('prefix_path') !== null, why: () => 'the prefix at prefix_path has its own' },
   { fields: ['prefix_projection_hidden_size'], holds: (args) => args.get('prefix_tuning') === true && args.get('prefix_path') === null && args.get('prefix_projection') === false, why: because('prefix_projection') },
   { fields: ['aistudio_repo_id', 'aistudio_repo_private', 'aistudio_repo_license'], holds: not('save_to_aistudio', true), why: because('save_to_aistudio') },
+  { fields: ['aistudio_token'], holds: (args) => args.get('save_to_aistudio') === false && args.get('from_aistudio') === false, why: () => 'nothing is fetched from AI Studio or uploaded to it' },
   { fields: ['hub_model_id', 'hub_private_repo', 'hub_license'], holds: not('push_to_hub', true), why: because('push_to_hub') },
   { fields: ['save_to_aistudio', 'push_to_hub'], holds: not('do_train', true), why: because('do_train') },
   { fields: ['ignore_data_skip'], holds: (args) => !args.get('resume_from_checkpoint'), why: because('resume_from_checkpoint') },

@@ -54,6 +54,7 @@ test('from AI Studio and back to it by an argument file, without the token anywh
   const uploaded = events.find((event) => event.type === 'uploaded')!
   assert.deepEqual([uploaded.to, uploaded.repository, uploaded.url, uploaded.atStep], ['aistudio', 'me/first', `${studio.url}/me/first`, 2])
   assert.match(err, /^uploaded to /m)
+  assert.match(err, /^note: aistudio_token is safer in the environment/m)
   const repository = studio.repositories.get('me/first')!
   assert.deepEqual([repository.private, repository.license, [...repository.files.keys()].sort()], [false, 'MIT License', [...uploaded.files].sort()])
   assert.ok(contentOf(studio, 'me/first', 'adapter_model.safetensors').equals(fs.readFileSync(path.join(folder, 'out', 'adapter_model.safetensors'))))
