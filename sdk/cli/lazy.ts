@@ -18,5 +18,6 @@ export const lazy = {
   merge: () => require('../export/merge') as typeof import('../export/merge'),
   convert: () => require('../export/convert') as typeof import('../export/convert'),
   traceMesh: () => require('../parallel/trace') as typeof import('../parallel/trace'),
+  upload: () => require('../export/upload') as typeof import('../export/upload'),
   trace: () => require('../train/trace') as typeof import('../train/trace'),
 }

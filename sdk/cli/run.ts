@@ -31,19 +31,25 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
   const { json, debug, help, detach, ...overrides } = parsed.values
   const [file, extra] = parsed.positionals
   if (extra !== undefined) throw new PlanError('cli.extra', `expected one argument file, got ${JSON.stringify(extra)} too; try fettle run ${file} --name value`, { extra })
-  const { plan, notes } = file === undefined ? parseArguments({}, overrides) : readArguments(file, overrides)
+  const { plan, notes, tokens } = file === undefined ? parseArguments({}, overrides) : readArguments(file, overrides)
   showGpus(plan.mesh)
   const lines = new ProgressLines(terminal, plan.logEvery, plan.progress)
-  for (const note of notes) lines.line(`note: ${note}`)
+  for (const note of [...notes, ...openTokens(overrides)]) lines.line(`note: ${note}`)
   const starting = start(plan, {
     onEvent: (event) => {
       if (json) terminal.out(`${JSON.stringify(event)}\n`)
       lines.event(event)
     },
     onProgress: (progress) => lines.progress(progress),
-    detached: detach === true,
+    detached: detach === true, tokens,
   })
   return watch(await starting.catch((error: unknown) => { throw inArguments(error) }), lines, terminal)
+}
+
+/** A command line is seen by every user of the machine while the command starts. */
+function openTokens(overrides: Readonly<Record<string, unknown>>): string[] {
+  return fields.filter(({ name, status }) => status === 'secret' && overrides[name] !== undefined)
+    .map(({ name }) => `${name} is safer in the environment than on a command line: other users of the machine may have seen it`)
 }
 
 /** Workers see no other GPUs than those that the plan names. */
@@ -109,7 +115,7 @@ async function watch(run: Run, lines: ProgressLines, terminal: Terminal): Promis
 /** What a field does, or why it does nothing. */
 function noteOf({ status, note }: Field): string { return marks[status] + note }
 
-const marks: Record<Field['status'], string> = { plan: '', note: 'accepted, changes nothing: ', notYet: 'not there yet: ' }
+const marks: Record<Field['status'], string> = { plan: '', secret: '', note: 'accepted, changes nothing: ', notYet: 'not there yet: ' }
 
 /** The argument table as text. */
 function argumentHelp(): string {

@@ -11,6 +11,7 @@ import { HangWatch } from './hang'
 import type { Command, FromWorker, Replies } from './protocol'
 import type { OnToken } from './requests'
 import { resultOf, type RunResult } from './result'
+import type { Tokens } from '../secret'
 import { WorkerProcess, type Exit } from './worker-process'
 
 export type { GenerateOptions, RunProgress, RunState } from './handle'
@@ -34,6 +35,8 @@ export interface StartOptions {
    * events are awaited. Default false: the run stops with this process, leaving a checkpoint.
    */
   readonly detached?: boolean
+  /** Access tokens for the hubs that it fetches from and uploads to. Default: those of the environment. */
+  readonly tokens?: Tokens
   /** In a notebook: draw the run's board under the cell. Default true; `show(run)` draws it later. */
   readonly board?: boolean
 }
@@ -72,7 +75,7 @@ export class Run extends RunHandle {
     this.#worker = new WorkerProcess({ kind: 'start', plan, run: this.id, detached }, dir, entry, {
       onMessage: (message) => this.#receive(message),
       onExit: (exit) => this.#onExit(exit),
-    }, detached)
+    }, detached, options.tokens)
     const hangLimit = options.hangTimeout ?? 120_000
     this.#hang = new HangWatch(this.pid, hangLimit, () => this.#hung(hangLimit))
   }

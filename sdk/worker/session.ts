@@ -1,6 +1,7 @@
 import { countCollectives, devices, manualSeed, noGrad, scope, setThreads, Store, tensor, type Device } from 'fettle-native'
 import type { Adapter } from '../adapters/adapter'
 import type { PreparedData, PreparedSplit, RowReader } from '../data/dataset'
+import { resolveData } from '../data/builtin/resolve'
 import { discoverData, requireSplit } from '../data/discover'
 import { rowEncoder, templateText, type RowEncoder } from '../data/encode'
 import { openRows } from '../data/arrow-reader'
@@ -25,7 +26,7 @@ import { loadRank, rankDecoder } from '../parallel/open'
 import { threadsOf } from '../parallel/processes'
 import { Ranks, waits } from '../parallel/ranks'
 import { meshShape } from '../parallel/shape'
-import type { Plan } from '../plan/plan'
+import type { DataPlan, Plan } from '../plan/plan'
 import type { PreparedEvent } from '../run/events'
 import { loadTokenizer, type Tokenizer } from '../tokenizers'
 import type { Warn } from '../train/checkpoints'
@@ -76,7 +77,8 @@ export interface OpenedModel { readonly decoder: Decoder; readonly adapter: Adap
 export async function openSession(plan: Plan, output: string, reporter: Reporter, signal: AbortSignal, checkpoint: string | null = null): Promise<Session> {
   const modelPath = await resolveModel(plan.model, { onProgress: ({ stage, received, total }) => reporter.progress(`model: ${stage}`, received, total ?? null) })
   const tokenizer = loadTokenizer(modelPath)
-  const preparing = prepareData(plan, modelPath, reporter, signal)
+  const located = await dataOf(plan, reporter)
+  const preparing = prepareData(plan, located, modelPath, reporter, signal)
   // The weights load while the other process tokenises; its failure is met below.
   preparing.catch(() => undefined)
   await new Promise((resolve) => setImmediate(resolve))
@@ -85,9 +87,9 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
     reporter.progress('model: read weights', 0, null)
     const { decoder, adapter } = openModel(plan, modelPath, ranks, checkpoint), control = ranks.groups.command && new Control(ranks.groups.command)
     const data = await preparing
-    control?.tell({ kind: 'open', data, checkpoint })
+    control?.tell({ kind: 'open', data, located, checkpoint })
     const [dev, test] = [data.dev, data.test].map((split) => split && openRows(split))
-    const training = plan.train ? openTrainer({ plan, decoder, data, modelPath, tokenizer, warn: reporter.warn, ranks }) : null
+    const training = plan.train ? openTrainer({ plan, located, decoder, data, modelPath, tokenizer, warn: reporter.warn, ranks }) : null
     if (control !== null) decoder.together = { begin: (prompts, options) => control.tell({ kind: 'generate', prompts, options: options as TokenOptions }), go: (on) => control.go(on) }
     return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, test, decoder, adapter, trainer: training?.trainer ?? null, mostTokens: training?.largest, ranks, control, followers }
   } catch (error) {
@@ -145,11 +147,15 @@ function rankDevice(plan: Plan, ranks: Ranks): Device {
   return device === 'cpu' || ranks.size === 1 ? device : `cuda:${ranks.local}`
 }
 
-async function prepareData(plan: Plan, modelPath: string, reporter: Reporter, signal: AbortSignal): Promise<PreparedData> {
-  const { path } = plan.data
-  if (path === null) throw new PlanError('plan.data', "expected training data; try .data('folder') with train.json, or --dataset_name_or_path", {})
+/** The plan's data with the folder or file that its name means on this machine. */
+async function dataOf({ data }: Plan, reporter: Reporter): Promise<DataPlan> {
+  if (data.path === null) throw new PlanError('plan.data', "expected training data; try .data('folder') with train.json, or --dataset_name_or_path", {})
+  return { ...data, path: await resolveData(data.path, ({ stage, received, total }) => reporter.progress(`data: ${stage}`, received, total ?? null)) }
+}
+
+async function prepareData(plan: Plan, located: DataPlan, modelPath: string, reporter: Reporter, signal: AbortSignal): Promise<PreparedData> {
   const evaluates = plan.evaluate.by !== 'no' || plan.evalAtEnd
-  const data = await prepare(plan.data, modelPath, {
+  const data = await prepare(located, modelPath, {
     require: [...(plan.train && !plan.data.lazy ? ['train' as const] : []), ...(evaluates ? ['dev' as const] : []), ...(plan.predict ? ['test' as const] : [])], skip: plan.train && !plan.data.lazy ? [] : ['train'],
     onProgress: ({ split, bytes, totalBytes }) => reporter.progress(`preparing ${split}`, bytes, totalBytes), signal,
   })
@@ -198,11 +204,11 @@ function agreed(own: Recompute, ranks: Ranks): Recompute {
   })
 }
 
-interface TrainerSources { readonly plan: Plan; readonly decoder: Decoder; readonly data: PreparedData; readonly modelPath: string; readonly tokenizer: Tokenizer; readonly warn: Warn; readonly ranks: Ranks }
+interface TrainerSources { readonly plan: Plan; readonly located: DataPlan; readonly decoder: Decoder; readonly data: PreparedData; readonly modelPath: string; readonly tokenizer: Tokenizer; readonly warn: Warn; readonly ranks: Ranks }
 
 /** Nothing of a stream is known before its first step, so that memory is planned for rows of full length. */
-function openStream({ plan, decoder, modelPath, tokenizer, warn, ranks }: TrainerSources): { trainer: Trainer; largest: number } {
-  const { data, batch } = plan, splits = discoverData(data.path!), seed = data.seed ?? plan.seed
+function openStream({ plan, located: data, decoder, modelPath, tokenizer, warn, ranks }: TrainerSources): { trainer: Trainer; largest: number } {
+  const { batch } = plan, splits = discoverData(data.path!), seed = data.seed ?? plan.seed
   requireSplit(data.path!, splits, 'train')
   const files = splits.train!, { srcLength, maxLength, system, shuffleBuffer } = data
   const hash = streamHash(files, [tokenizer.fingerprint, templateText(tokenizer, data), srcLength, maxLength, system, shuffleBuffer])

@@ -1,5 +1,5 @@
 import { countCollectives, noGrad, Store, tuneAllocator } from 'fettle-native'
-import type { PreparedData, RowReader } from '../../data/dataset'
+import type { RowReader } from '../../data/dataset'
 import { openRows } from '../../data/arrow-reader'
 import { Control, type Task } from '../../parallel/control'
 import { Ranks, waits } from '../../parallel/ranks'
@@ -53,7 +53,7 @@ class Follower {
 
   async perform(task: Task): Promise<void> {
     switch (task.kind) {
-      case 'open': return this.open(task.data, task.checkpoint)
+      case 'open': return this.open(task)
       case 'step':
         await this.trainer!.ready()
         this.trainer!.next()
@@ -72,10 +72,10 @@ class Follower {
     }
   }
 
-  private open(data: PreparedData, checkpoint: string | null): void {
+  private open({ data, located, checkpoint }: Extract<Task, { kind: 'open' }>): void {
     const { plan, model, modelPath, ranks } = this
     this.rows = { dev: data.dev && openRows(data.dev), test: data.test && openRows(data.test) }
-    if (plan.train) this.trainer = openTrainer({ plan, decoder: model.decoder, data, modelPath, tokenizer: loadTokenizer(modelPath), warn: () => undefined, ranks }).trainer
+    if (plan.train) this.trainer = openTrainer({ plan, located, decoder: model.decoder, data, modelPath, tokenizer: loadTokenizer(modelPath), warn: () => undefined, ranks }).trainer
     if (checkpoint !== null) this.trainer!.restore(checkpoint)
     this.model.decoder.together = { begin: () => undefined, go: () => this.control.go(false) }
   }
