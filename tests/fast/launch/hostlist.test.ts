@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import { parseCounts, parseHostlist } from 'fettle/dist/parallel/launch/hostlist'
 import { portOf, slurmPort } from 'fettle/dist/parallel/launch/master'
 
-test('host lists as scontrol show hostnames writes them out', () => {
+// As `scontrol show hostnames` has them; Slurm 22.05 itself knows no text behind the last bracket.
+test('host lists, ranges and all', () => {
   const cases: [string, string][] = [
     ['a[01-03,7],b5', 'a01 a02 a03 a7 b5'], ['node1', 'node1'], ['n[8-11]', 'n8 n9 n10 n11'], ['n[08-11]', 'n08 n09 n10 n11'], ['n[098-101]', 'n098 n099 n100 n101'],
     ['r[1-2]n[1-2]', 'r1n1 r1n2 r2n1 r2n2'], ['gpu[1,3]-ib', 'gpu1-ib gpu3-ib'], ['a1,b[2-3].site.org,c', 'a1 b2.site.org b3.site.org c'], ['[1-2]', '1 2'], ['n[0]', 'n0'],
