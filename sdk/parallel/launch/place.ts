@@ -50,7 +50,7 @@ export function placeRank(machine: Machine, localRank: number, localWorldSize: n
 export function boundByLauncher(env: NodeJS.ProcessEnv): Bound {
   const slurm = env.SLURM_CPU_BIND_TYPE ?? ''
   return {
-    cores: env.OMPI_MCA_orte_bound_at_launch === '1' || /mask_cpu|map_cpu|ldom|rank/.test(slurm),
+    cores: env.FETTLE_BOUND === 'cores' || env.OMPI_MCA_orte_bound_at_launch === '1' || /mask_cpu|map_cpu|ldom|rank/.test(slurm),
     gpus: Boolean(env.SLURM_GPUS_PER_TASK || env.SLURM_GPU_BIND) || /gpu/.test(env.SLURM_TRES_PER_TASK ?? ''),
   }
 }
