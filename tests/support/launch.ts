@@ -6,13 +6,13 @@ import { repoRoot } from './paths'
 export const fettleBin = path.join(repoRoot, 'sdk', 'bin', 'fettle.js')
 export const environmentModule = path.join(repoRoot, 'sdk', 'dist', 'parallel', 'launch', 'environment.js')
 
-/** A program that prints the rank that it finds itself to be, with `words`, its folder and its arguments, as one line of JSON. */
+/** A program that prints the rank that it finds itself to be, with its folder and its arguments, as one line of JSON. `more` comes first. */
 export function writeProbe(folder: string, more = ''): string {
   const file = path.join(folder, 'probe.js')
   fs.writeFileSync(file, `const { rankFromEnvironment } = require(${JSON.stringify(environmentModule)})
 const rank = rankFromEnvironment(process.env)
-console.log(JSON.stringify({ rank, cwd: process.cwd(), words: process.argv.slice(2), token: process.env.TOKEN, threads: process.env.OMP_NUM_THREADS }))
 ${more}
+console.log(JSON.stringify({ rank, cwd: process.cwd(), words: process.argv.slice(2), token: process.env.TOKEN, threads: process.env.OMP_NUM_THREADS }))
 `)
   return file
 }

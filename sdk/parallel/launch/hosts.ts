@@ -1,5 +1,5 @@
 import { conflict, refusal } from '../../plan/refuse'
-import { loopback, type RankEnvironment } from './rank'
+import { isLoopback, loopback, type RankEnvironment } from './rank'
 
 /** A machine of `--hosts`. */
 export interface Host {
@@ -26,10 +26,13 @@ export function parseHosts(text: string): Host[] {
   return hosts
 }
 
-/** All ranks, host after host; they meet on the first one. */
+/** All ranks, host after host; they meet on the first one. Throws a `PlanError` where that is loopback, which each would look for on itself. */
 export function ranksOfHosts(hosts: readonly Host[], meeting: { master?: string; port: number; runId: string }): { host: Host; rank: RankEnvironment }[] {
   const worldSize = hosts.reduce((sum, { slots }) => sum + slots, 0)
   const masterAddress = meeting.master ?? (hosts.length === 1 ? loopback : hosts[0].address)
+  if (hosts.length > 1 && isLoopback(masterAddress)) {
+    throw refusal('--master', 'an address of the first machine that the others can reach', masterAddress, `--master NAME, or another name of ${hosts[0].address} in --hosts`)
+  }
   let first = 0
   return hosts.flatMap((host) => {
     const ranks = Array.from({ length: host.slots }, (_, localRank) => ({ host, rank: {

@@ -36,7 +36,7 @@ export function remoteCommandLine({ cwd, environment, words }: RemoteCommand): s
     'exec 3<&0', `cd ${quote(cwd)} || exit 5`,
     `env ${quoteAll([...assignments, ...words])} 3<&- </dev/null & p=$!`,
     `{ while read -r s; do kill -"$s" $p; done; kill -TERM $p; sleep ${orphanGrace}; kill -KILL $p; } <&3 >/dev/null 2>&1 & w=$!`,
-    'exec 3<&-', 'while :; do wait $p; c=$?; kill -0 $p 2>/dev/null || break; done', 'kill $w 2>/dev/null', 'exit $c',
+    'exec 3<&-', 'while :; do wait $p 2>/dev/null; c=$?; kill -0 $p 2>/dev/null || break; done', 'kill $w 2>/dev/null', 'exit $c',
   ].join('; ')
   return `exec sh -c ${quote(script)}`
 }

@@ -113,7 +113,7 @@ test('what cannot be launched is refused, with what to do', async () => {
     [['--ranks', '2', '--hosts', 'a', '--', 'run'], {}, 2, /--ranks is of this machine/], [['--ranks', '2', '--ssh', 'x', '--', 'run'], {}, 2, /no effect without --hosts/],
     [['--hosts', 'a', '--env', 'NOT_SET', '--', 'run'], {}, 2, /value of NOT_SET/], [['--hosts', 'a', '--env', 'A;B', '--', 'run'], {}, 2, /names of variables/],
     [['--ranks', '2', '--', 'run'], { FETTLE_RANK: '0', FETTLE_WORLD_SIZE: '2' }, 2, /rank 0 of 2 already/],
-    [['--hosts', 'a', '--ssh', '/nowhere/ssh', '--', 'run'], {}, 5, /\/nowhere\/ssh/],
+    [['--hosts', 'localhost,b', '--', 'run'], {}, 2, /for --master, got "localhost"/], [['--hosts', 'a', '--ssh', '/nowhere/ssh', '--', 'run'], {}, 5, /\/nowhere\/ssh/],
   ]
   for (const [args, env, expected, message] of cases) {
     const { code, stderr } = await fettle(['launch', ...args], plainEnvironment(env))
