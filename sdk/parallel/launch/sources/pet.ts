@@ -16,10 +16,10 @@ export function petNode(env: Variables): NodeEnvironment {
   const count = env.text('PET_NNODES') ?? '1'
   const range = /^(\d+):(\d+)$/.exec(count)
   if (range && range[1] !== range[2]) {
-    throw environmentError(`PET_NNODES is ${count}: an elastic number of nodes, whose ranks only an elastic agent gives out`, ['PET_NNODES'], 'give one number of nodes, or start with torchrun --no-python npx fettle run …')
+    throw environmentError(`PET_NNODES is ${count}: an elastic number of nodes, whose ranks only an elastic agent gives out`, ['PET_NNODES'], 'give one number of nodes, or start with torchrun --no-python fettle run …')
   }
   const nodes = range ? Number(range[1]) : env.whole('PET_NNODES', 1) ?? 1
-  const node = need(env.whole('PET_NODE_RANK') ?? (nodes === 1 ? 0 : undefined), 'PET_NODE_RANK', seen, 'set it to the number of this node, or start with torchrun --no-python npx fettle run …, whose rendezvous gives it out')
+  const node = need(env.whole('PET_NODE_RANK') ?? (nodes === 1 ? 0 : undefined), 'PET_NODE_RANK', seen, 'set it to the number of this node, or start with torchrun --no-python fettle run …, whose rendezvous gives it out')
   if (node >= nodes) throw environmentError(`expected PET_NODE_RANK below PET_NNODES ${nodes}, got ${node}`, ['PET_NODE_RANK', 'PET_NNODES'], 'correct one of them')
   const endpoint = endpointOf(env)
   const masterAddress = env.host('PET_MASTER_ADDR') ?? env.host('MASTER_ADDR') ?? endpoint?.host ?? (nodes === 1 ? '127.0.0.1' : undefined)
