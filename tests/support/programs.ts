@@ -12,12 +12,3 @@ export function without(...names: readonly string[]): string | false {
   const missing = names.find((name) => findProgram(name) === null)
   return missing === undefined ? false : `${missing} is not installed`
 }
-
-/** Waits until something holds; fails with `what` after `ms`. */
-export async function until(holds: () => boolean | Promise<boolean>, what: string, ms = 20_000): Promise<void> {
-  const end = Date.now() + ms
-  while (!(await holds())) {
-    if (Date.now() > end) throw new Error(`${what}: not within ${ms} ms`)
-    await new Promise((resolve) => setTimeout(resolve, 100))
-  }
-}

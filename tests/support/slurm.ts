@@ -1,10 +1,12 @@
 import { execFile, execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { hostname, userInfo } from 'node:os'
 import * as path from 'node:path'
 import { promisify } from 'node:util'
 import { freePort } from 'fettle/dist/parallel/launch/commands'
-import { findProgram, until, without } from './programs'
+import { findProgram, without } from './programs'
+import { until } from './runs'
 
 /** For `skip`: false where a one-machine Slurm can be started here. */
 export function withoutSlurm(): string | false {
@@ -26,7 +28,7 @@ export async function startSlurm(nodes = 2): Promise<Slurm> {
   const folder = fs.mkdtempSync('/tmp/slurm-'), at = (name: string) => path.join(folder, name)
   fs.chmodSync(folder, 0o755)
   for (const name of ['munge', 'state', 'spool']) fs.mkdirSync(at(name), { mode: 0o700 })
-  fs.writeFileSync(at('munge/key'), require('node:crypto').randomBytes(1024), { mode: 0o400 })
+  fs.writeFileSync(at('munge/key'), randomBytes(1024), { mode: 0o400 })
   fs.writeFileSync(at('slurm.conf'), await configuration(folder, nodes))
   const env = { PATH: process.env.PATH ?? '', HOME: folder, SLURM_CONF: at('slurm.conf') }
   const start = (program: string, ...args: string[]) => { execFileSync(findProgram(program)!, args, { env }) }
@@ -35,7 +37,7 @@ export async function startSlurm(nodes = 2): Promise<Slurm> {
   const stop = async () => {
     for (const name of pids) {
       const pid = Number(fs.existsSync(at(name)) ? fs.readFileSync(at(name), 'utf8') : 0)
-      if (pid > 0) await until(() => !signalled(pid), `the end of ${name}`)
+      if (pid > 0) await until(`the end of ${name}`, () => !signalled(pid))
     }
     fs.rmSync(folder, { recursive: true, force: true })
   }
@@ -43,7 +45,7 @@ export async function startSlurm(nodes = 2): Promise<Slurm> {
     start('munged', '--force', `--socket=${at('munge/socket')}`, `--key-file=${at('munge/key')}`, `--pid-file=${at('munge/pid')}`, `--log-file=${at('munge/log')}`, `--seed-file=${at('munge/seed')}`)
     start('slurmctld', '-c')
     for (let i = 1; i <= nodes; i++) start('slurmd', '-N', `cn0${i}`)
-    await until(async () => (await run('sinfo', '-h', '-t', 'idle', '-o', '%D')).trim() === String(nodes), 'idle nodes', 30_000)
+    await until('idle nodes', async () => (await run('sinfo', '-h', '-t', 'idle', '-o', '%D')).trim() === String(nodes), 30_000)
   } catch (error) {
     await stop()
     throw error

@@ -5,7 +5,8 @@ import { userInfo } from 'node:os'
 import * as path from 'node:path'
 import type { TestContext } from 'node:test'
 import { freePort } from 'fettle/dist/parallel/launch/commands'
-import { findProgram, until } from './programs'
+import { findProgram } from './programs'
+import { until } from './runs'
 import { temporaryFolder } from './tiny'
 
 /** An sshd of this user on a port of the loopback, with keys of its own; the command that reaches it. It ends with the test. */
@@ -22,6 +23,6 @@ export async function startSshd(t: TestContext): Promise<string> {
   const answers = () => new Promise<boolean>((resolve) => {
     const socket = net.connect(port, '127.0.0.1', () => { socket.destroy(); resolve(true) }).on('error', () => resolve(false))
   })
-  await until(answers, `sshd: ${fs.readFileSync(at('log'), 'utf8')}`)
+  await until(`sshd answers at port ${port}`, answers)
   return `ssh -p ${port} -i ${at('user')} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o BatchMode=yes`
 }

@@ -4,7 +4,7 @@ import * as path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { parseHostlist } from 'fettle/dist/parallel/launch/hostlist'
 import { fettle, writeProbe } from '../../support/launch'
-import { until } from '../../support/programs'
+import { until } from '../../support/runs'
 import { startSlurm, withoutSlurm, type Slurm } from '../../support/slurm'
 import { temporaryFolder } from '../../support/tiny'
 
@@ -53,12 +53,12 @@ setTimeout(() => {}, 60_000)`)
     const job = (await slurm.run('sbatch', '--parsable', `--output=${folder}/job.out`, script)).trim()
     const lines = () => (fs.existsSync(log) ? fs.readFileSync(log, 'utf8').trim().split('\n').map((line) => JSON.parse(line)) : [])
     const state = async () => /JobState=(\w+)/.exec(await slurm.run('scontrol', 'show', 'job', job))![1]
-    await until(() => lines().length === 2, 'two ranks')
+    await until('two ranks', () => lines().length === 2)
     // What Slurm does 120 s before the time limit.
     await slurm.run('scancel', '--batch', '--signal=USR1', job)
-    await until(async () => (await state()) === 'PENDING', 'the job in the queue again')
-    await until(() => slurm.run('scontrol', 'update', `JobId=${job}`, 'StartTime=now').then(() => true, () => false), 'a start at once')
-    await until(async () => (await state()) === 'COMPLETED', 'the end of the job', 60_000)
+    await until('the job in the queue again', async () => (await state()) === 'PENDING')
+    await until('a start at once', () => slurm.run('scontrol', 'update', `JobId=${job}`, 'StartTime=now').then(() => true, () => false))
+    await until('the end of the job', async () => (await state()) === 'COMPLETED', 60_000)
     assert.deepEqual(lines().sort((a, b) => a.restart - b.restart || a.rank - b.rank), [0, 1].flatMap((restart) => [0, 1].map((rank) => ({
       rank, restart, words: ['run', args, '--max_steps', '5', ...(restart === 1 ? ['--resume_from_checkpoint', 'true'] : [])] }))))
   })
@@ -69,6 +69,6 @@ setTimeout(() => {}, 60_000)`)
     const { stdout } = await fettle(['job', 'slurm', args, '--ranks-per-node', '2', '--program', `'${process.execPath}' -e 'process.exit(3)'`])
     fs.writeFileSync(path.join(folder, 'job.sh'), stdout)
     const job = (await slurm.run('sbatch', '--parsable', `--output=${folder}/job.out`, path.join(folder, 'job.sh'))).trim()
-    await until(async () => /JobState=FAILED[\s\S]*Restarts=0[\s\S]*ExitCode=3:0/.test(await slurm.run('scontrol', 'show', 'job', job)), 'a failed job')
+    await until('a failed job', async () => /JobState=FAILED[\s\S]*Restarts=0[\s\S]*ExitCode=3:0/.test(await slurm.run('scontrol', 'show', 'job', job)))
   })
 })

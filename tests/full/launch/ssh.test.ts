@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test } from 'node:test'
-import { isAlive } from 'fettle/dist/process'
 import { byRank, fettle, plainEnvironment, writeProbe } from '../../support/launch'
-import { until, without } from '../../support/programs'
+import { without } from '../../support/programs'
+import { gone, until } from '../../support/runs'
 import { startSshd } from '../../support/sshd'
 import { temporaryFolder } from '../../support/tiny'
 
@@ -30,7 +30,7 @@ else { process.on('SIGTERM', () => console.log('{"asked":true}')); setTimeout(()
   assert.equal(code, 9)
   assert.match(stdout, /^\[127\.0\.0\.1 0\] {"asked":true}$/m)
   const pid = Number(fs.readFileSync(path.join(folder, 'pid0'), 'utf8'))
-  await until(() => !isAlive(pid), 'the end of rank 0')
+  await gone(pid)
 })
 
 test('real ssh: a launcher that is killed leaves no rank behind', { skip }, async (t) => {
@@ -40,7 +40,7 @@ test('real ssh: a launcher that is killed leaves no rank behind', { skip }, asyn
   await fettle(['launch', '--hosts', '127.0.0.1', '--ssh', ssh, '--program', program(probe), '--', 'x'], plainEnvironment(), (output, pid) => {
     if (!killed && output.includes('\n')) { killed = true; process.kill(pid, 'SIGKILL') }
   })
-  await until(() => fs.existsSync(path.join(folder, 'pid')), 'a rank')
+  await until('a rank is up', () => fs.existsSync(path.join(folder, 'pid')))
   const pid = Number(fs.readFileSync(path.join(folder, 'pid'), 'utf8'))
-  await until(() => !isAlive(pid), 'the end of the rank')
+  await gone(pid)
 })
