@@ -19,7 +19,10 @@ export interface RankEnvironment {
   readonly masterPort: number
   /** Whose variables said so. */
   readonly source: RankSource
-  /** True where the launcher's agent serves the store itself: rank 0 connects to it as the others do. Only torchrun does. */
+  /**
+   * True where the launcher's agent serves the store itself, as torchrun's does: rank 0 connects to it like the others. That store
+   * outlives a restart, so keys need a prefix with `restartCount`.
+   */
   readonly storeServed?: boolean
   /** How often the launcher has started the ranks again; 0 at first. */
   readonly restartCount?: number

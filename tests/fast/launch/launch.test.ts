@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test } from 'node:test'
+import { localCommands, nodeFromEnvironment, rankFromEnvironment, ranksOfNode, readMachine } from 'fettle/dist/parallel/launch'
 import { quote, splitWords } from 'fettle/dist/parallel/launch/shell'
 import { parseHosts } from 'fettle/dist/parallel/launch/hosts'
 import { supervise } from 'fettle/dist/parallel/launch/supervise'
@@ -39,6 +40,17 @@ test('fettle launch --ranks starts ranks here, marks their lines and gives their
   assert.ok(of(0).length > 3)
   assert.deepEqual(of(0), of(1))
   assert.equal(of(0).length + of(1).length, lines.length)
+})
+
+test('a machine of several, as a pod is one, starts its own ranks', async () => {
+  const pod = { FETTLE_NODES: '2', JOB_COMPLETION_INDEX: '1', FETTLE_RANKS_PER_NODE: '2', FETTLE_MASTER_ADDR: 'tune-0.tune' }
+  const { code, stdout, stderr } = await fettle(['launch', '--', 'models', 'llama'], plainEnvironment(pod))
+  assert.equal(code, 0, stderr)
+  assert.deepEqual([...new Set(stdout.trim().split('\n').map((line) => line.slice(0, 3)))].sort(), ['[2]', '[3]'])
+  const commands = localCommands(ranksOfNode(nodeFromEnvironment(pod)!, 2), ['run', 'a.json'], readMachine(), { ...pod, OMP_NUM_THREADS: '7' })
+  assert.deepEqual(commands.map(({ env }) => rankFromEnvironment(env)), [0, 1].map((localRank) => ({
+    rank: 2 + localRank, worldSize: 4, localRank, localWorldSize: 2, masterAddress: 'tune-0.tune', masterPort: 29500, source: 'fettle' })))
+  assert.equal(commands[0].env.OMP_NUM_THREADS, '7')
 })
 
 test('with --json stdout is rank 0 alone, unmarked', async () => {
