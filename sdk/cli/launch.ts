@@ -82,6 +82,7 @@ function handedOn(names: string | undefined): Record<string, string> {
     const name = part.trim(), value = process.env[name]
     if (!/^[A-Za-z_]\w*$/.test(name)) throw refusal('--env', 'names of variables', names, '--env HF_TOKEN,HF_HOME')
     if (value === undefined) throw new PlanError('plan.value', `expected a value of ${name}, which --env names, got nothing; export it, or leave it out of --env`, { name })
+    if (/[\r\n]/.test(value)) throw refusal('--env', `one line in ${name}`, 'several', 'a file at the far end instead')
     return [name, value]
   }))
 }

@@ -6,7 +6,7 @@ import { placeRank } from './place'
 import { rankVariables } from './environment'
 import type { RankEnvironment } from './rank'
 import type { RankCommand } from './rank-process'
-import { remoteCommandLine } from './shell'
+import { exportLine, remoteCommandLine } from './shell'
 
 /** `fettle` itself: the Node that runs this, and the entry of the command line. */
 export const fettleProgram: readonly string[] = [process.execPath, path.join(__dirname, '..', '..', '..', 'bin', 'fettle.js')]
@@ -29,7 +29,7 @@ export function remoteCommands(hosts: readonly Host[], options: {
   /** Fettle's command at the far end. */
   readonly program: readonly string[]
   readonly cwd: string
-  /** Variables to hand on. */
+  /** Variables to hand on; they go down the connection's input, and no process list shows them. */
   readonly environment: Readonly<Record<string, string>>
   readonly master?: string
   readonly port: number
@@ -37,8 +37,8 @@ export function remoteCommands(hosts: readonly Host[], options: {
 }): RankCommand[] {
   const { words, ssh: [program, ...sshArgs], cwd, environment } = options
   return ranksOfHosts(hosts, options).map(({ host, rank }) => {
-    const line = remoteCommandLine({ cwd, environment: { ...environment, ...rankVariables(rank) }, words: [...options.program, ...words] })
-    return { rank: rank.rank, label: `${host.address} ${rank.rank}`, program, args: [...sshArgs, host.target, line], env: process.env, remote: true }
+    const line = remoteCommandLine({ cwd, environment: rankVariables(rank), words: [...options.program, ...words] })
+    return { rank: rank.rank, label: `${host.address} ${rank.rank}`, program, args: [...sshArgs, host.target, line], env: process.env, remote: true, input: exportLine(environment) }
   })
 }
 

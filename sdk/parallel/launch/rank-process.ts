@@ -15,6 +15,8 @@ export interface RankCommand {
   readonly env: NodeJS.ProcessEnv
   /** `program` is ssh or its like: signals go down its input, to the command at the far end. */
   readonly remote: boolean
+  /** Written to its input first, where it is remote. */
+  readonly input?: string
 }
 
 /** Where the lines of ranks go. */
@@ -37,6 +39,7 @@ export class RankProcess {
     // A process group of its own: Ctrl-C at the terminal reaches the launcher alone, which tells the ranks once.
     this.#child = spawn(program, args, { cwd, env, detached: true, stdio: [remote ? 'pipe' : 'ignore', 'pipe', 'pipe'] })
     this.#child.stdin?.on('error', () => { /* ssh ended before it was told to: its exit is reported. */ })
+    if (command.input !== undefined) this.#child.stdin?.write(command.input)
     eachLine(this.#child.stdout!, (line) => output.out(rank, label, line))
     eachLine(this.#child.stderr!, (line) => output.err(rank, label, line))
     this.done = new Promise((resolve, reject) => {

@@ -19,6 +19,7 @@ export function splitWords(text: string, field: string): string[] {
 /** What the far end of ssh should run. */
 export interface RemoteCommand {
   readonly cwd: string
+  /** Variables that its command line shows. */
   readonly environment: Readonly<Record<string, string>>
   readonly words: readonly string[]
 }
@@ -27,16 +28,22 @@ export interface RemoteCommand {
 const orphanGrace = 60
 
 /**
- * A command line for the shell that sshd starts, whichever it is. Names of signals that come on its input, a line each, are sent
- * to the command; when the input ends, because ssh or its machine died, the command is ended. Its exit code is the command's.
+ * A command line for the shell that sshd starts, whichever it is. On its input it takes first a line of `exportLine`, then names of
+ * signals, a line each, for the command; when the input ends, because ssh or its machine died, the command is ended. Its exit code is
+ * the command's.
  */
 export function remoteCommandLine({ cwd, environment, words }: RemoteCommand): string {
   const assignments = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
   const script = [
-    'exec 3<&0', `cd ${quote(cwd)} || exit 5`,
+    'exec 3<&0', 'IFS= read -r e <&3', 'eval "$e"', `cd ${quote(cwd)} || exit 5`,
     `env ${quoteAll([...assignments, ...words])} 3<&- </dev/null & p=$!`,
     `{ while read -r s; do kill -"$s" $p; done; kill -TERM $p; sleep ${orphanGrace}; kill -KILL $p; } <&3 >/dev/null 2>&1 & w=$!`,
     'exec 3<&-', 'while :; do wait $p 2>/dev/null; c=$?; kill -0 $p 2>/dev/null || break; done', 'kill $w 2>/dev/null', 'exit $c',
   ].join('; ')
   return `exec sh -c ${quote(script)}`
+}
+
+/** Variables for the far end that no process list should show, as one line of its shell; their values have no line ends. */
+export function exportLine(variables: Readonly<Record<string, string>>): string {
+  return `${[':', ...Object.entries(variables).map(([name, value]) => `export ${name}=${quote(value)}`)].join('; ')}\n`
 }

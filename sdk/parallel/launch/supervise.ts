@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import { RankProcess, type RankCommand, type RankOutput } from './rank-process'
 
 /** How ranks are watched. */
@@ -9,10 +10,12 @@ export interface SuperviseOptions {
   readonly note: (line: string) => void
 }
 
+const passedOn = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
 /**
  * Starts ranks and waits for them all. The first failure wins: the others are asked to end, killed after `grace`, and its exit
- * code is the result. SIGINT and SIGTERM are passed on as SIGTERM, so that each rank can save; a second one kills, and the result
- * is 130 or 143. Rejects with an `EnvironmentError` where a rank cannot be started.
+ * code is the result. SIGINT, SIGTERM and SIGHUP are passed on as SIGTERM, so that each rank can save; a second one kills, and the
+ * result is 128 and the first signal's number. Rejects with an `EnvironmentError` where a rank cannot be started.
  */
 export async function supervise(commands: readonly RankCommand[], { output, grace, note }: SuperviseOptions): Promise<number> {
   let result = 0, stopping = false, timer: NodeJS.Timeout | undefined
@@ -26,11 +29,11 @@ export async function supervise(commands: readonly RankCommand[], { output, grac
   const onSignal = (signal: NodeJS.Signals) => {
     if (stopping) return all('SIGKILL')
     stopping = true
-    result = signal === 'SIGINT' ? 130 : 143
+    result = 128 + constants.signals[signal]
     note('asking every rank to end; once more to kill them')
     all('SIGTERM')
   }
-  process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+  for (const signal of passedOn) process.on(signal, onSignal)
   try {
     const ends = await Promise.allSettled(ranks.map(async (rank) => {
       const code = await rank.done.catch((error: unknown) => { endOthers(); throw error })
@@ -44,6 +47,6 @@ export async function supervise(commands: readonly RankCommand[], { output, grac
     return result
   } finally {
     clearTimeout(timer)
-    process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
+    for (const signal of passedOn) process.off(signal, onSignal)
   }
 }

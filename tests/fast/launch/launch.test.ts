@@ -71,6 +71,8 @@ test('over ssh: a connection a rank, with the variables of its rank, its folder,
   const { rank, ...rest } = found['node2 2']
   assert.deepEqual(rest, { cwd, words: nasty, token: "s3c'ret $HOME" })
   assert.deepEqual({ ...rank, runId: '' }, { rank: 2, worldSize: 3, localRank: 0, localWorldSize: 1, masterAddress: 'node1', masterPort: 29600, source: 'fettle', runId: '' })
+  // Process lists show every user the command lines, so values do not stand in them.
+  assert.ok(!ssh.calls().flat().some((word) => word.includes('s3c')))
   assert.deepEqual([found['node1 1'].rank.localRank, found['node1 1'].rank.localWorldSize], [1, 2])
   assert.deepEqual(ssh.calls().map((words) => words.slice(0, -1)).sort(), [['-p', '2222', 'me@node2'], ['-p', '2222', 'node1'], ['-p', '2222', 'node1']])
 })
@@ -84,7 +86,7 @@ test('the first failure ends the others, and its code is the result', async (t) 
   assert.ok(ms < 20_000)
 })
 
-for (const [signal, expected] of [['SIGINT', 130], ['SIGTERM', 143]] as const) {
+for (const [signal, expected] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
   test(`${signal} reaches every rank once, as SIGTERM, and the result is ${expected}`, async (t) => {
     const folder = temporaryFolder(t), ssh = fakeSsh(folder)
     const probe = writeProbe(folder, 'process.on("SIGTERM", () => { console.log(JSON.stringify("ending")); setTimeout(() => process.exit(143), 300) })\nsetTimeout(() => {}, 60_000)')
@@ -123,7 +125,7 @@ test('what cannot be launched is refused, with what to do', async () => {
   const cases: [string[], Record<string, string>, number, RegExp][] = [
     [[], {}, 2, /expected a command of fettle behind --/], [['--', 'run'], {}, 2, /for --ranks, got nothing/], [['--ranks', '0', '--', 'run'], {}, 2, /from 1 to 1024/],
     [['--ranks', '2', '--hosts', 'a', '--', 'run'], {}, 2, /--ranks is of this machine/], [['--ranks', '2', '--ssh', 'x', '--', 'run'], {}, 2, /no effect without --hosts/],
-    [['--hosts', 'a', '--env', 'NOT_SET', '--', 'run'], {}, 2, /value of NOT_SET/], [['--hosts', 'a', '--env', 'A;B', '--', 'run'], {}, 2, /names of variables/],
+    [['--hosts', 'a', '--env', 'NOT_SET', '--', 'run'], {}, 2, /value of NOT_SET/], [['--hosts', 'a', '--env', 'A;B', '--', 'run'], {}, 2, /names of variables/], [['--hosts', 'a', '--env', 'TWO', '--', 'run'], { TWO: 'a\nb' }, 2, /one line in TWO/],
     [['--ranks', '2', '--', 'run'], { FETTLE_RANK: '0', FETTLE_WORLD_SIZE: '2' }, 2, /rank 0 of 2 already/],
     [['--hosts', 'localhost,b', '--', 'run'], {}, 2, /for --master, got "localhost"/], [['--hosts', 'a', '--ssh', '/nowhere/ssh', '--', 'run'], {}, 5, /\/nowhere\/ssh/],
   ]
