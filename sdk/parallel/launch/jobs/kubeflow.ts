@@ -12,7 +12,8 @@ export function trainJobManifest(job: Job, options: PodOptions): string {
       runtimeRef: { name: 'torch-distributed' },
       trainer: {
         image: options.image, command: podCommand(job), numNodes: job.nodes, numProcPerNode: job.ranksPerNode,
-        resourcesPerNode: Object.values(limits).some((limit) => limit !== undefined) ? { limits } : undefined,
+        // Both: Trainer 2.0 takes numProcPerNode for 1 where there are limits without requests.
+        resourcesPerNode: Object.values(limits).some((limit) => limit !== undefined) ? { requests: limits, limits } : undefined,
       },
       podSpecOverrides: options.claim === undefined ? undefined : [{
         targetJobs: [{ name: 'node' }], volumes,
