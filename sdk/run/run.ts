@@ -1,6 +1,7 @@
 import { appendFileSync } from 'node:fs'
 import * as path from 'node:path'
 import { FettleError, reviveError, serializeError, WorkerError } from '../errors'
+import type { Meeting } from '../parallel/meet'
 import type { Plan } from '../plan/plan'
 import { newRunId } from './control'
 import { countOomKills, explainDeath, logTail, startAgain } from './death'
@@ -37,6 +38,8 @@ export interface StartOptions {
   readonly detached?: boolean
   /** Access tokens for the hubs that it fetches from and uploads to. Default: those of the environment. */
   readonly tokens?: Tokens
+  /** This process is the first of ranks that a launcher started: where it meets the others. Default: it starts them itself. */
+  readonly meeting?: Meeting
   /** In a notebook: draw the run's board under the cell. Default true; `show(run)` draws it later. */
   readonly board?: boolean
 }
@@ -72,7 +75,7 @@ export class Run extends RunHandle {
     const limit = options.startTimeout ?? 60_000, { detached } = this
     this.#timer = setTimeout(() => this.#tooLate(limit), limit)
     if (detached) this.#timer.unref()
-    this.#worker = new WorkerProcess({ kind: 'start', plan, run: this.id, detached }, dir, entry, {
+    this.#worker = new WorkerProcess({ kind: 'start', plan, run: this.id, detached, ...(options.meeting === undefined ? {} : { meeting: options.meeting }) }, dir, entry, {
       onMessage: (message) => this.#receive(message),
       onExit: (exit) => this.#onExit(exit),
     }, detached, options.tokens)
