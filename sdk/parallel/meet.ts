@@ -16,19 +16,25 @@ export type Meeting = Pick<RankEnvironment, 'rank' | 'worldSize' | 'localRank' |
  */
 export async function meetRemote(shape: MeshShape, meeting: Meeting): Promise<Ranks> {
   const { rank, worldSize, localRank, localWorldSize, masterAddress, masterPort, storeServed = false, restartCount = 0, runId = '' } = meeting
-  const serves = rank === 0 && !storeServed
-  const store = serves ? Store.tcp(masterAddress, masterPort, worldSize, true, waits.start) : null
-  const address = await ownAddress(masterAddress, masterPort)
+  const serves = rank === 0 && !storeServed, host = await alone(masterAddress)
+  const store = serves ? Store.tcp(host, masterPort, worldSize, true, waits.start) : null
+  const address = await ownAddress(host, masterPort)
   return Ranks.join(shape, {
-    store: store ?? Store.tcp(masterAddress, masterPort, worldSize, false, waits.start), rank, localRank, localSize: localWorldSize,
+    store: store ?? Store.tcp(host, masterPort, worldSize, false, waits.start), rank, localRank, localSize: localWorldSize,
     timeout: waits.collective, commandTimeout: waits.command, address, prefix: `fettle/${runId}/${restartCount}/`,
   })
 }
 
+/** The loopback by its number, by which nothing else is meant. */
+async function alone(master: string): Promise<string> {
+  const { address } = await dns.lookup(master)
+  return address.startsWith('127.') || address === '::1' ? '127.0.0.1' : master
+}
+
 /** The address by which this machine reaches the master, and its peers reach it. */
 async function ownAddress(master: string, port: number): Promise<string> {
+  if (master === '127.0.0.1') return master
   const { address } = await dns.lookup(master)
-  if (address.startsWith('127.') || address === '::1') return '127.0.0.1'
   const until = Date.now() + waits.start
   for (;;) {
     try {
