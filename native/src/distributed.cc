@@ -130,6 +130,21 @@ napi_value openGroup(Args& a) {
   return a.make(static_cast<double>(groups().put(group)));
 }
 
+/// storeExternal(store): the store, for another addon's group. adoptGroup(group): a group of another addon.
+napi_value storeExternal(Args& a) {
+  napi_value result;
+  napi_create_external(a.env, &stores().get(a.handle(0), "store"), nullptr, nullptr, &result);
+  return result;
+}
+napi_value adoptGroup(Args& a) {
+  void* made = nullptr;
+  if (napi_get_value_external(a.env, a.v[0], &made) != napi_ok) throw CodedError("native.argument", "expected a group of another addon");
+  auto* group = static_cast<c10::intrusive_ptr<c10d::Backend>*>(made);
+  uint32_t id = groups().put(std::move(*group));
+  delete group;
+  return a.make(static_cast<double>(id));
+}
+
 napi_value closeGroup(Args& a) {
   groups().take(a.handle(0), "process group");
   return a.none();
@@ -224,6 +239,8 @@ void defineDistributed(napi_env env, napi_value exports) {
   define(env, exports, "storeHas", guarded<storeHas>);
   define(env, exports, "storeAdd", guarded<storeAdd>);
   define(env, exports, "openGroup", guarded<openGroup>);
+  define(env, exports, "storeExternal", guarded<storeExternal>);
+  define(env, exports, "adoptGroup", guarded<adoptGroup>);
   define(env, exports, "closeGroup", guarded<closeGroup>);
   define(env, exports, "allReduce", guarded<allReduce>);
   define(env, exports, "allGather", guarded<allGather>);

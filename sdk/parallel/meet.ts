@@ -14,14 +14,14 @@ export type Meeting = Pick<RankEnvironment, 'rank' | 'worldSize' | 'localRank' |
  * address of this machine that reaches the master; on one machine that is the loopback.
  * @throws EnvironmentError `launch.master` when the master does not answer
  */
-export async function meetRemote(shape: MeshShape, meeting: Meeting): Promise<Ranks> {
+export async function meetRemote(shape: MeshShape, meeting: Meeting, gpu: boolean): Promise<Ranks> {
   const { rank, worldSize, localRank, localWorldSize, masterAddress, masterPort, storeServed = false, restartCount = 0, runId = '' } = meeting
   const serves = rank === 0 && !storeServed, host = await alone(masterAddress)
   const store = serves ? Store.tcp(host, masterPort, worldSize, true, waits.start) : null
   const address = await ownAddress(host, masterPort)
   return Ranks.join(shape, {
     store: store ?? Store.tcp(host, masterPort, worldSize, false, waits.start), rank, localRank, localSize: localWorldSize,
-    timeout: waits.collective, commandTimeout: waits.command, address, prefix: `fettle/${runId}/${restartCount}/`,
+    timeout: waits.collective, commandTimeout: waits.command, address, gpu, prefix: `fettle/${runId}/${restartCount}/`,
   })
 }
 

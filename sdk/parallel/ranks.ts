@@ -20,6 +20,8 @@ export interface Rendezvous {
   readonly commandTimeout?: number
   /** Address of this machine that peers connect to. */
   readonly address: string
+  /** Their tensors are on GPUs: what carries them speaks NCCL, where its addon is built, else Gloo. Default false. */
+  readonly gpu?: boolean
 }
 
 /** The groups that this rank speaks in; `null` where it would be alone. */
@@ -80,7 +82,10 @@ export class Ranks {
 }
 
 /** A group is named by its members: those of other ranks along the same axis are others. */
-function open({ store, rank, timeout, address, prefix = '' }: Rendezvous, name: string, members: readonly number[]): ProcessGroup | null {
+function open({ store, rank, timeout, address, prefix = '', gpu = false }: Rendezvous, name: string, members: readonly number[]): ProcessGroup | null {
   if (members.length === 1) return null
-  return ProcessGroup.open(store, `${prefix}${name}:${members.join('-')}`, members.indexOf(rank), members.length, timeout, address)
+  const full = `${prefix}${name}:${members.join('-')}`, own = members.indexOf(rank)
+  // Numbers and words are on the CPU; and a pipeline's messages have tags, by which alone they are told apart.
+  const carried = gpu && name !== 'world' && name !== 'command' && name !== 'pipe' ? ProcessGroup.openNccl(store, full, own, members.length, timeout) : null
+  return carried ?? ProcessGroup.open(store, full, own, members.length, timeout, address)
 }

@@ -113,13 +113,13 @@ async function meetRanks(plan: Plan, modelPath: string, output: string, checkpoi
   const shape = meshShape(plan.mesh), count = worldSize(shape)
   if (count === 1) return { ranks: Ranks.alone(), followers: null }
   refuseImpossible(plan, modelPath)
-  if (meeting !== null) return { ranks: await meetRemote(shape, meeting), followers: null }
+  if (meeting !== null) return { ranks: await meetRemote(shape, meeting, onGpus(plan)), followers: null }
   const followers = new Followers({ plan, modelPath, output, checkpoint }, count)
   try {
     countCollectives(followers.counter(0))
     await followers.here()
     const store = Store.file(followers.store, count, waits.start)
-    return { ranks: Ranks.join(shape, { store, rank: 0, timeout: waits.collective, commandTimeout: waits.command, address: '127.0.0.1' }), followers }
+    return { ranks: Ranks.join(shape, { store, rank: 0, timeout: waits.collective, commandTimeout: waits.command, address: '127.0.0.1', gpu: onGpus(plan) }), followers }
   } catch (error) {
     const cause = await followers.explain(error)
     await followers.close()
@@ -156,9 +156,14 @@ export function openModel(plan: Plan, modelPath: string, ranks: Ranks, checkpoin
   return { decoder: rankDecoder(parameters, blocks, ranks), adapter }
 }
 
+/** Whether a plan computes on GPUs here. */
+export function onGpus({ device }: Plan): boolean { return deviceOf(device) !== 'cpu' }
+
+function deviceOf(asked: Plan['device']): Device { return chooseDevice(asked, { gpu: "device 'cuda'", instead: ".device('cpu'), or npm run doctor" }) }
+
 /** The CPU, or a GPU of each rank's own. */
 function rankDevice(plan: Plan, ranks: Ranks): Device {
-  const device = chooseDevice(plan.device, { gpu: "device 'cuda'", instead: ".device('cpu'), or npm run doctor" })
+  const device = deviceOf(plan.device)
   return device === 'cpu' || ranks.size === 1 ? device : `cuda:${ranks.local.rank}`
 }
 

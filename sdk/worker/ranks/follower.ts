@@ -12,7 +12,7 @@ import { evaluateSteps } from '../../train/evaluate'
 import { generateSteps } from '../../train/generate'
 import type { Plan } from '../../plan/plan'
 import type { Trainer } from '../../train/trainer'
-import { neededSplits, openModel, openTrainer, type OpenedModel } from '../session'
+import { neededSplits, onGpus, openModel, openTrainer, type OpenedModel } from '../session'
 import { writeWeights } from './save'
 
 /** What a rank beside the first is told. */
@@ -40,11 +40,11 @@ export interface LocalMeeting {
 export async function follow({ plan, modelPath, checkpoint, meeting }: FollowerJob, here: () => void): Promise<void> {
   tuneAllocator()
   const shape = meshShape(plan.mesh)
-  if (!('store' in meeting)) return followAs(await meetRemote(shape, meeting), plan, modelPath, checkpoint)
+  if (!('store' in meeting)) return followAs(await meetRemote(shape, meeting, onGpus(plan)), plan, modelPath, checkpoint)
   const { store, rank, ranks: count, count: counter } = meeting
   countCollectives(counter)
   here()
-  const ranks = Ranks.join(shape, { store: Store.file(store, count, waits.start), rank, timeout: waits.collective, commandTimeout: waits.command, address: '127.0.0.1' })
+  const ranks = Ranks.join(shape, { store: Store.file(store, count, waits.start), rank, timeout: waits.collective, commandTimeout: waits.command, address: '127.0.0.1', gpu: onGpus(plan) })
   await followAs(ranks, plan, modelPath, checkpoint)
 }
 
