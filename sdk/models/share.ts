@@ -1,5 +1,6 @@
-import { ops, type Tensor } from 'fettle-native'
+import type { Tensor } from 'fettle-native'
 import type { Architecture, Role } from './architecture'
+import { native } from './weights/native'
 
 /** Which of so many ranks. */
 export interface RankOf { readonly index: number; readonly count: number }
@@ -68,12 +69,14 @@ export function cutSize(cut: Cut): number { return cut.stretches.reduce((sum, { 
 /** What a rank holds of a whole tensor: a view where it is one stretch. */
 export function takeCut(whole: Tensor, cut: Cut | null): Tensor {
   if (cut === null) return whole
+  const { ops } = native()
   const parts = cut.stretches.map(({ start, length }) => ops.narrow(whole, cut.dim, start, length))
   return parts.length === 1 ? parts[0] : ops.cat(parts, cut.dim)
 }
 
 /** Writes what a rank holds into its place in the whole. */
 export function putCut(whole: Tensor, own: Tensor, cut: Cut | null): void {
+  const { ops } = native()
   if (cut === null) return void ops.copy_(whole, own)
   let from = 0
   for (const { start, length } of cut.stretches) {
