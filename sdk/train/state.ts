@@ -6,7 +6,8 @@ import type { NamedParameter, Parameters } from '../models/parameters'
 import { takeCut } from '../models/share'
 import { SafetensorsFile, writeSafetensors } from '../models/weights'
 import { meshText, worldSize, type MeshShape } from '../parallel/mesh'
-import { JoinedParts, partOf, writeParts } from '../parallel/parts'
+import { JoinedParts, stateStem } from '../models/weights/parts'
+import { partOf, writeParts } from '../parallel/parts'
 import type { Ranks } from '../parallel/ranks'
 import { completePlan } from '../plan/complete'
 import type { Plan } from '../plan/plan'
@@ -51,9 +52,6 @@ export interface LiveState { readonly parameters: Parameters; readonly optimizer
 const kinds = ['master', 'exp_avg', 'exp_avg_sq'] as const
 type Kind = (typeof kinds)[number]
 
-/** Stem of the files that ranks write what they hold into. */
-export const partsStem = 'optimizer'
-
 /** Writes all that a resume needs but the model's own weights: fp32 masters, moments, generator states, position, plan. Of many ranks the first; each also calls `writeRank`. */
 export function writeState(folder: string, live: LiveState, { step, data, dataStart, learningRate, best, lossScale, taken }: Position, plan: Plan): void {
   const { ranks } = live
@@ -72,7 +70,7 @@ export function writeState(folder: string, live: LiveState, { step, data, dataSt
 /** Writes what a rank of many holds: its parts of masters and moments, and its generators. Nothing is gathered. */
 export function writeRank(folder: string, live: LiveState): void {
   const { ranks, parameters } = live
-  scope(() => writeParts(folder, partsStem, ranks.rank, parameters.trainable().flatMap((parameter) => kinds.flatMap((kind) =>
+  scope(() => writeParts(folder, stateStem, ranks.rank, parameters.trainable().flatMap((parameter) => kinds.flatMap((kind) =>
     partOf(parameter, parameters, bufferOf(live, kind), `${kind}.${parameter.name}`, ranks) ?? []))))
   fs.writeFileSync(path.join(folder, generatorName(ranks.rank)), `${JSON.stringify(randomness(live))}\n`)
 }
@@ -105,7 +103,7 @@ export interface SavedState {
 /** Opens what a checkpoint holds of masters and moments. */
 export function openState(folder: string): SavedState {
   const { mesh } = readTrainingState(folder)
-  if (mesh !== undefined) return new JoinedParts(folder, partsStem, Array.from({ length: worldSize(mesh) }, (_, rank) => rank))
+  if (mesh !== undefined) return new JoinedParts(folder, stateStem, worldSize(mesh))
   const file = new SafetensorsFile(path.join(folder, stateNames.optimizer))
   return { names: () => [...file.tensors.keys()], shape: (name) => file.tensors.get(name)?.shape, read: (name) => file.read(name), close: () => file.close() }
 }
