@@ -55,7 +55,8 @@ export function cutOf(role: Role, rows: number, columns: number, tensor: RankOf)
   return { dim, stretches, holders }
 }
 
-function evenly(size: number, { index, count }: RankOf): Stretch {
+/** The share of one of so many in `size` things; none is ahead by more than one. */
+export function evenly(size: number, { index, count }: RankOf): Stretch {
   const start = Math.floor((size * index) / count)
   return { start, length: Math.floor((size * (index + 1)) / count) - start }
 }

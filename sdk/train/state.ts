@@ -18,6 +18,9 @@ import type { AdamW } from './optimizer'
 /** Files of a checkpoint beside the weights. */
 export const stateNames = { optimizer: 'optimizer.safetensors', training: 'training.json', plan: 'plan.json' } as const
 
+/** Is it of what a resume needs beside the weights? */
+export function isStateFile(name: string): boolean { return (Object.values(stateNames) as string[]).includes(name) || /^(optimizer|generators)-rank-\d+\./.test(name) }
+
 /** `training.json`: where a run stands. Rows follow from step, seed and batch sizes alone, so that there is no other position. */
 export interface TrainingState {
   readonly version: 1
@@ -105,7 +108,13 @@ export function openState(folder: string): SavedState {
   const { mesh } = readTrainingState(folder)
   if (mesh !== undefined) return new JoinedParts(folder, stateStem, worldSize(mesh))
   const file = new SafetensorsFile(path.join(folder, stateNames.optimizer))
-  return { names: () => [...file.tensors.keys()], shape: (name) => file.tensors.get(name)?.shape, read: (name) => file.read(name), close: () => file.close() }
+  // The mapping goes with the tensor: one of the whole file would stay in memory, page by page.
+  const read = (name: string): Tensor => {
+    const tensor = file.read(name)
+    file.close()
+    return tensor
+  }
+  return { names: () => [...file.tensors.keys()], shape: (name) => file.tensors.get(name)?.shape, read, close: () => file.close() }
 }
 
 /**
