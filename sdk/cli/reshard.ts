@@ -14,7 +14,7 @@ export const reshardCommand: Command = {
     { name: 'mesh', type: 'text', value: 'MESH', help: 'degrees of the new mesh, such as tp=2,pp=2 or sharding=4:stage3; tp=1 is one rank' },
     { name: 'output', type: 'text', value: 'DIR', help: 'a folder for the new checkpoint', aliases: ['out'] },
   ],
-  details: () => 'A resume takes a checkpoint of any mesh as it is, and each rank then reads the parts of all; this makes a checkpoint of which the new ranks\' own parts can be told apart, on one machine and ahead of time. One tensor at a time is in memory.',
+  details: () => 'A resume takes a checkpoint of any mesh as it is: each rank then reads all and keeps its own. From one that was cut for its mesh it reads its own\nparts alone, and goes on with the same losses. One tensor at a time is in memory.',
   run: reshard,
 }
 

@@ -8,7 +8,7 @@ import { fileNameOf } from '../models/file-names'
 import { elements } from '../models/flat'
 import { storedWeights, type StoredPart, type StoredWeight } from '../models/layout'
 import type { NamedParameter } from '../models/parameters'
-import { cutSize, evenly, takeCut } from '../models/share'
+import { cutSize, evenly } from '../models/share'
 import { openWeights, resolveModel, writeSafetensors, writeShardedSafetensors, type LazyTensor, type Weights } from '../models/weights'
 import { partsIndexName, stateStem, type PartsIndex } from '../models/weights/parts'
 import { refuseMesh } from '../parallel/fit'
@@ -110,7 +110,7 @@ function partsOf({ plan, saved, architecture, names }: Source, mesh: MeshPlan, p
     const { cut } = found, shape = cut === null ? whole : whole.map((size, dim) => (dim === cut.dim ? cutSize(cut) : size))
     const { start: from, length } = evenly(elements(shape), { index: place.sharding, count: mesh.sharding.degree })
     if (length === 0) return []
-    const make = (): Tensor => ops.narrow(ops.reshape(takeCut(saved.read(name), cut), [elements(shape)]), 0, from, length)
+    const make = (): Tensor => ops.narrow(ops.reshape(saved.readCut(name, cut), [elements(shape)]), 0, from, length)
     return [{ name, whole, cut, shape, from, length, values: { dtype: 'float32', shape: [length], make } }]
   })
 }

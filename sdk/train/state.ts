@@ -3,7 +3,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { CheckpointError } from '../errors'
 import type { NamedParameter, Parameters } from '../models/parameters'
-import { takeCut } from '../models/share'
+import { takeCut, type Cut } from '../models/share'
 import { SafetensorsFile, writeSafetensors } from '../models/weights'
 import { meshText, worldSize, type MeshShape } from '../parallel/mesh'
 import { JoinedParts, stateStem } from '../models/weights/parts'
@@ -100,6 +100,8 @@ export interface SavedState {
   shape(name: string): readonly number[] | undefined
   /** For the caller's scope. */
   read(name: string): Tensor
+  /** What a rank holds of it. */
+  readCut(name: string, cut: Cut | null): Tensor
   close(): void
 }
 
@@ -114,7 +116,7 @@ export function openState(folder: string): SavedState {
     file.close()
     return tensor
   }
-  return { names: () => [...file.tensors.keys()], shape: (name) => file.tensors.get(name)?.shape, read, close: () => file.close() }
+  return { names: () => [...file.tensors.keys()], shape: (name) => file.tensors.get(name)?.shape, read, readCut: (name, cut) => takeCut(read(name), cut), close: () => file.close() }
 }
 
 /**
@@ -157,7 +159,7 @@ function restore(folder: string, live: LiveState, which: readonly Kind[]): void 
         const piece = parameters.flat!.own(parameter.start, parameter.value.numel)
         if (piece === null) continue
         scope(() => {
-          const own = ops.reshape(takeCut(saved.read(name), parameter.cut), [parameter.value.numel])
+          const own = ops.reshape(saved.readCut(name, parameter.cut), [parameter.value.numel])
           ops.copy_(ops.narrow(bufferOf(live, kind), 0, piece.start, piece.length), ops.narrow(own, 0, piece.from, piece.length))
         })
       }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DType, Tensor } from 'fettle-native'
 import { CheckpointError } from '../../../errors'
-import { putCut, type Cut } from '../../share'
+import { putCut, takeCut, type Cut } from '../../share'
 import { native } from '../native'
 import { SafetensorsFile } from '../safetensors-read'
 import type { LazyTensor } from '../safetensors-write'
@@ -60,25 +60,36 @@ export class JoinedParts {
   read(name: string): Tensor {
     const { ops, scope } = native()
     return scope(() => {
-      const parts = this.some(name), [{ info: { whole } }] = parts, dtype = this.dtype(name)
-      const out = ops.zeros(whole, { dtype }), size = count(whole)
-      let put = 0
-      for (const same of byCut(parts)) {
-        const { cut, shape } = same[0].info, own = ops.zeros([count(shape)], { dtype })
-        let end = 0
-        for (const { file, info: { whole: all, from, length } } of same) {
-          if (from !== end || all.join() !== whole.join()) throw this.misfit(name, end, count(shape))
-          ops.copy_(ops.narrow(own, 0, from, length), ops.view(file.read(name), [length]))
-          // A mapping of a whole file would stay in memory, page by page.
-          file.close()
-          end += length
-        }
-        if (end !== count(shape)) throw this.misfit(name, end, count(shape))
-        putCut(out, ops.view(own, shape), cut)
-        put += end
-      }
-      if (put !== size) throw this.misfit(name, put, size)
+      const parts = this.some(name), [{ info: { whole } }] = parts, cuts = byCut(parts)
+      const out = ops.zeros(whole, { dtype: this.dtype(name) })
+      const covered = coverage([...cuts.values()].map(([{ info: { cut } }]) => cut), whole)
+      if (covered !== 1) throw this.misfit(name, Math.round(covered * out.numel), out.numel)
+      for (const same of cuts.values()) putCut(out, this.joined(name, same, whole), same[0].info.cut)
       return out
+    })
+  }
+
+  /** What a rank holds of a tensor. Where the ranks that wrote were cut alike nothing else is read. */
+  readCut(name: string, cut: Cut | null): Tensor {
+    const parts = this.some(name), same = byCut(parts).get(JSON.stringify(cut))
+    return same === undefined ? takeCut(this.read(name), cut) : this.joined(name, same, parts[0].info.whole)
+  }
+
+  /** The parts of one cut, one after the other. */
+  private joined(name: string, same: readonly Found[], whole: readonly number[]): Tensor {
+    const { ops, scope } = native()
+    return scope(() => {
+      const { shape } = same[0].info, own = ops.zeros([count(shape)], { dtype: this.dtype(name) })
+      let end = 0
+      for (const { file, info: { whole: all, from, length } } of same) {
+        if (from !== end || end + length > own.numel || all.join() !== whole.join()) throw this.misfit(name, from < end ? end + length : end, own.numel)
+        ops.copy_(ops.narrow(own, 0, from, length), ops.view(file.read(name), [length]))
+        // A mapping of a whole file would stay in memory, page by page.
+        file.close()
+        end += length
+      }
+      if (end !== own.numel) throw this.misfit(name, end, own.numel)
+      return ops.view(own, shape)
     })
   }
 
@@ -101,19 +112,28 @@ export class JoinedParts {
   }
 
   private misfit(name: string, covered: number, size: number): CheckpointError {
-    const what = covered > size ? 'some are there twice: files of different saves are mixed' : 'files of some ranks are missing, or of another save'
+    const what = covered > size ? 'some are there twice, so that files of different saves are mixed' : 'files of some ranks are missing, or of another save'
     return new CheckpointError('checkpoint.parts', `${this.folder} has ${covered} of ${size} values of ${name}; ${what}. Copy the files of all ranks again, or take another checkpoint`, { folder: this.folder, name, covered, size })
   }
 }
 
-/** Parts of the same cut, in the order of their values. */
-function byCut(parts: readonly Found[]): Found[][] {
+/** Parts by their cuts, each in the order of their values. */
+function byCut(parts: readonly Found[]): Map<string, Found[]> {
   const cuts = new Map<string, Found[]>()
   for (const part of parts) {
     const key = JSON.stringify(part.info.cut)
     cuts.set(key, [...(cuts.get(key) ?? []), part])
   }
-  return [...cuts.values()].map((same) => same.sort((a, b) => a.info.from - b.info.from))
+  for (const same of cuts.values()) same.sort((a, b) => a.info.from - b.info.from)
+  return cuts
+}
+
+/** How much of a tensor its cuts hold, 1 being all of it. Ranks may hold the same stretch (key/value groups of fused weights); stretches that meet otherwise count as more. */
+function coverage(cuts: readonly (Cut | null)[], whole: readonly number[]): number {
+  const divided = cuts.filter((cut): cut is Cut => cut !== null)
+  if (divided.length < cuts.length) return cuts.length
+  const [{ dim }] = divided, stretches = new Map(divided.flatMap((cut) => cut.stretches.map((each) => [`${cut.dim} ${each.start} ${each.length}`, each.length] as const)))
+  return [...stretches.values()].reduce((sum, length) => sum + length, 0) / whole[dim]
 }
 
 function count(shape: readonly number[]): number { return shape.reduce((a, b) => a * b, 1) }
