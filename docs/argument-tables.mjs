@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 const here = path.dirname(fileURLToPath(import.meta.url)), require = createRequire(import.meta.url)
 const { groups } = require('../sdk/dist/plan/arguments/fields.js')
 
-const marks = { plan: '', note: 'Accepted, changes nothing: ', notYet: 'Not there yet: ' }
+const marks = { plan: '', secret: '', note: 'Accepted, changes nothing: ', notYet: 'Not there yet: ' }
 
 function row({ name, aliases, default: initial, status, note }) {
   const text = marks[status] + note

@@ -12,7 +12,7 @@ const entries = ['sdk/index.ts', 'kernel/index.ts']
 const topics = [
   ['builder', 'Describing a run', /^sdk\/(run\/sft|plan\/builder)\.ts$/, '`sft(model)` and the calls that describe a run. Nothing happens before `.start()`.'],
   ['options', 'Options', /^sdk\/plan\/options\.ts$/, 'What the calls take: range, unit and default of each option.'],
-  ['runs', 'Runs', /^sdk\/run\/(?!events|metrics|read-log)/, 'A run in its worker process: events, answers, controls, result; and runs picked up from their folders.'],
+  ['runs', 'Runs', /^sdk\/(run\/(?!events|metrics|read-log)|secret)/, 'A run in its worker process: events, answers, controls, result; and runs picked up from their folders.'],
   ['events', 'Events and metrics', /^sdk\/run\//, 'What a run says while it goes, the lines of its metrics.jsonl.'],
   ['scores', 'Scores', /^sdk\/metrics\//, 'BLEU and Rouge of answers against references.'],
   ['notebook', 'In a notebook', /^sdk\/(views|chat|inspect)\//, 'What shows runs, data and answers under a cell.'],

@@ -9,7 +9,8 @@ export class Store {
   static file(path: string, ranks: number, timeout: number): Store { return new Store(native().openFileStore(path, ranks, timeout), 0) }
 
   /**
-   * A store that one of the ranks serves, at all addresses of its machine. It asks for no password: for private networks only.
+   * A store that one of the ranks serves: for 127.0.0.1 on the loopback alone, else at all addresses of its machine. It asks
+   * for no password: for private networks only.
    * @param port 0: any free one
    */
   static tcp(host: string, port: number, ranks: number, serves: boolean, timeout: number): Store {

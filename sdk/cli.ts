@@ -8,6 +8,8 @@ import { doctorCommand } from './cli/doctor'
 import { parseFlags } from './cli/flags'
 import { generateCommand } from './cli/generate'
 import { commandHelp, overview } from './cli/help'
+import { jobCommand } from './cli/job'
+import { launchCommand } from './cli/launch'
 import { mergeCommand } from './cli/merge'
 import { mergeRanksCommand } from './cli/merge-tp'
 import { modelsCommand } from './cli/models'
@@ -17,16 +19,19 @@ import { errorBlock, processTerminal, type Terminal } from './cli/terminal'
 import { scoreCommand } from './cli/score'
 import { tokenizeCommand } from './cli/tokenize'
 import { traceCommand } from './cli/trace'
+import { uploadCommand } from './cli/upload'
 import { PlanError, serializeError } from './errors'
 import { unknownName } from './plan/refuse'
 
 /** All commands of `fettle`, in the order of its help. */
-export const commands: readonly Command[] = [runCommand, generateCommand, chatCommand, mergeCommand, mergeRanksCommand, reshardCommand, convertCommand, tokenizeCommand, scoreCommand, traceCommand, modelsCommand, doctorCommand]
+export const commands: readonly Command[] = [runCommand, launchCommand, jobCommand, generateCommand, chatCommand, mergeCommand, mergeRanksCommand, reshardCommand, convertCommand, uploadCommand, tokenizeCommand, scoreCommand, traceCommand, modelsCommand, doctorCommand]
 
 /** Runs `fettle` with the arguments after its name, and sets the exit code. Never throws. */
 export async function main(argv: readonly string[]): Promise<void> {
   const debug = argv.includes('--debug') || Boolean(process.env.FETTLE_DEBUG)
   const terminal = processTerminal(debug)
+  // Other users of the machine see the command lines of all processes: this one's is overwritten where it holds a token.
+  if (argv.some((word) => /^--?\w+[-_]token/i.test(word))) process.title = 'fettle'
   try {
     process.exitCode = await dispatch(argv, terminal)
   } catch (error) {

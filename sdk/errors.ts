@@ -44,11 +44,13 @@ export class CheckpointError extends FettleError {}
 export class TrainingError extends FettleError {}
 /** A rank worker that failed, was killed or hangs. */
 export class WorkerError extends FettleError {}
+/** A hub that refuses an upload, or cannot be reached for it. */
+export class HubError extends FettleError {}
 /** What the machine lacks: libtorch, a compiler, memory, a device. */
 export class EnvironmentError extends FettleError {}
 
 const classes: Record<string, new (code: string, message: string, details?: Record<string, unknown>) => FettleError> =
-  { FettleError, PlanError, DataError, ModelError, CheckpointError, TrainingError, WorkerError, EnvironmentError }
+  { FettleError, PlanError, DataError, ModelError, CheckpointError, TrainingError, WorkerError, HubError, EnvironmentError }
 
 /** Serializes anything thrown, FettleError or not. */
 export function serializeError(error: unknown): SerializedError {

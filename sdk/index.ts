@@ -19,6 +19,8 @@ export { parseArguments, readArguments, toArguments, type ParsedArguments } from
 export { boardBundle, boardData, show, tableView, type BoardBundle, type BoardData, type BoardOptions, type BoardSamples, type BoardState, type BundleOptions, type LiveRun } from './views'
 export { loadTokenizer, type ChatMessage, type Tokenizer } from './tokenizers'
 export { resolveModel, type ModelProgress, type ResolveOptions } from './models/weights'
+export { upload, type UploadCall, type UploadProgress, type UploadResult } from './export/upload'
+export { Secret, type Tokens } from './secret'
 export * as examples from './examples'
 export * from './inspect'
 export { chat, chatHook, Chat, type AskOptions, type ChatAnswer, type ChatOptions, type ChatPiece, type ChatProgress, type ChatSide, type ChatState, type ChatTarget, type ChatTurnState } from './chat'

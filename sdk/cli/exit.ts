@@ -1,8 +1,8 @@
-import { CheckpointError, DataError, EnvironmentError, FettleError, ModelError, PlanError, WorkerError } from '../errors'
+import { CheckpointError, DataError, EnvironmentError, FettleError, HubError, ModelError, PlanError, WorkerError } from '../errors'
 
 /** Exit codes of `fettle`. */
 export const exitCodes = Object.freeze({
-  ok: 0, failed: 1, plan: 2, data: 3, model: 4, environment: 5, worker: 6, interrupted: 130, terminated: 143,
+  ok: 0, failed: 1, plan: 2, data: 3, model: 4, environment: 5, worker: 6, hub: 7, interrupted: 130, terminated: 143,
 })
 
 /** What each code means, as `fettle help` lists it. */
@@ -14,6 +14,7 @@ export const exitMeanings: readonly (readonly [number, string])[] = [
   [exitCodes.model, 'a model, tokenizer or weights file that is missing, unknown or broken'],
   [exitCodes.environment, 'the machine lacks something: see fettle doctor'],
   [exitCodes.worker, 'the worker was killed, crashed or did not start'],
+  [exitCodes.hub, 'a hub refused an upload, or cannot be reached for it'],
   [exitCodes.interrupted, 'stopped by Ctrl-C, with a checkpoint; Ctrl-C again ends it without'],
   [exitCodes.terminated, 'stopped by SIGTERM, with a checkpoint'],
 ]
@@ -21,6 +22,7 @@ export const exitMeanings: readonly (readonly [number, string])[] = [
 const byClass: readonly (readonly [new (...args: never[]) => Error, number])[] = [
   [PlanError, exitCodes.plan], [DataError, exitCodes.data], [ModelError, exitCodes.model], [EnvironmentError, exitCodes.environment],
   [WorkerError, exitCodes.worker], [CheckpointError, exitCodes.failed],
+  [HubError, exitCodes.hub],
 ]
 
 /** The exit code for anything thrown. */

@@ -20,5 +20,6 @@ export const lazy = {
   reshard: () => require('../export/reshard') as typeof import('../export/reshard'),
   convert: () => require('../export/convert') as typeof import('../export/convert'),
   traceMesh: () => require('../parallel/trace') as typeof import('../parallel/trace'),
+  upload: () => require('../export/upload') as typeof import('../export/upload'),
   trace: () => require('../train/trace') as typeof import('../train/trace'),
 }

@@ -76,6 +76,7 @@ function linesOf(event: RunEvent): string[] {
       `sample at step ${event.atStep}: ${clip(prompt, 100)}`, `  → ${clip(answer, 160)}`, ...(reference === null ? [] : [`  = ${clip(reference, 160)}`]),
     ])
     case 'saved': return [event.final ? `final weights in ${event.path}` : `checkpoint ${event.path}`]
+    case 'uploaded': return [`uploaded to ${event.url}`]
     case 'warning': return [`warning: ${event.message}`]
     case 'command': return commandLines(event)
     case 'done': return [...(event.best ? [bestText(event.best)] : []), `${event.stopped ? 'stopped' : 'done'} after step ${event.atStep}, ${duration(event.ms)}`]

@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { DataError } from '../errors'
+import { builtinData } from './builtin/names'
 
 export type SplitName = 'train' | 'dev' | 'test'
 
@@ -14,7 +15,7 @@ export type DataFiles = Readonly<Record<SplitName, readonly string[] | null>>
  */
 export function discoverData(dataPath: string): DataFiles {
   const stat = fs.statSync(dataPath, { throwIfNoEntry: false })
-  if (!stat) throw new DataError('data.not-found', `${dataPath}: does not exist; give a folder with train.json (and dev.json), or one file of {"src", "tgt"} lines`, { path: dataPath })
+  if (!stat) throw new DataError('data.not-found', `${dataPath}: does not exist; give a folder with train.json (and dev.json), one file of {"src", "tgt"} lines, or a built-in data set (${builtinData.join(', ')})`, { path: dataPath })
   if (!stat.isDirectory()) return { train: [dataPath], dev: null, test: null }
   const files = { train: splitFiles(dataPath, 'train', true), dev: splitFiles(dataPath, 'dev', true), test: splitFiles(dataPath, 'test', false) }
   if (!files.train && !files.dev && !files.test) throw notFound(dataPath, ['train', 'dev', 'test'])
@@ -24,7 +25,7 @@ export function discoverData(dataPath: string): DataFiles {
 /** The files of one split. @throws DataError `data.not-found` with what was looked for */
 export function requireSplit(dataPath: string, files: DataFiles, split: SplitName): readonly string[] {
   const found = files[split]
-  if (!found) throw notFound(dataPath, [split])
+  if (!found) throw notFound(dataPath, [split], files)
   return found
 }
 
@@ -44,9 +45,11 @@ function isFile(file: string): boolean {
   return fs.statSync(file, { throwIfNoEntry: false })?.isFile() ?? false
 }
 
-function notFound(folder: string, splits: readonly SplitName[]): DataError {
+function notFound(folder: string, splits: readonly SplitName[], files?: DataFiles): DataError {
   const looked = splits.flatMap(s => s === 'test' ? ['test.json'] : [`${s}.json`, `${s}.jsonl`, `${s}/*.json`])
-  const has = fs.statSync(folder).isDirectory() ? fs.readdirSync(folder).slice(0, 8) : [path.basename(folder)]
+  const stat = fs.statSync(folder, { throwIfNoEntry: false })
+  // A built-in set that is not fetched yet has no folder of its own.
+  const has = stat?.isDirectory() ? fs.readdirSync(folder).slice(0, 8) : stat ? [path.basename(folder)] : Object.values(files ?? {}).flatMap(each => each ?? []).map(each => path.basename(each))
   return new DataError('data.not-found',
     `${folder}: has no ${splits.join(', ')} data (looked for ${looked.join(', ')}; found ${has.join(', ') || 'nothing'}); put one {"src", "tgt"} object a line into ${path.join(folder, `${splits[0]}.json`)}`,
     { folder, looked, found: has })

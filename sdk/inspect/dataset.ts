@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { resolveData } from '../data/builtin/resolve'
 import { openRows, Packs, prepare, type PreparedSplit, type PrepareProgress, type RowReader } from '../data'
 import { PlanError } from '../errors'
 import { resolveModel, type ModelProgress } from '../models/weights'
@@ -89,7 +90,8 @@ export async function dataset(source: string | PlanSource, options: DataViewOpti
   if (plan.data.path === null) throw new PlanError('plan.noData', "expected a data set to look at, got none; try .data('folder with train.json')", { field: 'data.path' })
   // A folder needs no weights to tokenise.
   const modelPath = existsSync(plan.model) ? plan.model : await resolveModel(plan.model, { onProgress: options.onProgress })
-  const prepared = (await prepare(plan.data, modelPath, { require: [split], skip: [split === 'train' ? 'dev' : 'train'], onProgress: options.onProgress }))[split]!
+  const data = { ...plan.data, path: await resolveData(plan.data.path, options.onProgress) }
+  const prepared = (await prepare(data, modelPath, { require: [split], skip: [split === 'train' ? 'dev' : 'train'], onProgress: options.onProgress }))[split]!
   const reader = openRows(prepared)
   return new DataInfo(factsOf(plan, split, prepared, reader), reader, loadTokenizer(modelPath), show)
 }

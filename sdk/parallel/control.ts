@@ -1,11 +1,12 @@
 import { fromBytes, ops, scope, tensor, type ProcessGroup } from 'fettle-native'
 import type { PreparedData } from '../data/dataset'
+import type { DataPlan } from '../plan/plan'
 import type { TokenOptions } from '../train/generate'
 
 /** What all ranks do next, together. The first rank decides; the others wait for its word. */
 export type Task =
   /** The data is prepared; goes on from a checkpoint where one is named. */
-  | { readonly kind: 'open'; readonly data: PreparedData; readonly checkpoint: string | null }
+  | { readonly kind: 'open'; readonly data: PreparedData; readonly located: DataPlan; readonly checkpoint: string | null }
   | { readonly kind: 'step' }
   /** Another base learning rate from the next step on. */
   | { readonly kind: 'rate'; readonly rate: number }

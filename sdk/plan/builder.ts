@@ -2,12 +2,13 @@ import { defaultAlpha, defaultGeneration, defaultLora, defaultPlan, defaultPrefi
 import { deepFreeze } from './freeze'
 import type {
   AdamOptions, BestOptions, CadenceOptions, DataOptions, EvaluateOptions, Fp16Options, GenerationOptions, LogOptions, LoraOptions, PrefixOptions, ResumeOptions, SampleOptions, SaveOptions,
-  PipelineOptions, ScheduleOptions, ShardingOptions,
+  PipelineOptions, ScheduleOptions, ShardingOptions, UploadOptions,
 } from './options'
 import type { Cadence, MeshPlan, Plan, ReportKind, SchedulePlan } from './plan'
 import { conflict, refusal } from './refuse'
 import { readOptions, readValue } from './read'
 import type { RuleName } from './rules'
+import { uploadPlan } from './upload'
 import { checkConsistent, isRecord } from './validate'
 
 const cadenceNames = { every: 'cadence.every', each: 'cadence.each' } as const
@@ -54,7 +55,7 @@ export abstract class PlanBuilder {
 
   /**
    * What to train on: a folder with `train.json` (else `train/*.json`) and perhaps `dev.json` (else `dev/*.json`), or one
-   * file, of `{"src", "tgt"}` objects, one a line. Options that a call leaves out go back to their defaults.
+   * file, of `{"src", "tgt"}` objects, one a line; or `'AdvertiseGen'`, which is fetched. Options that a call leaves out go back to their defaults.
    */
   data(path: string, options: DataOptions = {}): this {
     const read = readOptions('data', options, {
@@ -209,6 +210,13 @@ export abstract class PlanBuilder {
 
   /** Folder for checkpoints, metrics.jsonl and the final weights. Default `output/<model>-<method>`. */
   output(folder: string): this { return this.#with({ output: readValue('output', folder, 'output') }, 'output') }
+
+  /**
+   * Uploads the final weights to a repository (`OWNER/NAME`) when the run is done: Hugging Face's hub, or Baidu AI Studio.
+   * `null` takes it back. The access token comes from the environment (HF_TOKEN, AISTUDIO_ACCESS_TOKEN) or from
+   * `.start({ tokens })`, and is no part of the plan. An upload that fails is a warning: `upload()` repeats it. Default: none.
+   */
+  upload(repository: string | null, options: UploadOptions = {}): this { return this.#with({ upload: repository === null ? null : uploadPlan('upload', repository, options) }) }
 
   /** Starts afresh in an output folder that holds an earlier run, which is lost. Default: such a folder is refused. */
   overwrite(yes: boolean = true): this { return this.#with({ overwrite: readValue('overwrite', yes, 'overwrite') }) }

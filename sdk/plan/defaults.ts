@@ -1,4 +1,4 @@
-import type { GenerationPlan, LoraPlan, MeshPlan, Plan, PrefixPlan } from './plan'
+import type { GenerationPlan, LoraPlan, MeshPlan, Plan, PrefixPlan, UploadPlan } from './plan'
 
 export const defaultGeneration: GenerationPlan = Object.freeze({
   maxNewTokens: 128, minNewTokens: 0, temperature: 0, topK: 0, topP: 1, seed: 0, stop: Object.freeze([]),
@@ -14,6 +14,9 @@ export const defaultPrefix: PrefixPlan = Object.freeze({ tokens: 128, projection
 
 /** One rank. */
 export const defaultMesh: MeshPlan = Object.freeze({ dp: 1, sharding: Object.freeze({ degree: 1, stage: 0 }), pp: 1, virtual: 1, tp: 1, sequenceParallel: false, devices: null })
+
+/** `.upload(repository)` alone. */
+export const defaultUpload: UploadPlan = Object.freeze({ to: 'huggingface', repository: 'me/my-run', private: true, license: null })
 
 /** Alpha that nobody set: the reference's, a scale of 2, and with rsLoRA 4 / √rank. */
 export function defaultAlpha(rank: number, rsLora: boolean): number { return rsLora ? 4 : 2 * rank }
@@ -37,7 +40,7 @@ export function defaultPlan(model: string): Plan {
     evaluation: { generate: false, saveOutput: false, generation: { ...defaultGeneration, maxNewTokens: 1024 } },
     best: { metric: null, greaterIsBetter: null, load: false, patience: null, minDelta: 0 },
     sample: { cadence: { by: 'no' }, prompts: [], generation: defaultGeneration },
-    save: { cadence: { by: 'epoch' }, keep: 2 },
+    save: { cadence: { by: 'epoch' }, keep: 2 }, upload: null,
     logEvery: 1, train: true, evalAtEnd: false, predict: false, seed: 42,
     output: defaultOutput(model, 'sft'), overwrite: false, resume: null, resumeData: 'continue',
     mesh: defaultMesh, deterministic: false, restart: 0,

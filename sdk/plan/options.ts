@@ -166,6 +166,16 @@ export type SaveOptions = (CadenceOptions | { readonly every?: undefined; readon
   readonly keep?: number | null
 }
 
+/** Options of `.upload()` and `upload()`. */
+export interface UploadOptions {
+  /** `'huggingface'`: Hugging Face's hub. `'aistudio'`: Baidu AI Studio. Default `'huggingface'`. */
+  readonly to?: 'huggingface' | 'aistudio'
+  /** A new repository is seen by its owner alone; one that is there stays as it is. Default `true`. */
+  readonly private?: boolean
+  /** Licence of the weights, as the hub names it, such as `'apache-2.0'`. Default: none at Hugging Face, `'Apache License 2.0'` at AI Studio. */
+  readonly license?: string | null
+}
+
 /** Options of `.log()`. */
 export interface LogOptions {
   /** A `step` event reaches the front each so many steps; metrics.jsonl has every step. At least 1. Default 1. */

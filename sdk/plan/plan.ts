@@ -5,7 +5,7 @@ export type Precision = 'fp32' | 'bf16' | 'fp16'
 
 /** What a run trains on and how rows become tokens. */
 export interface DataPlan {
-  /** Folder (or file) with `train.json`, `dev.json`, … of `{"src", "tgt"}` lines. `null` (default): nothing to train on, which is refused at the start. */
+  /** Folder (or file) with `train.json`, `dev.json`, … of `{"src", "tgt"}` lines, or the built-in `AdvertiseGen`. `null` (default): nothing to train on, which is refused at the start. */
   readonly path: string | null
   /** Longest source, in tokens; longer ones lose their left end. Default: half of maxLength, at most 1024. */
   readonly srcLength: number
@@ -175,6 +175,18 @@ export interface BestPlan {
   readonly minDelta: number
 }
 
+/** Where the trained weights are uploaded when a run is done. The access token is no part of a plan. */
+export interface UploadPlan {
+  /** Hugging Face's hub or Baidu AI Studio. Default `huggingface`. */
+  readonly to: 'huggingface' | 'aistudio'
+  /** Repository, as `OWNER/NAME`; made where there is none. */
+  readonly repository: string
+  /** A new repository is seen by its owner alone. Default `true`. */
+  readonly private: boolean
+  /** Licence of the weights, as the hub names it; `null`: none, at Hugging Face alone. Default `null`, at AI Studio `Apache License 2.0`. */
+  readonly license: string | null
+}
+
 /** How fp16 computes; used with precision `fp16` alone. */
 export interface Fp16Plan {
   /** `O1` (default): matrix products in half, the rest in fp32. `O2`: weights in half, with fp32 masters in the optimizer. */
@@ -219,7 +231,7 @@ export interface MeshPlan {
 export interface Plan {
   /** Version of this layout. */
   readonly version: 1
-  /** Model name: folder, file, `builtin:…` or hub repository. */
+  /** Model name: folder, file, `builtin:…`, hub repository or `aistudio:OWNER/MODEL`. */
   readonly model: string
   /** `sft` trains all weights, `lora` an adapter on frozen ones, `prefix` keys and values before each row. Default `sft`. */
   readonly method: 'sft' | 'lora' | 'prefix'
@@ -261,6 +273,8 @@ export interface Plan {
   readonly sample: SamplePlan
   /** Checkpoints on the way. */
   readonly save: SavePlan
+  /** Where the final weights are uploaded; `null` (default): nowhere. */
+  readonly upload: UploadPlan | null
   /** Each how many optimizer steps a `step` event carries to the charts; metrics.jsonl has every step. Default 1. */
   readonly logEvery: number
   /** `false`: evaluate only. Default `true`. */

@@ -132,6 +132,13 @@ export const rules = {
   'generation.seed': whole(0, 1),
   'generation.stop': list('a list of texts that end an answer', ['\n\n'], 0),
   'save.keep': orNull(whole(1, 2)),
+  'upload.to': oneOf('huggingface', 'aistudio'),
+  'upload.repository': {
+    expected: 'a repository as OWNER/NAME', example: 'me/my-run',
+    ok: (value: unknown) => typeof value === 'string' && /^[\w.-]+\/[\w.-]+$/.test(value) && !value.split('/').some((part) => /^\.+$/.test(part)),
+  },
+  'upload.private': flag,
+  'upload.license': orNull(text('the name of a licence', 'apache-2.0')),
   logEvery: whole(1, 10),
   train: flag,
   evalAtEnd: flag,

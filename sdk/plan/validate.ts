@@ -1,7 +1,7 @@
 import { PlanError } from '../errors'
 import { figureNames, figureOf, isScore } from '../train/best'
 import { completePlan } from './complete'
-import { defaultLora, defaultPlan, defaultPrefix } from './defaults'
+import { defaultLora, defaultPlan, defaultPrefix, defaultUpload } from './defaults'
 import { deepFreeze } from './freeze'
 import type { Plan } from './plan'
 import { isRecord } from './record'
@@ -21,8 +21,8 @@ export function validatePlan(value: unknown): Plan {
 
 const shape = defaultPlan('model')
 const cadences = new Set(['evaluate', 'sample.cadence', 'save.cadence'])
-/** Parts that are `null` unless the method asks for them. */
-const methodParts: Readonly<Record<string, object>> = { lora: defaultLora, prefix: defaultPrefix }
+/** Parts that are `null` unless they are asked for. */
+const parts: Readonly<Record<string, object>> = { lora: defaultLora, prefix: defaultPrefix, upload: defaultUpload }
 /** Objects with names of the user's own. */
 const tables = new Set(['lora.rankPattern', 'lora.alphaPattern'])
 
@@ -39,7 +39,7 @@ function walk(value: Record<string, unknown>, like: Record<string, unknown>, pre
   for (const key of Object.keys(like)) {
     const path = prefix + key
     if (cadences.has(path)) checkCadence(path, value[key])
-    else if (path in methodParts) { if (value[key] !== null) walkInto(value[key], methodParts[path] as Record<string, unknown>, path) }
+    else if (path in parts) { if (value[key] !== null) walkInto(value[key], parts[path] as Record<string, unknown>, path) }
     else if (isRecord(like[key]) && !tables.has(path)) walkInto(value[key], like[key] as Record<string, unknown>, path)
     else checkLeaf(path, value[key])
   }
@@ -79,6 +79,9 @@ export function checkConsistent(plan: Plan, where = ''): void {
   }
   if (plan.resume !== null && !plan.train) {
     throw conflict(['resume', 'train'], 'the plan resumes from a checkpoint and does not train', 'the checkpoint-N folder as model, or fettle generate --adapter, to use its weights', where)
+  }
+  if (plan.upload?.to === 'aistudio' && plan.upload.license === null) {
+    throw conflict(['upload.to', 'upload.license'], 'AI Studio takes no repository without a licence, and upload.license is null', ".upload(repository, { to: 'aistudio', license: 'Apache License 2.0' })", where)
   }
   checkMesh(plan, where)
 }

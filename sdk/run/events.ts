@@ -3,7 +3,7 @@ import type { SerializedError } from '../errors'
 
 /** Events of a run, as they stand in metrics.jsonl (one JSON object a line) and reach the front. Times in ms since epoch. */
 export type RunEvent =
-  | PreparedEvent | StartedEvent | StepEvent | EvalEvent | SampleEvent | PredictEvent | SavedEvent | WarningEvent | CommandEvent | DoneEvent | FailedEvent
+  | PreparedEvent | StartedEvent | StepEvent | EvalEvent | SampleEvent | PredictEvent | SavedEvent | UploadedEvent | WarningEvent | CommandEvent | DoneEvent | FailedEvent
 
 interface Base {
   /** When it was told, ms since epoch. */
@@ -151,6 +151,21 @@ export interface SavedEvent extends Base {
   readonly final: boolean
   /** Older checkpoints that made room for this one: absolute paths of the folders that are gone. */
   readonly removed?: readonly string[]
+}
+
+/** The final weights stand in a repository of a hub. */
+export interface UploadedEvent extends Base {
+  readonly type: 'uploaded'
+  /** Optimizer steps done. */
+  readonly atStep: number
+  /** The hub. */
+  readonly to: 'huggingface' | 'aistudio'
+  /** `OWNER/NAME`. */
+  readonly repository: string
+  /** The repository's page. */
+  readonly url: string
+  /** Names of the files that are there now. */
+  readonly files: readonly string[]
 }
 
 /** Something odd that does not end the run. Of one kind only the first few come. */

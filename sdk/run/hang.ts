@@ -8,12 +8,17 @@ export class HangWatch {
   readonly #pid: number
   readonly #limit: number
   readonly #onHung: () => void
+  readonly #many: boolean
   #timer: NodeJS.Timeout | null = null
   #silent = 0
   #cpu: number | null = null
 
-  /** @param limit ms without a sign of life */
-  constructor(pid: number, limit: number, onHung: () => void) {
+  /**
+   * @param limit ms without a sign of life
+   * @param many its children count too: ranks that it waits for
+   */
+  constructor(pid: number, limit: number, onHung: () => void, many = false) {
+    this.#many = many
     this.#pid = pid
     this.#limit = limit
     this.#onHung = onHung
@@ -39,7 +44,7 @@ export class HangWatch {
   }
 
   #look(passed: number): void {
-    const cpu = cpuTime(this.#pid)
+    const cpu = cpuTime(this.#pid, this.#many)
     const worked = cpu === null || cpu !== this.#cpu
     this.#cpu = cpu
     this.#silent = worked ? 0 : this.#silent + passed
@@ -49,12 +54,23 @@ export class HangWatch {
   }
 }
 
-/** CPU time of a process and all its threads, in clock ticks; `null` where it cannot be known. */
-function cpuTime(pid: number): number | null {
+/**
+ * CPU time of a process and all its threads, in clock ticks; `null` where it cannot be known, or while it waits for a disk.
+ * @param many with its children: a rank waits for others that compute
+ */
+function cpuTime(pid: number, many: boolean): number | null {
   try {
     // The name, in brackets, may hold anything.
     const text = fs.readFileSync(`/proc/${pid}/stat`, 'utf8')
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-    return Number(fields[11]) + Number(fields[12])
+    if (many && fields[0] === 'D') return null
+    const own = Number(fields[11]) + Number(fields[12])
+    return many ? childrenOf(pid).reduce((sum, child) => sum + (cpuTime(child, false) ?? 0), own) : own
   } catch { return null }
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    return fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter((text) => text !== '').map(Number)
+  } catch { return [] }
 }

@@ -29,6 +29,6 @@ export class Sft extends PlanBuilder {
  * await run.done
  * ```
  *
- * @param model A local folder or GGUF file, a hub repository, or `builtin:smollm2-135m`.
+ * @param model A local folder or GGUF file, a repository of Hugging Face's hub or of AI Studio (`aistudio:OWNER/MODEL`), or `builtin:smollm2-135m`.
  */
 export function sft(model: string): Sft { return new Sft(model) }

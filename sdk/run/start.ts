@@ -2,11 +2,14 @@ import * as path from 'node:path'
 import { adapterFile } from '../adapters/adapter-files'
 import { prefixToGoOn } from '../adapters/kind'
 import { readLoraConfig } from '../adapters/peft-config'
+import { builtinSplits } from '../data/builtin/place'
 import { discoverData, requireSplit } from '../data/discover'
 import { PlanError } from '../errors'
+import { uploadEndpoint } from '../export/upload/endpoint'
 import type { Plan } from '../plan/plan'
-import { refusal } from '../plan/refuse'
+import { refusal, unknownName } from '../plan/refuse'
 import { validatePlan } from '../plan/validate'
+import { reveal, Secret } from '../secret'
 import { callHook, displayHook } from '../views/show'
 import { prepareFolder } from './folder'
 import { Run, type StartOptions } from './run'
@@ -19,7 +22,8 @@ const runs = new Map<string, Run>()
 /**
  * Starts a run in a worker process of its own and gives its handle at once; data, model and training follow as events.
  * Throws a `PlanError` for a plan that cannot run and for an output folder that holds an earlier run, and a `DataError`
- * where the data set lacks a file that the plan needs, and a `ModelError` for an adapter to go on from that is none.
+ * where the data set lacks a file that the plan needs, a `ModelError` for an adapter to go on from that is none, and a
+ * `HubError` where the plan uploads and no access token is there.
  */
 export async function start(plan: Plan, options: StartOptions = {}): Promise<Run> { return launch(plan, options, workerEntry) }
 
@@ -29,6 +33,7 @@ export async function launch(plan: Plan, options: StartOptions, entry: string): 
   const valid = validatePlan(plan)
   checkData(valid)
   checkAdapter(valid)
+  checkUpload(valid, options)
   const dir = path.resolve(valid.output)
   // Nothing awaits between the last look and `runs.set`: of two starts at once into one folder the second is refused.
   for (let earlier = busy(dir); earlier; earlier = busy(dir)) await earlier.close()
@@ -40,22 +45,32 @@ export async function launch(plan: Plan, options: StartOptions, entry: string): 
   return run
 }
 
-function checkOptions({ startTimeout, hangTimeout, detached, board }: StartOptions): void {
+function checkOptions({ startTimeout, hangTimeout, detached, board, tokens = {} }: StartOptions): void {
   for (const [name, value, usual] of [['startTimeout', startTimeout, 60_000], ['hangTimeout', hangTimeout, 120_000]] as const) {
     if (value !== undefined && !(value > 0)) throw refusal(`${name} of .start()`, 'a number of ms above 0', value, `.start({ ${name}: ${usual} })`)
   }
   for (const [name, value] of Object.entries({ detached, board })) {
     if (value !== undefined && typeof value !== 'boolean') throw refusal(`${name} of .start()`, 'true or false', value, `.start({ ${name}: true })`)
   }
+  for (const [name, value] of Object.entries(tokens) as [string, unknown][]) {
+    if (name !== 'huggingface' && name !== 'aistudio') throw unknownName('name in tokens of .start()', name, ['huggingface', 'aistudio'])
+    const known = value === undefined || value instanceof Secret || (typeof value === 'string' && value !== '')
+    if (!known) throw refusal(`${name} in tokens of .start()`, 'a text', '(hidden)', 'an access token from the environment')
+  }
 }
 
 /** The files are there: found out now rather than after a model was fetched and an old run deleted. */
 function checkData(plan: Plan): void {
   const data = plan.data.path!
-  const files = discoverData(data)
+  const files = builtinSplits(data) ?? discoverData(data)
   if (plan.train) requireSplit(data, files, 'train')
   if (plan.evalAtEnd || plan.evaluate.by !== 'no') requireSplit(data, files, 'dev')
   if (plan.predict) requireSplit(data, files, 'test')
+}
+
+/** A token is there for the upload at the end: found out before hours of training. */
+function checkUpload({ upload, train }: Plan, { tokens = {} }: StartOptions): void {
+  if (upload !== null && train) uploadEndpoint(upload, reveal(tokens[upload.to]))
 }
 
 /** The adapter to go on from is there and of a kind that can be, for the same reason. */

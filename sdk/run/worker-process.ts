@@ -2,8 +2,10 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import * as path from 'node:path'
 import { WorkerError } from '../errors'
+import { aiStudioVariable, huggingFaceVariable } from '../models/hub/endpoint'
+import { reveal, type Tokens } from '../secret'
 import { worldSize } from '../parallel/mesh'
-import { sharedCores, threadsOf } from '../parallel/processes'
+import { forkPlaced } from '../parallel/processes'
 import { meshShape } from '../parallel/shape'
 import { hasWeights, workerLogName } from './folder'
 import type { Command, FromWorker, Replies, ToWorker } from './protocol'
@@ -35,12 +37,13 @@ export class WorkerProcess implements Requester {
   /**
    * @param dir where its log is written
    * @param detached it outlives this process, and does not keep it alive until `hold()`
+   * @param tokens reach it in its environment, and nobody else
    */
-  constructor(opening: Opening, dir: string, entry: string, listener: Listener, detached = false) {
+  constructor(opening: Opening, dir: string, entry: string, listener: Listener, detached = false, tokens: Tokens = {}) {
     this.log = path.join(dir, workerLogName)
     this.#held = !detached
     const log = openSync(this.log, 'w')
-    try { this.#child = fork(entry, [], forkOptions(opening, log)) } finally { closeSync(log) }
+    try { this.#child = fork(entry, [], forkOptions(opening, log, tokens)) } finally { closeSync(log) }
     if (!detached) living.add(this.#child)
     this.#child.on('message', (message) => this.#receive(message as FromWorker, listener))
     this.#child.on('error', () => { /* A failed spawn or a broken pipe: 'exit' or the missing pid below tells the same. */ })
@@ -129,13 +132,22 @@ export class WorkerProcess implements Requester {
   }
 }
 
-function forkOptions(opening: Opening, log: number): Parameters<typeof fork>[2] {
-  const { threads } = opening.kind === 'start' ? opening.plan : opening.serve, ranks = opening.kind === 'start' ? worldSize(meshShape(opening.plan.mesh)) : 1
-  const env = ranks > 1 ? sharedCores(process.env, ranks, threadsOf(ranks, threads)) : { ...process.env, ...(threads === null ? {} : { OMP_NUM_THREADS: String(threads) }) }
+function forkOptions(opening: Opening, log: number, tokens: Tokens): Parameters<typeof fork>[2] {
+  const { threads } = opening.kind === 'start' ? opening.plan : opening.serve
+  const { rank, size } = opening.kind === 'start' ? placeOf(opening) : { rank: 0, size: 1 }
+  const placed = forkPlaced(rank, size, threads), env = placed.env!
+  const { huggingface, aistudio } = tokens
+  if (huggingface !== undefined) env[huggingFaceVariable] = reveal(huggingface)
+  if (aistudio !== undefined) env[aiStudioVariable] = reveal(aistudio)
   return {
-    env, execArgv: [], serialization: 'advanced',
+    ...placed, env, serialization: 'advanced',
     // Its own process group: Ctrl-C at the terminal reaches the front alone, which stops the worker cleanly.
     detached: true,
     stdio: ['ignore', log, log, 'ipc'],
   }
+}
+
+/** Which of the ranks of this machine a worker is. */
+function placeOf({ plan, meeting }: Extract<Opening, { kind: 'start' }>): { rank: number; size: number } {
+  return meeting === undefined ? { rank: 0, size: worldSize(meshShape(plan.mesh)) } : { rank: meeting.localRank, size: meeting.localWorldSize }
 }

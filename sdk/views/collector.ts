@@ -37,6 +37,7 @@ export class Collector {
       case 'eval': this.evals.set(event.atStep, event); break
       case 'sample': this.samples.push(event); this.made = null; break
       case 'saved': for (const path of [event.path, ...event.removed ?? []]) this.saved.delete(path); this.saved.set(event.path, event); break
+      case 'uploaded': this.saved.set(event.url, { type: 'saved', time: event.time, atStep: event.atStep, path: event.url, final: true }); break
       case 'warning': this.warn(event.code, event.message); break
       case 'command': this.command(event); break
       case 'done': this.done = event; break

@@ -51,7 +51,7 @@ export interface BoardState {
   readonly series: BoardSeries
   /** Evaluations, oldest first. */
   readonly evals: readonly { readonly step: number; readonly loss: number | null; readonly perplexity: number | null; readonly accuracy: number | null }[]
-  /** Newest last; the final weights have `final`. */
+  /** Newest last, folders and addresses of uploads; the final weights have `final`. */
   readonly saved: readonly { readonly step: number; readonly path: string; readonly final: boolean }[]
   /** One row a worker. */
   readonly ranks: readonly BoardRank[]

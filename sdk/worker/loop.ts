@@ -28,6 +28,7 @@ export async function train(session: Session, tasks: Tasks, commands: Commands, 
   const best = tasks.takeBest()
   if (trainer !== null) tasks.saveFinal()
   if (plan.predict) await tasks.predict()
+  if (trainer !== null) await tasks.upload()
   return { stopped, best }
 }
 

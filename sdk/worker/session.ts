@@ -1,12 +1,13 @@
 import { countCollectives, devices, manualSeed, noGrad, scope, setThreads, Store, tensor, type Device } from 'fettle-native'
 import type { Adapter } from '../adapters/adapter'
 import type { PreparedData, PreparedSplit, RowReader } from '../data/dataset'
+import { resolveData } from '../data/builtin/resolve'
 import { discoverData, requireSplit } from '../data/discover'
 import { rowEncoder, templateText, type RowEncoder } from '../data/encode'
 import { openRows } from '../data/arrow-reader'
 import { epochOrder } from '../data/order'
 import { Packs, paddingShare } from '../data/packing'
-import { prepare } from '../data/prepare'
+import { prepare, type PrepareOptions } from '../data/prepare'
 import { RowStream, streamHash } from '../data/stream'
 import { DataError, PlanError } from '../errors'
 import { chooseBlocks } from '../models/blocks/fused'
@@ -22,10 +23,11 @@ import { Control } from '../parallel/control'
 import { refuseMesh } from '../parallel/fit'
 import { worldSize } from '../parallel/mesh'
 import { loadRank, rankDecoder } from '../parallel/open'
+import { meetRemote, type Meeting } from '../parallel/meet'
 import { threadsOf } from '../parallel/processes'
 import { Ranks, waits } from '../parallel/ranks'
 import { meshShape } from '../parallel/shape'
-import type { Plan } from '../plan/plan'
+import type { DataPlan, Plan } from '../plan/plan'
 import type { PreparedEvent } from '../run/events'
 import { loadTokenizer, type Tokenizer } from '../tokenizers'
 import type { Warn } from '../train/checkpoints'
@@ -65,29 +67,37 @@ export interface Session {
   readonly followers: Followers | null
 }
 
+/** What a session begins from. */
+export interface SessionOrigin {
+  /** Folder of the checkpoint that the run goes on from. */
+  readonly checkpoint: string | null
+  /** Where it meets other ranks that a launcher started; `null`: it starts them itself, on this machine. */
+  readonly meeting: Meeting | null
+}
+
 /** This rank's part of the model, with what trains. */
 export interface OpenedModel { readonly decoder: Decoder; readonly adapter: Adapter | null }
 
 /**
  * Finds the model, prepares the data in its own process while the weights load, and puts trainer and adapter together.
  * @param signal ends the preparation
- * @param checkpoint folder of the one that the run goes on from
  */
-export async function openSession(plan: Plan, output: string, reporter: Reporter, signal: AbortSignal, checkpoint: string | null = null): Promise<Session> {
+export async function openSession(plan: Plan, output: string, reporter: Reporter, signal: AbortSignal, { checkpoint, meeting }: SessionOrigin): Promise<Session> {
   const modelPath = await resolveModel(plan.model, { onProgress: ({ stage, received, total }) => reporter.progress(`model: ${stage}`, received, total ?? null) })
   const tokenizer = loadTokenizer(modelPath)
-  const preparing = prepareData(plan, modelPath, reporter, signal)
+  const located = await dataOf(plan, reporter)
+  const preparing = prepareData(plan, located, modelPath, reporter, signal)
   // The weights load while the other process tokenises; its failure is met below.
   preparing.catch(() => undefined)
   await new Promise((resolve) => setImmediate(resolve))
-  const { ranks, followers } = await meetRanks(plan, modelPath, output, checkpoint)
+  const { ranks, followers } = await meetRanks(plan, modelPath, output, checkpoint, meeting)
   try {
     reporter.progress('model: read weights', 0, null)
     const { decoder, adapter } = openModel(plan, modelPath, ranks, checkpoint), control = ranks.groups.command && new Control(ranks.groups.command)
     const data = await preparing
-    control?.tell({ kind: 'open', data, checkpoint })
+    control?.tell({ kind: 'open', data, located, checkpoint })
     const [dev, test] = [data.dev, data.test].map((split) => split && openRows(split))
-    const training = plan.train ? openTrainer({ plan, decoder, data, modelPath, tokenizer, warn: reporter.warn, ranks }) : null
+    const training = plan.train ? openTrainer({ plan, located, decoder, data, modelPath, tokenizer, warn: reporter.warn, ranks }) : null
     if (control !== null) decoder.together = { begin: (prompts, options) => control.tell({ kind: 'generate', prompts, options: options as TokenOptions }), go: (on) => control.go(on) }
     return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, test, decoder, adapter, trainer: training?.trainer ?? null, mostTokens: training?.largest, ranks, control, followers }
   } catch (error) {
@@ -97,11 +107,12 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   }
 }
 
-/** Starts the other ranks of this machine and meets them. */
-async function meetRanks(plan: Plan, modelPath: string, output: string, checkpoint: string | null): Promise<{ readonly ranks: Ranks; readonly followers: Followers | null }> {
+/** Starts the other ranks of this machine and meets them, or meets those that a launcher started. */
+async function meetRanks(plan: Plan, modelPath: string, output: string, checkpoint: string | null, meeting: Meeting | null): Promise<{ readonly ranks: Ranks; readonly followers: Followers | null }> {
   const shape = meshShape(plan.mesh), count = worldSize(shape)
   if (count === 1) return { ranks: Ranks.alone(), followers: null }
   refuseImpossible(plan, modelPath)
+  if (meeting !== null) return { ranks: await meetRemote(shape, meeting), followers: null }
   const followers = new Followers({ plan, modelPath, output, checkpoint }, count)
   try {
     countCollectives(followers.counter(0))
@@ -127,7 +138,7 @@ function refuseImpossible(plan: Plan, modelPath: string): void {
 
 /** Reads this rank's part of the model and puts on it what trains. */
 export function openModel(plan: Plan, modelPath: string, ranks: Ranks, checkpoint: string | null): OpenedModel {
-  setThreads(threadsOf(ranks.size, plan.threads))
+  setThreads(threadsOf(ranks.local.size, plan.threads))
   const { index } = ranks.data, { pp } = ranks.place
   // Dropout draws from it: the same on ranks that hold the same hidden states, another on each stage and each share of the rows.
   // A resume brings the checkpoint's state back.
@@ -142,15 +153,24 @@ export function openModel(plan: Plan, modelPath: string, ranks: Ranks, checkpoin
 /** The CPU, or a GPU of each rank's own. */
 function rankDevice(plan: Plan, ranks: Ranks): Device {
   const device = chooseDevice(plan.device, { gpu: "device 'cuda'", instead: ".device('cpu'), or npm run doctor" })
-  return device === 'cpu' || ranks.size === 1 ? device : `cuda:${ranks.local}`
+  return device === 'cpu' || ranks.size === 1 ? device : `cuda:${ranks.local.rank}`
 }
 
-async function prepareData(plan: Plan, modelPath: string, reporter: Reporter, signal: AbortSignal): Promise<PreparedData> {
-  const { path } = plan.data
-  if (path === null) throw new PlanError('plan.data', "expected training data; try .data('folder') with train.json, or --dataset_name_or_path", {})
-  const evaluates = plan.evaluate.by !== 'no' || plan.evalAtEnd
-  const data = await prepare(plan.data, modelPath, {
-    require: [...(plan.train && !plan.data.lazy ? ['train' as const] : []), ...(evaluates ? ['dev' as const] : []), ...(plan.predict ? ['test' as const] : [])], skip: plan.train && !plan.data.lazy ? [] : ['train'],
+/** The plan's data with the folder or file that its name means on this machine. */
+async function dataOf({ data }: Plan, reporter: Reporter): Promise<DataPlan> {
+  if (data.path === null) throw new PlanError('plan.data', "expected training data; try .data('folder') with train.json, or --dataset_name_or_path", {})
+  return { ...data, path: await resolveData(data.path, ({ stage, received, total }) => reporter.progress(`data: ${stage}`, received, total ?? null)) }
+}
+
+/** Which splits a plan asks for. */
+export function neededSplits({ train, predict, evaluate, evalAtEnd, data: { lazy } }: Plan): Pick<PrepareOptions, 'require' | 'skip'> {
+  const evaluates = evaluate.by !== 'no' || evalAtEnd
+  return { require: [...(train && !lazy ? ['train' as const] : []), ...(evaluates ? ['dev' as const] : []), ...(predict ? ['test' as const] : [])], skip: train && !lazy ? [] : ['train'] }
+}
+
+async function prepareData(plan: Plan, located: DataPlan, modelPath: string, reporter: Reporter, signal: AbortSignal): Promise<PreparedData> {
+  const data = await prepare(located, modelPath, {
+    ...neededSplits(plan),
     onProgress: ({ split, bytes, totalBytes }) => reporter.progress(`preparing ${split}`, bytes, totalBytes), signal,
   })
   for (const split of ['train', 'dev', 'test'] as const) {
@@ -198,11 +218,11 @@ function agreed(own: Recompute, ranks: Ranks): Recompute {
   })
 }
 
-interface TrainerSources { readonly plan: Plan; readonly decoder: Decoder; readonly data: PreparedData; readonly modelPath: string; readonly tokenizer: Tokenizer; readonly warn: Warn; readonly ranks: Ranks }
+interface TrainerSources { readonly plan: Plan; readonly located: DataPlan; readonly decoder: Decoder; readonly data: PreparedData; readonly modelPath: string; readonly tokenizer: Tokenizer; readonly warn: Warn; readonly ranks: Ranks }
 
 /** Nothing of a stream is known before its first step, so that memory is planned for rows of full length. */
-function openStream({ plan, decoder, modelPath, tokenizer, warn, ranks }: TrainerSources): { trainer: Trainer; largest: number } {
-  const { data, batch } = plan, splits = discoverData(data.path!), seed = data.seed ?? plan.seed
+function openStream({ plan, located: data, decoder, modelPath, tokenizer, warn, ranks }: TrainerSources): { trainer: Trainer; largest: number } {
+  const { batch } = plan, splits = discoverData(data.path!), seed = data.seed ?? plan.seed
   requireSplit(data.path!, splits, 'train')
   const files = splits.train!, { srcLength, maxLength, system, shuffleBuffer } = data
   const hash = streamHash(files, [tokenizer.fingerprint, templateText(tokenizer, data), srcLength, maxLength, system, shuffleBuffer])

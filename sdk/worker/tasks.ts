@@ -14,6 +14,7 @@ import { writeCheckpoint, writeTrained } from './output'
 import type { Channel } from './channel'
 import { scoreAnswers } from './generated'
 import { converse, type Hearing, type Question } from './conversation'
+import { uploadAs, uploadCommand } from '../export/upload'
 import type { Reporter } from './reporter'
 import type { Session } from './session'
 
@@ -138,6 +139,30 @@ export class Tasks {
     } catch (error) {
       if (!isDiskFull(error)) throw error
       this.reporter.warn('checkpoint.disk-full', `checkpoint-${this.step} was not saved: ${(error as Error).message}. Training goes on; free some space before the next one.`)
+    }
+  }
+
+  /**
+   * Uploads the final weights where the plan asks for it. They stand in the output folder: what goes wrong is a warning
+   * that says how to repeat it. A stop ends it.
+   */
+  async upload(): Promise<void> {
+    const { plan: { upload: plan }, output } = this.session
+    if (plan === null || this.channel.isLeaving) return
+    const abort = new AbortController()
+    void this.channel.leaving.then(() => abort.abort())
+    let stage = 'uploading'
+    const tell = (): void => this.reporter.progress(stage, 0, null)
+    // A large file is one request: the front must not take the silence for a worker that hangs.
+    const beat = setInterval(tell, 10_000)
+    try {
+      const { url, files } = await uploadAs(output, plan, { signal: abort.signal, onProgress: ({ message }) => { stage = message; tell() } })
+      this.reporter.event({ type: 'uploaded', atStep: this.step, to: plan.to, repository: plan.repository, url, files })
+    } catch (error) {
+      const why = abort.signal.aborted ? 'the run was stopped meanwhile' : (error as Error).message
+      this.reporter.warn('upload.failed', `the result was not uploaded: ${why}. It stands in ${output}; to repeat the upload: ${uploadCommand(output, plan)}`)
+    } finally {
+      clearInterval(beat)
     }
   }
 

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatOf, weightFiles } from '../weights/hugging-face'
 import { readJsonObject } from '../weights/json'
+import { aiStudioPrefix } from './names'
 import { fettleHome, huggingFaceCache } from './places'
 
 /** Written last into a snapshot. A folder without it is a download that was cut off. */
@@ -31,13 +32,14 @@ export function repositoryFolder(repository: string): string {
  * A complete copy of a model on this disk: in Fettle's cache, else in the cache that Hugging Face's Python libraries share.
  * @param file one .gguf file of the repository instead of the model folder
  */
-export function cachedModel(repository: string, revision = 'main', file?: string): string | undefined {
+export function cachedModel(repository: string, revision: string, file?: string): string | undefined {
   const own = snapshot(repositoryFolder(repository), revision)
   const mark = own && readMark(own)
   if (own && mark) {
     if (file && mark.files.includes(file)) return join(own, file)
     if (!file && mark.whole !== undefined) return join(own, mark.whole)
   }
+  if (repository.startsWith(aiStudioPrefix)) return undefined
   const shared = snapshot(join(huggingFaceCache(), folderName(repository)), revision)
   if (!shared) return undefined
   if (file) return existsSync(join(shared, file)) ? join(shared, file) : undefined
@@ -48,11 +50,17 @@ export function cachedModel(repository: string, revision = 'main', file?: string
 export function cachedRepositories(): string[] {
   // A download that failed leaves a folder too, without a snapshot.
   const names = [join(fettleHome(), 'hub'), huggingFaceCache()].flatMap(folder => (existsSync(folder) ? readdirSync(folder).filter(n => existsSync(join(folder, n, 'snapshots'))) : []))
-  return [...new Set(names.filter(n => n.startsWith('models--')).map(n => n.slice('models--'.length).replaceAll('--', '/')))]
+  return [...new Set(names.flatMap(nameOf))]
 }
 
 function folderName(repository: string): string {
-  return `models--${repository.replaceAll('/', '--')}`
+  const [prefix, name] = repository.startsWith(aiStudioPrefix) ? ['aistudio--', repository.slice(aiStudioPrefix.length)] : ['', repository]
+  return `${prefix}models--${name.replaceAll('/', '--')}`
+}
+
+function nameOf(folder: string): string[] {
+  const match = /^(aistudio--)?models--(.+)$/.exec(folder)
+  return match ? [`${match[1] ? aiStudioPrefix : ''}${match[2].replaceAll('--', '/')}`] : []
 }
 
 function snapshot(folder: string, revision: string): string | undefined {

@@ -1,18 +1,20 @@
-import { createHash, type Hash } from 'node:crypto'
 import { createReadStream, existsSync, statSync } from 'node:fs'
 import { mkdir, open, rename, rm, statfs, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { ModelError } from '../../errors'
-import { attempts, backoff, networkError, pause, type Endpoint, type HubFetch } from './endpoint'
+import { ContentHash, type ExpectedHash } from './content-hash'
+import type { Endpoint } from './endpoint'
+import { attempts, backoff, pause, type HubFetch } from './fetch'
 import { megabytes } from './progress'
+import { downloadRefusals } from './refusals'
 
 /** One file to fetch, and how its content is known to be right. */
 export interface RemoteFile {
   readonly path: string
   readonly url: string
   readonly size: number
-  /** SHA-256 of the content (large files), or the SHA-1 that Git gives the file as a blob (small ones). */
-  readonly hash: { readonly kind: 'sha256' | 'git'; readonly hex: string } | undefined
+  /** Left undefined where the server tells none: then the size alone is checked. */
+  readonly hash: ExpectedHash | undefined
 }
 
 export interface DownloadContext {
@@ -42,7 +44,7 @@ export async function downloadTo(target: string, file: RemoteFile, context: Down
   await rm(part, { force: true })
   if (continued) return downloadTo(target, file, context)
   throw new ModelError('model.hash',
-    `${context.repository}/${file.path}: has hash ${seen}, expected ${file.hash?.hex ?? `${file.size} bytes`}; a proxy or mirror altered the file: try again, or set HF_ENDPOINT to another one`,
+    `${context.repository}/${file.path}: has hash ${seen}, expected ${file.hash?.hex ?? `${file.size} bytes`}; a proxy or mirror altered the file: try again, or set ${context.hub.variables.url} to another one`,
     { repository: context.repository, file: file.path, seen, expected: file.hash?.hex, bytes: file.size })
 }
 
@@ -61,23 +63,20 @@ async function fill(part: string, file: RemoteFile, context: DownloadContext): P
         // What arrived before the break is hashed again: the hash object may have seen less than the disk.
         state = await existing(handle, part, file)
         failures = state.size > before ? 1 : failures + 1
-        if (failures >= attempts) throw networkError(context.hub, context.repository, file.url, error)
+        if (failures >= attempts) throw downloadRefusals.network(context.hub, context.repository, file.url, error)
         await pause(backoff(failures), `${file.path} stopped after ${megabytes(state.size)}`, context.onWait)
       }
     }
     await handle.sync()
-    return state.size === file.size ? state.hash.digest('hex') : `of more than ${file.size} bytes`
+    return state.size === file.size ? state.hash.name() : `of more than ${file.size} bytes`
   } finally {
     await handle.close()
   }
 }
 
-interface Received { readonly hash: Hash; readonly size: number }
+interface Received { readonly hash: ContentHash; readonly size: number }
 
-function newHash(file: RemoteFile): Hash {
-  if (file.hash?.kind !== 'git') return createHash('sha256')
-  return createHash('sha1').update(`blob ${file.size}\0`)
-}
+function newHash({ size, hash }: RemoteFile): ContentHash { return new ContentHash(size, hash) }
 
 /** Hash and size of what is on disk already; a part that is longer than the file is thrown away. */
 async function existing(handle: FileHandle, part: string, file: RemoteFile): Promise<Received> {

@@ -1,12 +1,13 @@
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { ModelError } from '../../errors'
 import { writeJsonAtomically, writeTextAtomically } from '../weights/atomic'
 import { cachedModel, completeMark, readMark, repositoryFolder, type Mark } from './cache'
 import { downloadTo, type RemoteFile } from './download'
-import { hubFetch, networkError, type Endpoint, type HubFetch } from './endpoint'
+import type { Endpoint } from './endpoint'
+import { hubFetch, type HubFetch } from './fetch'
 import { chooseFiles, indexAmong, shardsOf } from './files'
 import { withLock } from './lock'
+import type { ModelHub } from './model-hub'
 import { megabytes, type OnProgress } from './progress'
 
 export interface SnapshotOptions {
@@ -20,17 +21,18 @@ export interface SnapshotOptions {
  * Fetches what a model needs of a hub repository into Fettle's cache and returns the folder (or the .gguf file).
  * Files go to the snapshot of their commit, so that a copy never mixes two states of a repository; several processes
  * that ask for the same model wait for one download.
+ * @param bare the repository's name, without the hub's prefix
  */
-export async function downloadModel(hub: Endpoint, repository: string, options: SnapshotOptions): Promise<string> {
-  const { onProgress, revision = 'main', file } = options
-  const folder = repositoryFolder(repository)
+export async function downloadModel(from: ModelHub, bare: string, options: SnapshotOptions): Promise<string> {
+  const { onProgress, revision = from.revision, file } = options, hub = from.endpoint()
+  const repository = `${from.prefix}${bare}`, folder = repositoryFolder(repository)
   const note = (stage: 'wait' | 'list', message: string) => onProgress?.({ stage, received: 0, message })
   const fetch = hubFetch(hub, repository, message => note('wait', message))
   return withLock(join(folder, '.lock'), async () => {
     const done = cachedModel(repository, revision, file)
     if (done) return done // Another process fetched it while this one waited.
     note('list', `Looking up ${repository} on ${hub.url}`)
-    const { commit, files } = await listing(hub, repository, revision, fetch)
+    const { commit, files } = await from.list(hub, bare, revision, fetch)
     const snapshot = join(folder, 'snapshots', commit)
     const kept = await fetchAll(hub, repository, snapshot, chooseFiles(repository, [...files.values()].map(f => f.path), file), files, fetch, onProgress)
     const whole = file ? readMark(snapshot)?.whole : kept.includes('config.json') ? '' : kept[0]
@@ -39,31 +41,6 @@ export async function downloadModel(hub: Endpoint, repository: string, options: 
     writeTextAtomically(join(folder, 'refs', revision), commit)
     return join(snapshot, file ?? whole ?? '')
   }, () => note('wait', `Another process is fetching ${repository}`))
-}
-
-async function listing(hub: Endpoint, repository: string, revision: string, fetch: HubFetch): Promise<{ commit: string; files: Map<string, RemoteFile> }> {
-  const { listFiles, modelInfo } = await import('@huggingface/hub')
-  try {
-    // The library types its `fetch` with Node's own overloads; it calls it with an address and headers only.
-    const common = { hubUrl: hub.url, fetch: fetch as typeof globalThis.fetch, revision }
-    const { sha: commit } = await modelInfo({ ...common, name: repository, additionalFields: ['sha'] })
-    const files = new Map<string, RemoteFile>()
-    for await (const entry of listFiles({ ...common, revision: commit, repo: repository, recursive: true })) {
-      if (entry.type !== 'file' || !isSafe(entry.path)) continue
-      const hash = entry.lfs ? { kind: 'sha256' as const, hex: entry.lfs.oid } : entry.oid ? { kind: 'git' as const, hex: entry.oid } : undefined
-      const path = entry.path.split('/').map(encodeURIComponent).join('/')
-      files.set(entry.path, { path: entry.path, size: entry.lfs?.size ?? entry.size, hash, url: `${hub.url}/${repository}/resolve/${commit}/${path}` })
-    }
-    return { commit, files }
-  } catch (error) {
-    if (error instanceof ModelError) throw error
-    throw networkError(hub, repository, hub.url, error)
-  }
-}
-
-/** A repository is a stranger's: a path that leaves the folder is not taken. */
-function isSafe(path: string): boolean {
-  return !/^[/\\]|^[a-zA-Z]:|\\/.test(path) && !path.split('/').includes('..')
 }
 
 async function fetchAll(

@@ -26,6 +26,23 @@ const contradictions: readonly Contradiction[] = [
     message: () => 'pissa begins from the weights, and lora_path from an adapter', remedy: '"pissa": false',
   },
   {
+    fields: ['save_to_aistudio', 'push_to_hub'], holds: (args) => on(args, 'save_to_aistudio', 'push_to_hub'),
+    message: () => 'save_to_aistudio and push_to_hub are both true, and a run uploads to one place', remedy: '"push_to_hub": false, and fettle upload for the other',
+  },
+  {
+    fields: ['save_to_aistudio', 'aistudio_repo_id'], holds: (args) => on(args, 'save_to_aistudio') && args.get('aistudio_repo_id') === null,
+    message: () => 'save_to_aistudio needs a repository to upload to, and aistudio_repo_id names none', remedy: '"aistudio_repo_id": "me/my-run"',
+  },
+  {
+    fields: ['push_to_hub', 'hub_model_id'], holds: (args) => on(args, 'push_to_hub') && args.get('hub_model_id') === null,
+    message: () => 'push_to_hub needs a repository to upload to, and hub_model_id names none', remedy: '"hub_model_id": "me/my-run"',
+  },
+  {
+    fields: ['task_name', 'dataset_name_or_path'],
+    holds: (args) => args.get('task_name') !== null && args.get('dataset_name_or_path') !== null && args.get('task_name') !== args.get('dataset_name_or_path'),
+    message: (args) => `task_name asks for the built-in data set ${args.get('task_name')} while dataset_name_or_path is ${show(args.get('dataset_name_or_path'))}`, remedy: 'one of them alone',
+  },
+  {
     fields: ['load_best_model_at_end', 'evaluation_strategy', 'save_strategy'],
     holds: (args) => on(args, 'load_best_model_at_end') && args.get('evaluation_strategy') !== args.get('save_strategy'),
     message: (args) => `load_best_model_at_end needs a checkpoint at each evaluation, but evaluation_strategy is ${show(args.get('evaluation_strategy'))} and save_strategy ${show(args.get('save_strategy'))}`,
@@ -76,7 +93,7 @@ export function refuseContradictions(args: Arguments): void {
 /** Throws one error that names everything set that this version cannot do. */
 export function refuseNotYet(args: Arguments): void {
   const refused = args.changed().filter(({ field }) => field.status === 'notYet')
-    .map(({ field, value, where }) => ({ where, name: field.name, text: `${field.name} ${field.name.includes('token') && typeof value === 'string' ? '(hidden)' : show(value)} is not there yet; ${field.note}` }))
+    .map(({ field, value, where }) => ({ where, name: field.name, text: `${field.name} ${show(value)} is not there yet; ${field.note}` }))
   if (args.get<string>('sharding').includes('offload')) refused.push({ where: args.where('sharding'), name: 'sharding', text: `sharding ${show(args.get('sharding'))} is not there yet; leave offload out` })
   if (refused.length === 0) return
   throw new PlanError('plan.notYet', refused.map(({ where, text }) => where + text).join('\n'), { fields: refused.map(({ name }) => name) })

@@ -1,5 +1,6 @@
+import { aiStudioPrefix } from '../../models/hub/names'
 import { defaultAlpha } from '../defaults'
-import type { Cadence, GenerationPlan, LoraPlan, Plan, PrefixPlan, ReportKind } from '../plan'
+import type { Cadence, GenerationPlan, LoraPlan, Plan, PrefixPlan, ReportKind, UploadPlan } from '../plan'
 import { refusal } from '../refuse'
 import { evalSteps } from './contradictions'
 import { meshFrom } from './mesh'
@@ -9,18 +10,19 @@ const devices = { gpu: 'auto', cpu: 'cpu', cuda: 'cuda' } as const
 
 /** The plan that arguments describe. */
 export function planFrom(args: Arguments): Plan {
+  const data = args.get<string | null>('dataset_name_or_path') ?? args.get<string | null>('task_name')
   for (const name of ['model_name_or_path', 'dataset_name_or_path', 'output_dir']) {
-    if (args.get(name) === null) throw refusal(name, 'a value', undefined, examples[name])
+    if ((name === 'dataset_name_or_path' ? data : args.get(name)) === null) throw refusal(name, 'a value', undefined, examples[name])
   }
   const strategy = args.get<string>('evaluation_strategy')
   const maxSteps = args.get<number>('max_steps')
   const generation = generationFrom(args)
   return {
-    version: 1, model: args.get('model_name_or_path'),
+    version: 1, model: modelFrom(args),
     method: args.get('lora') ? 'lora' : args.get('prefix_tuning') ? 'prefix' : 'sft', lora: loraFrom(args), prefix: prefixFrom(args),
     neftune: args.get('neftune') ? args.get('neftune_noise_alpha') : null,
     data: {
-      path: args.get('dataset_name_or_path'), srcLength: args.get('src_length'), maxLength: args.get('max_length'),
+      path: data, srcLength: args.get('src_length'), maxLength: args.get('max_length'),
       template: args.get('chat_template') ?? 'auto', system: args.get('system'),
       packing: args.get('intokens'), lazy: args.get('lazy'), shuffleBuffer: args.get('shuffle_buffer'),
       seed: args.get('data_seed'), dropLast: args.get('dataloader_drop_last'),
@@ -49,6 +51,7 @@ export function planFrom(args: Arguments): Plan {
       prompts: args.get('sample_prompts'), generation: sampleGenerationFrom(args, generation),
     },
     save: { cadence: cadence(args.get('save_strategy'), args.get('save_steps')), keep: args.get('save_total_limit') },
+    upload: uploadFrom(args),
     logEvery: args.get('logging_steps'), train: args.get('do_train'),
     predict: args.get('do_predict'), evalAtEnd: args.has('do_eval') ? args.get('do_eval') : strategy !== 'no',
     seed: args.get('seed'), output: args.get('output_dir'), overwrite: args.get('overwrite_output_dir'), resume: args.get('resume_from_checkpoint') || null,
@@ -62,6 +65,18 @@ const examples: Record<string, string> = {
   model_name_or_path: '"model_name_or_path": "HuggingFaceTB/SmolLM2-135M-Instruct"',
   dataset_name_or_path: '"dataset_name_or_path": "./data"',
   output_dir: '"output_dir": "output/my-run"',
+}
+
+/** A name with the hub that it is of. */
+function modelFrom(args: Arguments): string {
+  const name = args.get<string>('model_name_or_path')
+  return args.get('from_aistudio') && !name.startsWith(aiStudioPrefix) ? `${aiStudioPrefix}${name}` : name
+}
+
+function uploadFrom(args: Arguments): UploadPlan | null {
+  if (args.get('save_to_aistudio')) return { to: 'aistudio', repository: args.get('aistudio_repo_id'), private: args.get('aistudio_repo_private'), license: args.get('aistudio_repo_license') }
+  if (args.get('push_to_hub')) return { to: 'huggingface', repository: args.get('hub_model_id'), private: args.get('hub_private_repo'), license: args.get('hub_license') }
+  return null
 }
 
 function loraFrom(args: Arguments): LoraPlan | null {

@@ -1,5 +1,7 @@
+import { builtinData } from '../../data/builtin/names'
 import type { Rule, RuleName } from '../rules'
 import { oneOf, orNull, rule, whole } from '../rules'
+import { aiStudioLicense } from '../upload'
 
 /** One name of an argument file. */
 export interface Field {
@@ -7,10 +9,11 @@ export interface Field {
   readonly type: 'text' | 'flag' | 'whole' | 'real' | 'texts' | 'numbers' | 'names' | 'table' | 'any'
   readonly default: unknown
   /**
-   * `plan`: goes into the plan. `note`: accepted, with `note` saying why it changes nothing here.
+   * `plan`: goes into the plan. `secret`: goes to the worker alone, never into a plan, file or message. `note`: accepted,
+   * with `note` saying why it changes nothing here.
    * `notYet`: any value but the default is refused, with `note` saying what to do instead.
    */
-  readonly status: 'plan' | 'note' | 'notYet'
+  readonly status: 'plan' | 'secret' | 'note' | 'notYet'
   readonly note: string
   /** Other names of the same field. */
   readonly aliases: readonly string[]
@@ -27,13 +30,14 @@ const plan = (name: string, type: Field['type'], initial: unknown, note: string,
 const noted = (name: string, type: Field['type'], initial: unknown, note: string) => field('note', name, type, initial, note)
 const notYet = (name: string, type: Field['type'], initial: unknown, note = 'leave it out', aliases: readonly string[] = []) => field('notYet', name, type, initial, note, { aliases })
 
+const text: Rule = { expected: 'a text', example: aiStudioLicense, ok: (value) => typeof value === 'string' && value.trim() !== '' }
 const strategy = oneOf('no', 'steps', 'epoch')
 const degree: Rule = { ...whole(1, 2), expected: '-1 or a whole number of at least 1', ok: (value) => value === -1 || whole(1, 2).ok(value) }
 const real0: Rule = { expected: 'a number of at least 0', example: 5, ok: (value) => typeof value === 'number' && Number.isFinite(value) && value >= 0 }
 const maxSteps: Rule = { expected: '-1 (as epochs say) or a whole number of at least 1', example: 200, ok: (value) => value === -1 || whole(1, 1).ok(value) }
 
 const model: readonly Field[] = [
-  plan('model_name_or_path', 'text', null, 'folder, GGUF file, builtin:… or hub repository', 'model'),
+  plan('model_name_or_path', 'text', null, 'folder, GGUF file, builtin:…, hub repository or aistudio:OWNER/MODEL', 'model'),
   noted('use_flash_attention', 'flag', false, 'attention always runs by sequence, without a score matrix'),
   plan('lora', 'flag', false, 'train a LoRA adapter instead of all weights'),
   plan('lora_rank', 'whole', 8, 'rank of the adapter', 'lora.rank'),
@@ -41,12 +45,12 @@ const model: readonly Field[] = [
   plan('prefix_tuning', 'flag', false, 'train keys and values before each row instead of weights'),
   plan('prefix_path', 'text', null, 'folder of a prefix to go on from', 'prefix.from'),
   plan('num_prefix_tokens', 'whole', 128, 'trained places before each row', 'prefix.tokens'),
-  notYet('from_aistudio', 'flag', false, 'use a local folder or a hub repository'),
-  notYet('save_to_aistudio', 'flag', false, 'the result stands in output_dir'),
-  notYet('aistudio_repo_id', 'text', null),
-  notYet('aistudio_repo_private', 'flag', true),
-  notYet('aistudio_repo_license', 'text', 'Apache License 2.0'),
-  notYet('aistudio_token', 'text', null, 'leave it out, and keep tokens out of argument files'),
+  plan('from_aistudio', 'flag', false, 'model_name_or_path is a repository of Baidu AI Studio'),
+  plan('save_to_aistudio', 'flag', false, 'upload the final weights to AI Studio'),
+  plan('aistudio_repo_id', 'text', null, 'repository for them, as OWNER/NAME; made where there is none', orNull(rule('upload.repository'))),
+  plan('aistudio_repo_private', 'flag', true, 'a new repository is seen by its owner alone', 'upload.private'),
+  plan('aistudio_repo_license', 'text', aiStudioLicense, 'licence of a new repository', text),
+  field('secret', 'aistudio_token', 'text', null, 'access token of AI Studio; better AISTUDIO_ACCESS_TOKEN in the environment: it goes to the worker alone'),
   plan('neftune', 'flag', false, 'noise on input embeddings in training'),
   plan('neftune_noise_alpha', 'real', 5, 'how much noise', real0),
   notYet('weight_quantize_algo', 'text', null, 'use bf16 with lora to save memory'),
@@ -59,8 +63,8 @@ const model: readonly Field[] = [
 ]
 
 const data: readonly Field[] = [
-  plan('dataset_name_or_path', 'text', null, 'folder with train.json and dev.json, or one JSONL file', orNull(rule('data.path')), ['task_name_or_path']),
-  notYet('task_name', 'text', null, 'give the folder in dataset_name_or_path'),
+  plan('dataset_name_or_path', 'text', null, `folder with train.json and dev.json, one JSONL file, or a built-in data set: ${builtinData.join(', ')}`, orNull(rule('data.path')), ['task_name_or_path']),
+  plan('task_name', 'text', null, `the built-in data set, in place of dataset_name_or_path: ${builtinData.join(', ')}`, orNull({ expected: `a built-in data set (${builtinData.join(', ')})`, example: builtinData[0], ok: (value) => builtinData.includes(value as string) })),
   plan('eval_with_do_generation', 'flag', false, 'evaluate by BLEU-4 and Rouge of written answers instead of perplexity and accuracy'),
   plan('save_generation_output', 'flag', false, 'write those answers into generated_output.json'),
   plan('intokens', 'flag', false, 'a row of a batch is a pack of rows, up to max_length tokens together', null, ['zero_padding']),
@@ -177,6 +181,11 @@ const own: readonly Field[] = [
   plan('shuffle_buffer', 'whole', 10_000, 'lazy: rows among which the next one is drawn', 'data.shuffleBuffer'),
   plan('early_stopping_patience', 'whole', null, 'end after so many evaluations without a better one', 'best.patience'),
   plan('early_stopping_threshold', 'real', 0, 'by how much a figure must improve', 'best.minDelta'),
+  plan('push_to_hub', 'flag', false, "upload the final weights to Hugging Face's hub"),
+  plan('hub_model_id', 'text', null, 'repository for them, as OWNER/NAME; made where there is none', orNull(rule('upload.repository'))),
+  plan('hub_private_repo', 'flag', true, 'a new repository is seen by its owner alone', 'upload.private'),
+  plan('hub_license', 'text', null, 'licence for the card of the model, such as apache-2.0; null: none', 'upload.license'),
+  field('secret', 'hub_token', 'text', null, 'access token of Hugging Face; better HF_TOKEN in the environment: it goes to the worker alone'),
   plan('system', 'text', null, 'system message of every chat', 'data.system'),
   plan('blocks', 'text', 'auto', 'auto: fused blocks where there are; plain: ATen operators', 'blocks'),
   plan('ranks', 'whole', null, 'worker processes, which the degrees must multiply to; null: as many as gpus names, else as the degrees multiply to', orNull(whole(1, 4))),

@@ -1,5 +1,6 @@
 import * as fs from 'node:fs'
 import { PlanError } from '../../errors'
+import { Secret, type Tokens } from '../../secret'
 import { deepFreeze } from '../freeze'
 import type { Plan } from '../plan'
 import { refusal } from '../refuse'
@@ -20,6 +21,8 @@ export interface ParsedArguments {
   readonly plan: Plan
   /** One sentence for each argument that changes nothing here. */
   readonly notes: readonly string[]
+  /** Access tokens that were given, for `start(plan, { tokens })`: no part of the plan. */
+  readonly tokens: Tokens
 }
 
 /**
@@ -46,7 +49,15 @@ export function parseArguments(source: string | Record<string, unknown>, overrid
   checkConsistent(plan, args.where('src_length', 'max_length', 'min_new_tokens'))
   checkReady(plan)
   const notes = args.changed().filter(({ field }) => field.status === 'note').map(({ field }) => `${field.name} changes nothing: ${field.note}`)
-  return { plan: validatePlan(plan), notes: deepFreeze([...notes, ...idleNotes(args)]) }
+  return { plan: validatePlan(plan), notes: deepFreeze([...notes, ...idleNotes(args)]), tokens: tokensFrom(args) }
+}
+
+function tokensFrom(args: Arguments): Tokens {
+  const secret = (name: string): Secret | undefined => {
+    const text = args.get<string | null>(name)?.trim()
+    return text ? new Secret(text) : undefined
+  }
+  return Object.freeze({ huggingface: secret('hub_token'), aistudio: secret('aistudio_token') })
 }
 
 /** The same from a file. */

@@ -19,6 +19,8 @@ const endings = new Map([['{', '}'], ['[', ']']])
 
 class Reader {
   #at = 0
+  /** The name that was read last: what follows it may be a secret. */
+  #name = ''
   readonly #places = new Map<string, Place>()
   constructor(readonly text: string, readonly file: string) {}
 
@@ -52,6 +54,7 @@ class Reader {
       if (this.text[this.#at] !== '"') this.#fail('a name in double quotes')
       const start = this.#at
       const key = this.#string()
+      this.#name = key
       if (key in object) this.#fail(`each name once; ${JSON.stringify(key)} stands here again`, start)
       if (top) this.#places.set(key, this.#place(start))
       this.#space()
@@ -112,7 +115,7 @@ class Reader {
   #fail(expected: string, offset = this.#at): never {
     const { line, column } = this.#place(offset)
     const char = this.text.slice(offset, offset + 12).split('\n')[0]
-    const got = offset >= this.text.length ? 'the end of the file' : char === '' ? 'the end of the line' : JSON.stringify(char)
+    const got = /token/i.test(this.#name) ? '(hidden)' : offset >= this.text.length ? 'the end of the file' : char === '' ? 'the end of the line' : JSON.stringify(char)
     throw new PlanError('plan.json', `${this.file}:${line}:${column}: expected ${expected}, got ${got}; try to mend the JSON there`, { file: this.file, line, column, expected })
   }
 }

@@ -52,7 +52,7 @@ export class Arguments {
     const before = this.#given.get(field.name)
     if (before) {
       if (same(before.value, value)) return
-      throw conflict([before.origin.label, origin.label], `${before.origin.label} is ${show(before.value)} while ${origin.label}, another name of it, is ${show(value)}`, `${field.name} alone`, origin.where)
+      throw conflict([before.origin.label, origin.label], `${before.origin.label} is ${show(shown(field, before.value))} while ${origin.label}, another name of it, is ${show(shown(field, value))}`, `${field.name} alone`, origin.where)
     }
     check(field, value, origin)
     this.#given.set(field.name, { value, origin })
@@ -100,8 +100,11 @@ function wrong(field: Field, value: unknown, origin: Origin, expected: string, e
   const meant = typeof value === 'string' && field.type !== 'text' ? fromText(field, value) : value
   const fits = meant !== value && (field.rule ?? types[field.type]).ok(meant)
   const initial = field.default !== null && field.default !== '' && (field.rule ?? types[field.type]).ok(field.default) ? field.default : example
-  return refusal(origin.label, expected, value, origin.write(fits ? meant : initial), origin.where)
+  return refusal(origin.label, expected, shown(field, value), origin.write(fits && field.status !== 'secret' ? meant : initial), origin.where)
 }
+
+/** What a message may show of a value. */
+function shown(field: Field, value: unknown): unknown { return field.status === 'secret' ? '(hidden)' : value }
 
 /** A command line's text as a value of the field's type; left as it is when it is none. */
 function fromText(field: Field, text: string): unknown {

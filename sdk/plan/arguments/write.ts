@@ -1,10 +1,11 @@
+import { aiStudioPrefix } from '../../models/hub/names'
 import type { Cadence, GenerationPlan, Plan } from '../plan'
 
 /** The argument file of a plan: `parseArguments` of it gives the same plan back. */
 export function toArguments(plan: Plan): Record<string, unknown> {
   const { data, optimizer, schedule, batch, sample, save, best, evaluation } = plan
   return {
-    model_name_or_path: plan.model, ...methodArguments(plan),
+    ...modelArguments(plan), ...methodArguments(plan),
     neftune: plan.neftune !== null, ...(plan.neftune === null ? {} : { neftune_noise_alpha: plan.neftune }),
     dataset_name_or_path: data.path, src_length: data.srcLength, max_length: data.maxLength, chat_template: data.template === 'auto' ? null : data.template, system: data.system,
     intokens: data.packing, lazy: data.lazy, shuffle_buffer: data.shuffleBuffer, data_seed: data.seed, dataloader_drop_last: data.dropLast,
@@ -13,7 +14,7 @@ export function toArguments(plan: Plan): Record<string, unknown> {
     eval_with_do_generation: evaluation.generate, save_generation_output: evaluation.saveOutput,
     load_best_model_at_end: best.load, metric_for_best_model: best.metric, greater_is_better: best.greaterIsBetter,
     early_stopping_patience: best.patience, early_stopping_threshold: best.minDelta,
-    save_strategy: save.cadence.by, ...every('save_steps', save.cadence), save_total_limit: save.keep,
+    save_strategy: save.cadence.by, ...every('save_steps', save.cadence), save_total_limit: save.keep, ...uploadArguments(plan),
     per_device_train_batch_size: batch.size, per_device_eval_batch_size: batch.evalSize, gradient_accumulation_steps: batch.accumulate,
     learning_rate: optimizer.learningRate, weight_decay: optimizer.weightDecay, adam_beta1: optimizer.beta1, adam_beta2: optimizer.beta2,
     adam_epsilon: optimizer.epsilon, max_grad_norm: optimizer.maxGradNorm,
@@ -28,6 +29,19 @@ export function toArguments(plan: Plan): Record<string, unknown> {
     sample_strategy: sample.cadence.by, ...every('sample_steps', sample.cadence), sample_prompts: sample.prompts,
     ...generationArguments(evaluation.generation), ...sampleArguments(evaluation.generation, sample.generation),
   }
+}
+
+/** The model, and the hub that it is of. */
+function modelArguments({ model }: Plan): Record<string, unknown> {
+  if (!model.startsWith(aiStudioPrefix)) return { model_name_or_path: model }
+  return { model_name_or_path: model.slice(aiStudioPrefix.length), from_aistudio: true }
+}
+
+/** Where the result goes; never with a token. */
+function uploadArguments({ upload }: Plan): Record<string, unknown> {
+  if (upload === null) return {}
+  if (upload.to === 'huggingface') return { push_to_hub: true, hub_model_id: upload.repository, hub_private_repo: upload.private, hub_license: upload.license }
+  return { save_to_aistudio: true, aistudio_repo_id: upload.repository, aistudio_repo_private: upload.private, aistudio_repo_license: upload.license }
 }
 
 /** What trains. */

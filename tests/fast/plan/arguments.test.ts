@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { parseArguments, PlanError, sft, toArguments, type MeshPlan } from 'fettle'
+import { inspect } from 'node:util'
+import { parseArguments, PlanError, sft, toArguments, type MeshPlan, type Secret } from 'fettle'
 
 const base = { model_name_or_path: 'm', dataset_name_or_path: './data', output_dir: 'out', do_train: true }
 const planOf = (extra: Record<string, unknown>) => parseArguments({ ...base, ...extra }).plan
@@ -25,7 +26,7 @@ test("defaults are the reference's", () => {
     evaluation: { generate: false, saveOutput: false, generation: { maxNewTokens: 1024, minNewTokens: 0, temperature: 0, topK: 1, topP: 1, seed: 0, stop: [] } },
     best: { metric: null, greaterIsBetter: null, load: false, patience: null, minDelta: 0 },
     sample: { cadence: { by: 'no' }, prompts: [], generation: { maxNewTokens: 1024, minNewTokens: 0, temperature: 0, topK: 1, topP: 1, seed: 0, stop: [] } },
-    save: { cadence: { by: 'no' }, keep: null }, logEvery: 500, train: true, evalAtEnd: false, seed: 42, output: 'out', overwrite: false,
+    save: { cadence: { by: 'no' }, keep: null }, upload: null, logEvery: 500, train: true, evalAtEnd: false, seed: 42, output: 'out', overwrite: false,
     resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, virtual: 1, tp: 1, sequenceParallel: false, devices: null }, deterministic: false, restart: 0, threads: null, progress: true, report: [], predict: false,
   })
 })
@@ -153,8 +154,38 @@ test('what is not there yet is refused by name, all of it at once', () => {
   assert.doesNotThrow(() => planOf({ fp16: false, recompute: false, neftune_noise_alpha: 5.0, tensor_parallel_degree: -1, sharding: '' }))
 })
 
-test('a secret stays out of the message', () => {
-  assert.throws(() => planOf({ aistudio_token: 's3cret' }), (error) => error instanceof PlanError && !error.message.includes('s3cret'))
+test('hubs: models of AI Studio, uploads, the built-in data set', () => {
+  assert.equal(planOf({ model_name_or_path: 'PaddleNLP/m', from_aistudio: true }).model, 'aistudio:PaddleNLP/m')
+  assert.deepEqual(planOf({ save_to_aistudio: true, aistudio_repo_id: 'me/first' }).upload, { to: 'aistudio', repository: 'me/first', private: true, license: 'Apache License 2.0' })
+  assert.deepEqual(planOf({ push_to_hub: true, hub_model_id: 'me/first', hub_private_repo: false, hub_license: 'mit' }).upload, { to: 'huggingface', repository: 'me/first', private: false, license: 'mit' })
+  assert.equal(planOf({ dataset_name_or_path: 'AdvertiseGen' }).data.path, 'AdvertiseGen')
+  const { dataset_name_or_path: _, ...withoutData } = base
+  assert.equal(parseArguments({ ...withoutData, task_name: 'AdvertiseGen' }).plan.data.path, 'AdvertiseGen')
+  refused(() => planOf({ task_name: 'AdvertiseGen' }), 'plan.conflict', /built-in data set AdvertiseGen while dataset_name_or_path is ".\/data"/)
+  refused(() => parseArguments({ ...withoutData, task_name: 'advertise' }), 'plan.value', /AdvertiseGen/)
+  refused(() => planOf({ save_to_aistudio: true }), 'plan.conflict', /aistudio_repo_id/)
+  refused(() => planOf({ push_to_hub: true }), 'plan.conflict', /hub_model_id/)
+  refused(() => planOf({ save_to_aistudio: true, aistudio_repo_id: 'me/a', push_to_hub: true, hub_model_id: 'me/a' }), 'plan.conflict', /fettle upload/)
+  for (const repository of ['first', 'a/b/c', '../b', 'a b/c']) refused(() => planOf({ save_to_aistudio: true, aistudio_repo_id: repository }), 'plan.value', /OWNER\/NAME/)
+  assert.deepEqual(parseArguments({ ...base, aistudio_repo_private: false, hub_license: 'mit' }).notes, ['aistudio_repo_private changes nothing: save_to_aistudio is false', 'hub_license changes nothing: push_to_hub is false'])
+})
+
+test('a token is in no plan, file, note or message', () => {
+  const { plan, notes, tokens } = parseArguments({ ...base, aistudio_token: 's3cret' }, { hub_token: 's3cret' })
+  assert.deepEqual([(tokens.aistudio as Secret).reveal(), (tokens.huggingface as Secret).reveal()], ['s3cret', 's3cret'])
+  for (const text of [JSON.stringify({ plan, notes, tokens }), inspect({ plan, notes, tokens }, { depth: 9, showHidden: true }), String(tokens.aistudio), JSON.stringify(toArguments(plan))]) assert.doesNotMatch(text, /s3cret/)
+  const messages: (() => unknown)[] = [
+    () => parseArguments({ ...base, aistudio_token: ['s3cret'] }), () => parseArguments({ ...base, aistudio_token: { a: 's3cret' } }),
+    () => parseArguments('{"aistudio_token": s3cret}'), () => parseArguments('{"aistudio_token": "s3cret}'), () => parseArguments('{"hub_token": "a"s3cret}'), () => parseArguments('{"hub_token": "\\s3cret"}'),
+    () => parseArguments({ ...base, hub_token: 's3cret', 'hub-token': 's3cret2' }), () => parseArguments({ ...base, bf16: true, fp16: true, hub_token: 's3cret' }),
+  ]
+  for (const call of messages) {
+    assert.throws(call, (error) => {
+      assert.ok(error instanceof PlanError)
+      assert.doesNotMatch(JSON.stringify(error) + error.message, /s3cret/)
+      return true
+    })
+  }
 })
 
 test('degrees and ranks: what is left open is what the ranks leave', () => {

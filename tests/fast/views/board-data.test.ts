@@ -119,6 +119,11 @@ test('hostile strings keep the state small', () => {
   assert.equal(data.state.warnings.length, 5)
 })
 
+test('an upload stands with what was saved', () => {
+  const url = 'https://huggingface.co/me/first', uploaded: RunEvent = { type: 'uploaded', time: at(90), atStep: 100, to: 'huggingface', repository: 'me/first', url, files: ['adapter_model.safetensors'] }
+  assert.deepEqual(boardData([...story(100, 100), uploaded]).state.saved.at(-1), { step: 100, path: url, final: true })
+})
+
 test('warnings of one kind are one, the newest last', () => {
   const warn = (code: string, seconds: number): RunEvent => ({ type: 'warning', time: at(seconds), code, message: `${code} ${seconds}` })
   const { warnings } = boardData([warn('a', 1), warn('b', 2), ...story(300, 20), warn('a', 30)]).state

@@ -6,6 +6,8 @@ import { hostname } from 'node:os'
 import * as path from 'node:path'
 import { test } from 'node:test'
 import { withLock } from 'fettle/dist/models/hub/lock'
+import { aiStudio } from 'fettle/dist/models/hub/aistudio'
+import { huggingFace } from 'fettle/dist/models/hub/hugging-face'
 import { parseHubName } from 'fettle/dist/models/hub/resolve'
 import { extractEntry } from 'fettle/dist/models/hub/zip'
 import { resolveModel } from 'fettle/dist/models/weights'
@@ -32,10 +34,11 @@ test('a path that is not there is named in full', async () => {
 })
 
 test('names that the hub could have', () => {
-  assert.deepEqual(parseHubName('gpt2'), { repository: 'gpt2', file: undefined })
-  assert.deepEqual(parseHubName('org/Model-1.5_b'), { repository: 'org/Model-1.5_b', file: undefined })
-  assert.deepEqual(parseHubName('org/model/q4/x.Q4_0.gguf'), { repository: 'org/model', file: 'q4/x.Q4_0.gguf' })
-  for (const name of ['', '.', './a', 'a//b', 'a/b/c', 'a..b', 'a b', '-a', 'a/..', 'x.safetensors']) assert.equal(parseHubName(name), undefined, name)
+  assert.deepEqual(parseHubName('gpt2'), { hub: huggingFace, repository: 'gpt2', file: undefined })
+  assert.deepEqual(parseHubName('org/Model-1.5_b'), { hub: huggingFace, repository: 'org/Model-1.5_b', file: undefined })
+  assert.deepEqual(parseHubName('org/model/q4/x.Q4_0.gguf'), { hub: huggingFace, repository: 'org/model', file: 'q4/x.Q4_0.gguf' })
+  assert.deepEqual(parseHubName('aistudio:org/model'), { hub: aiStudio, repository: 'org/model', file: undefined })
+  for (const name of ['', '.', './a', 'a//b', 'a/b/c', 'a..b', 'a b', '-a', 'a/..', 'x.safetensors', 'aistudio:model', 'aistudio:', 'aistudio:a/../b']) assert.equal(parseHubName(name), undefined, name)
 })
 
 test('a given copy of the built-in model is checked', async t => {

@@ -118,8 +118,11 @@ export class PaddleWeights implements Weights {
 
 const shardName = /^model_state(?:\.tp(\d+)(?:_pp(\d+))?|-\d+-of-\d+)?\.pdparams$/
 
+/** Is it a name of PaddleNLP's own files of weights? */
+export function isPaddleFile(name: string): boolean { return shardName.test(name) }
+
 /** Names of PaddleNLP's own files of weights in a folder. */
-export function paddleFiles(folder: string): string[] { return readdirSync(folder).filter((name) => shardName.test(name)).sort() }
+export function paddleFiles(folder: string): string[] { return readdirSync(folder).filter(isPaddleFile).sort() }
 
 /**
  * Files by tensor-parallel rank: pipeline stages of a rank, and numbered pieces, belong together.

@@ -6,8 +6,8 @@ import * as path from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { resolveModel, type ModelProgress } from 'fettle/dist/models/weights'
 import { fakeHub, refuse, type FakeHub } from './hub-server'
+import { bareHubs, environment } from '../../support/environment'
 import { refusalOf } from '../../support/refusal'
-import { temporaryFolder } from '../../support/tiny'
 
 const big = randomBytes(3 << 20)
 const name = 'org/tiny-model'
@@ -33,21 +33,8 @@ const repositories = {
 /** A hub, an empty cache and no wait between attempts. */
 async function setup(t: TestContext): Promise<{ hub: FakeHub; home: string }> {
   const hub = await fakeHub(t, repositories)
-  const home = temporaryFolder(t)
-  const values: Record<string, string | undefined> = {
-    HF_ENDPOINT: `${hub.url}/`, FETTLE_HOME: path.join(home, 'fettle'), HF_HOME: path.join(home, 'hf'), FETTLE_RETRY_SECONDS: '0',
-    HF_TOKEN: undefined, HUGGING_FACE_HUB_TOKEN: undefined, HF_HUB_OFFLINE: undefined, TRANSFORMERS_OFFLINE: undefined, HF_TOKEN_PATH: undefined,
-    HF_HUB_CACHE: undefined, HUGGINGFACE_HUB_CACHE: undefined,
-  }
-  const before = Object.fromEntries(Object.keys(values).map(key => [key, process.env[key]]))
-  const apply = (env: Record<string, string | undefined>) => {
-    for (const [key, value] of Object.entries(env)) {
-      if (value === undefined) delete process.env[key]
-      else process.env[key] = value
-    }
-  }
-  apply(values)
-  t.after(() => apply(before))
+  const home = bareHubs(t)
+  environment(t, { HF_ENDPOINT: `${hub.url}/` })
   return { hub, home }
 }
 

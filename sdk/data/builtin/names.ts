@@ -1,0 +1,2 @@
+/** Data sets that are fetched by name. */
+export const builtinData: readonly string[] = ['AdvertiseGen']

@@ -1,0 +1,2 @@
+/** What stands before the name of a model of Baidu AI Studio. */
+export const aiStudioPrefix = 'aistudio:'
