@@ -58,9 +58,12 @@ test('parts that are missing, overlap, or are of another tensor are refused, wit
   assert.throws(read([[partOf(column, 0, 2)], [partOf(column, 1, 2, 0, 2)]]), refusal(/96 of 192 values of w/))
   assert.throws(read([[partOf(column, 0, 2)], [partOf(column, 1, 2, 1, 2)]]), refusal(/0 of 192 values of w/))
   assert.throws(read([[partOf(column, 0, 2)], [partOf(column, 1, 2)], [partOf(column, 1, 2)]]), refusal(/384 of 192 values of w; some are there twice/))
-  assert.throws(read([[partOf(column, 0, 2)], [partOf(column, 1, 2)], [partOf(column, 0, 3)]]), refusal(/512 of 384 values of w; some are there twice/))
+  assert.throws(read([[partOf(column, 0, 2)], [partOf(column, 1, 2)], [partOf(column, 0, 3)]]), refusal(/some are there twice/))
   assert.throws(read([[partOf(column, 0, 2)], [partOf({ kind: 'replicate', unit: 1 }, 0, 2)]]), refusal(/768 of 384 values of w; some are there twice/))
-  // One of six key/value ranks is missing: the groups of the others are whole, the queries are not.
+  assert.throws(read([[partOf(column, 0, 2)], [partOf({ kind: 'row', unit: 4 }, 1, 2)]]), refusal(/some are there twice/))
+  // As many values as there should be, but not the right ones.
+  assert.throws(read([[partOf(column, 0, 3)], [partOf(column, 1, 3)], [partOf({ kind: 'vocab', unit: 1 }, 1, 3)]]), refusal(/256 of 384 values of w; files of some ranks are missing/))
+  // One of four ranks is missing: the key/value groups, which all hold, are there, and some queries are not.
   const fused: Role = { kind: 'column', unit: 4, pieces: [16, 4, 4] }
   assert.throws(read([0, 1, 3].map((index) => [partOf(fused, index, 4)])), refusal(/320 of 384 values of w/))
 }))

@@ -132,8 +132,14 @@ function byCut(parts: readonly Found[]): Map<string, Found[]> {
 function coverage(cuts: readonly (Cut | null)[], whole: readonly number[]): number {
   const divided = cuts.filter((cut): cut is Cut => cut !== null)
   if (divided.length < cuts.length) return cuts.length
-  const [{ dim }] = divided, stretches = new Map(divided.flatMap((cut) => cut.stretches.map((each) => [`${cut.dim} ${each.start} ${each.length}`, each.length] as const)))
-  return [...stretches.values()].reduce((sum, length) => sum + length, 0) / whole[dim]
+  const [{ dim }] = divided, stretches = new Map(divided.flatMap((cut) => cut.stretches.map((each) => [`${each.start} ${each.length}`, each] as const)))
+  let end = 0, held = 0
+  for (const { start, length } of [...stretches.values()].sort((a, b) => a.start - b.start)) {
+    if (start < end) return 1 + (end - start) / whole[dim]
+    end = start + length
+    held += length
+  }
+  return divided.every((cut) => cut.dim === dim) ? held / whole[dim] : divided.length
 }
 
 function count(shape: readonly number[]): number { return shape.reduce((a, b) => a * b, 1) }
