@@ -11,6 +11,8 @@ export interface LayerRange { readonly start: number; readonly end: number }
 /** The part of a model that a rank holds: its layers, and its cut of each matrix. */
 export interface Share {
   readonly tensor: RankOf
+  /** Tensor ranks also divide tokens between the matrices: norms see a part of them each. */
+  readonly sequence: boolean
   /** Stretches of layers that run one after the other; several where stages are interleaved. */
   readonly chunks: readonly LayerRange[]
   /** Holds what stands before the first layer, and behind the last. */
@@ -20,7 +22,7 @@ export interface Share {
 
 /** All of a model. */
 export function wholeShare({ layers }: Pick<Architecture, 'layers'>): Share {
-  return { tensor: { index: 0, count: 1 }, chunks: [{ start: 0, end: layers }], first: true, last: true }
+  return { tensor: { index: 0, count: 1 }, sequence: false, chunks: [{ start: 0, end: layers }], first: true, last: true }
 }
 
 /** A stretch of rows or columns. */

@@ -56,16 +56,21 @@ export class HangWatch {
 
 /**
  * CPU time of a process and all its threads, in clock ticks; `null` where it cannot be known, or while it waits for a disk.
- * @param many with its children: a rank waits for others that compute
+ * @param many with that of its children, which it waits for where they are ranks; a process that is stopped does not
  */
 function cpuTime(pid: number, many: boolean): number | null {
+  const own = readStat(`/proc/${pid}/stat`)
+  if (own === null || (many && own.state === 'D')) return null
+  if (!many || own.state === 'T') return own.ticks
+  // Of a rank only its first thread: others tick while it waits.
+  return childrenOf(pid).reduce((sum, child) => sum + (readStat(`/proc/${child}/task/${child}/stat`)?.ticks ?? 0), own.ticks)
+}
+
+function readStat(file: string): { readonly state: string; readonly ticks: number } | null {
   try {
     // The name, in brackets, may hold anything.
-    const text = fs.readFileSync(`/proc/${pid}/stat`, 'utf8')
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-    if (many && fields[0] === 'D') return null
-    const own = Number(fields[11]) + Number(fields[12])
-    return many ? childrenOf(pid).reduce((sum, child) => sum + (cpuTime(child, false) ?? 0), own) : own
+    const text = fs.readFileSync(file, 'utf8'), fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+    return { state: fields[0], ticks: Number(fields[11]) + Number(fields[12]) }
   } catch { return null }
 }
 

@@ -20,8 +20,9 @@ import { noiseSeed } from '../models/noise'
 import type { Parameters } from '../models/parameters'
 import { openWeights } from '../models/weights'
 import { Control } from '../parallel/control'
+import { shardsOfMicroBatch } from '../parallel/deterministic'
 import { refuseMesh } from '../parallel/fit'
-import { worldSize } from '../parallel/mesh'
+import { meshText, worldSize } from '../parallel/mesh'
 import { loadRank, rankDecoder } from '../parallel/open'
 import { meetRemote, type Meeting } from '../parallel/meet'
 import { threadsOf } from '../parallel/processes'
@@ -128,6 +129,10 @@ async function meetRanks(plan: Plan, modelPath: string, output: string, checkpoi
 
 /** @throws PlanError `mesh.*` */
 function refuseImpossible(plan: Plan, modelPath: string): void {
+  const { dp, tp, pp, sharding } = plan.mesh
+  if (plan.deterministic && (tp > 1 || pp > 1 || sharding.degree > 1 || shardsOfMicroBatch % dp !== 0)) {
+    throw new PlanError('mesh.deterministic', `deterministic sums are for 1, 2 or 4 data-parallel ranks, got ${meshText(meshShape(plan.mesh))}; try .dp(2), or leave .deterministic() / deterministic out`, { mesh: plan.mesh })
+  }
   const weights = openWeights(modelPath), gpus = devices().filter(({ kind }) => kind === 'cuda').length
   try {
     refuseMesh(plan.mesh, familyOf(weights.config).architecture(weights.config), plan.device === 'cpu' || gpus === 0 ? null : gpus)
@@ -138,7 +143,8 @@ function refuseImpossible(plan: Plan, modelPath: string): void {
 
 /** Reads this rank's part of the model and puts on it what trains. */
 export function openModel(plan: Plan, modelPath: string, ranks: Ranks, checkpoint: string | null): OpenedModel {
-  setThreads(threadsOf(ranks.local.size, plan.threads))
+  // Products of several threads may be summed in another order than those of one.
+  setThreads(plan.deterministic && plan.threads === null ? 1 : threadsOf(ranks.local.size, plan.threads))
   const { index } = ranks.data, { pp } = ranks.place
   // Dropout draws from it: the same on ranks that hold the same hidden states, another on each stage and each share of the rows.
   // A resume brings the checkpoint's state back.
