@@ -44,6 +44,7 @@ export interface StartedEvent extends Turn {
   readonly type: 'started'
   /** Where several ranks train together: how many, and the mesh that they make. Figures of a step that are one process's are the first rank's. */
   readonly ranks?: number
+  /** The degrees of their mesh. */
   readonly mesh?: MeshShape
   /** Ranges of layers in order, range i on pipeline stage i modulo the number of stages. */
   readonly stages?: readonly LayerRange[]

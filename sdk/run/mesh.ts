@@ -9,6 +9,7 @@ import type { StartedEvent } from './events'
 
 /** One rank of a run. */
 export interface RunRank {
+  /** From 0. */
   readonly rank: number
   /** Where it stands on each axis, from 0. */
   readonly place: Place
@@ -18,6 +19,7 @@ export interface RunRank {
 
 /** The ranks of a run. As a notebook's output, and as text, it draws them: a row a replica, a column a pipeline stage. */
 export class RunMesh extends Shown {
+  /** Its four degrees. */
   readonly shape: MeshShape
 
   /** @internal */
