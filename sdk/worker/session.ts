@@ -244,7 +244,9 @@ function openStream({ plan, located: data, decoder, modelPath, tokenizer, warn, 
 }
 
 function recomputeOf(plan: Plan, decoder: Decoder, largest: LargestBatch, length: (row: number) => number, warn: Warn): Recompute {
-  const { architecture, device, flat, adapter } = decoder.parameters
+  const { architecture: whole, local, device, flat, adapter } = decoder.parameters
+  // What this rank holds of the model.
+  const architecture = { ...whole, heads: local.heads, kvHeads: local.kvHeads, intermediateSize: local.intermediateSize, layers: decoder.chunks.reduce((sum, { start, end }) => sum + end - start, 0) }
   const bytesPerValue = computeType(plan) === 'float32' ? 4 : 2
   return planMemory({ architecture, bytesPerValue, trainable: flat!.size, prefix: adapter?.prefix?.tokens, device, asked: recomputed[plan.recompute] }, largest, length, warn).recompute
 }
