@@ -43,7 +43,7 @@ function open({ plan, model, rank, count, store, apart, rowTokens, overlap }) {
   const trainer = new Trainer({ plan, decoder, rows, windows, recompute: false, ranks }), { hooks } = decoder.parameters
   // Without these calls nothing leaves with its layer: all of it goes at the end.
   if (!overlap && hooks !== null) decoder.parameters.hooks = { ...hooks, done: () => undefined }
-  return { all, trainer, before, opened, ranks }
+  return { all, trainer, before }
 }
 
 function run(job) {
@@ -63,5 +63,5 @@ function run(job) {
   }
   const { blocked } = meter
   meet()
-  return { seconds, tokens, blocked: blocked / seconds.reduce((a, b) => a + b, 0), bytes: (loopbackBytes() - bytes) / steps, resident: resident() - before, peak: peak() - before }
+  return { seconds, tokens, blocked: blocked / seconds.reduce((a, b) => a + b, 0), bytes: (loopbackBytes() - bytes) / steps, resident: resident() - before, peak: peak() - before, cpu: (({ user, system }) => (user + system) / 1e6)(process.cpuUsage()) }
 }
