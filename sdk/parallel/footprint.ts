@@ -45,7 +45,9 @@ function state({ valueBytes, adapterRank }: Workload, { sharding: { degree, stag
 function activationBytes(workload: Workload, mesh: MeshPlan, stage: number): number {
   const { model: { architecture: a }, valueBytes, rowTokens, microRows, recompute } = workload, { tp, pp, virtual } = mesh
   const layers = holdings(workload, mesh, stage).filter(({ layer }) => layer !== null).length / virtual
-  const inFlight = pp === 1 ? 1 : mostOpen(scheduleOf(pp, virtual, Math.min(microBatches(workload, mesh), 4 * pp), stage))
+  const micros = microBatches(workload, mesh)
+  // Two rounds of micro-batches reach the most that interleaved stages hold.
+  const inFlight = virtual === 1 ? Math.min(micros, pp - stage) : mostOpen(scheduleOf(pp, virtual, Math.min(micros, 2 * pp), stage))
   const local = { ...a, layers: layers * inFlight, heads: a.heads / tp, kvHeads: Math.max(1, a.kvHeads / tp), intermediateSize: a.intermediateSize / tp }
   return stepMemory(local, { tokens: microRows * rowTokens, longest: rowTokens, bytesPerValue: valueBytes, recompute })
 }

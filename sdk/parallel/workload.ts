@@ -1,7 +1,8 @@
 import type { Architecture, NameMap } from '../models/architecture'
 import { storedWeights } from '../models/layout'
+import type { Share } from '../models/share'
 import type { MeshPlan } from '../plan/plan'
-import { shareOf } from './open'
+import { rangesOf, shareOf } from './open'
 
 /** What a step trains, as plain numbers: nothing is loaded. */
 export interface Workload {
@@ -32,25 +33,30 @@ export interface Holding {
 }
 
 /** Micro-batches of a step on each replica. */
-export function microBatches({ rows, microRows }: Workload, { dp, sharding }: MeshPlan): number { return rows / (dp * sharding.degree * microRows) }
+export function microBatches({ rows, microRows }: Pick<Workload, 'rows' | 'microRows'>, { dp, sharding }: MeshPlan): number { return rows / (dp * sharding.degree * microRows) }
 
-const known = new WeakMap<Workload['model'], Map<string, readonly Holding[]>>()
+const known = new WeakMap<Workload['model'], Map<string, readonly (readonly Holding[])[]>>()
 
-/** What the first tensor rank of a stage holds, by layers, in the order of storage. */
+/** What the first tensor rank of a stage holds, by layers, in the order of storage. Kept: a search asks for the same again and again. */
 export function holdings({ model, adapterRank }: Workload, mesh: MeshPlan, stage: number): readonly Holding[] {
-  const cache = known.get(model) ?? new Map<string, readonly Holding[]>(), key = [mesh.tp, mesh.pp, mesh.virtual, stage, adapterRank].join()
+  const cache = known.get(model) ?? new Map<string, readonly (readonly Holding[])[]>(), key = [mesh.tp, mesh.pp, mesh.virtual, adapterRank].join()
   known.set(model, cache)
-  const found = cache.get(key) ?? countHoldings(model, adapterRank, mesh, stage)
+  const found = cache.get(key) ?? countStages(model, adapterRank, mesh)
   cache.set(key, found)
-  return found
+  return found[stage]
 }
 
-function countHoldings({ architecture, names }: Workload['model'], adapterRank: number | null, mesh: MeshPlan, stage: number): Holding[] {
+function countStages(model: Workload['model'], adapterRank: number | null, mesh: MeshPlan): Holding[][] {
+  const { architecture } = model, ranges = rangesOf(architecture, mesh)
+  return Array.from({ length: mesh.pp }, (_, stage) => countHoldings(model, adapterRank, shareOf(architecture, mesh, { pp: stage, tp: 0 }, ranges)))
+}
+
+function countHoldings({ architecture, names }: Workload['model'], adapterRank: number | null, share: Share): Holding[] {
   const byLayer = new Map<number, Holding>()
-  for (const { key, layer, shape, parts, partial } of storedWeights(architecture, names, shareOf(architecture, mesh, { pp: stage, tp: 0 }))) {
+  for (const { key, layer, shape, parts, partial } of storedWeights(architecture, names, share)) {
     const values = shape.reduce((a, b) => a * b, 1), isLayer = layer >= 0 && layer < architecture.layers, isMatrix = shape.length === 2
     const adapter = adapterRank !== null && isLayer && isMatrix ? adapterRank * (parts.length * shape[1] + shape[0]) : 0
-    const isHead = key === 'head' || (key === 'embedding' && architecture.tiedHead && stage === mesh.pp - 1)
+    const isHead = key === 'head' || (key === 'embedding' && architecture.tiedHead && share.last)
     const sum = byLayer.get(layer) ?? { layer: isLayer ? layer : null, trained: 0, frozen: 0, multiplied: 0, atBothEnds: partial === 'ends' }
     byLayer.set(layer, {
       ...sum, trained: sum.trained + (adapterRank === null ? values : adapter), frozen: sum.frozen + (adapterRank === null ? 0 : values),
