@@ -18,7 +18,7 @@ const raise = 'ip link set lo up', own = 'FETTLE_BENCH_NAMESPACE'
 /** Starts the same command in a network namespace; `null`: this machine permits none. */
 function inNamespace() {
   const within = (script, ...args) => spawnSync('unshare', ['--map-root-user', '--net', 'sh', '-c', script, 'sh', ...args], { stdio: args.length > 0 ? 'inherit' : 'ignore', env: { ...process.env, [own]: '1' } }).status
-  return within(raise) === 0 ? within(`${raise} && exec "$@"`, process.execPath, ...process.argv.slice(1)) : null
+  return within(raise) === 0 ? within(`${raise} && exec "$@"`, process.execPath, ...process.argv.slice(1)) ?? 1 : null
 }
 
 /** All cases, one after the other, with what they say of themselves on the way. */
