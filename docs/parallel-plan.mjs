@@ -8,7 +8,7 @@ const docs = path.dirname(fileURLToPath(import.meta.url)), require = createRequi
 const { candidates } = require('../sdk/dist/parallel/candidates'), { familyOf } = require('../sdk/dist/models/families')
 const { meshCalls } = require('../sdk/dist/parallel/shape'), { whole } = require('../sdk/dist/views/format')
 
-/** 80 GB GPUs, 8 a node. None of it is measured: what such machines are known to reach, rounded down. */
+/** 80 GB GPUs, 8 a node. None of it is measured: what such machines are said to reach, rounded down. */
 const cluster = {
   flops: 4e14, bandwidth: 2.5e12, memory: 72e9, overlap: 1, perNode: 8,
   inside: { alpha: 5e-6, beta: 1 / 300e9 }, between: { alpha: 10e-6, beta: 1 / 45e9 },
@@ -31,17 +31,17 @@ function fastest(all) {
 
 const seconds = (s) => (s < 0.005 ? '–' : s.toFixed(2))
 
-function row(ranks, { mesh, recompute, estimate: { seconds: total, compute, communication, bubble, tokensPerSecond, memory } }) {
+function row(ranks, { mesh, recompute, estimate: { seconds: total, compute, moving, communication, bubble, tokensPerSecond, memory } }) {
   const { tp, pp, dp, sharding } = communication, both = (a, b) => seconds(a.exposed + b.exposed)
-  return [whole(ranks), `\`${meshCalls(mesh)}\`${recompute ? ', recompute' : ''}`, whole(Math.round(tokensPerSecond / ranks)), seconds(total), seconds(compute), both(dp, sharding), both(tp, pp), `${Math.round(100 * bubble)}%`, Math.round(memory.total / 1e9)]
+  return [whole(ranks), `\`${meshCalls(mesh)}\`${recompute ? ', recompute' : ''}`, whole(Math.round(tokensPerSecond / ranks)), seconds(total), seconds(compute), seconds(moving), both(dp, sharding), both(tp, pp), `${Math.round(100 * bubble)}%`, Math.round(memory.total / 1e9)]
 }
 
 function table([title, model, adapterRank]) {
   const rows = [8, 64, 1024].flatMap((ranks) => {
     const all = candidates({ ...step, model, adapterRank }, cluster, ranks)
-    return all.length === 0 ? [[whole(ranks), 'none fits', '', '', '', '', '', '', '']] : fastest(all).map((each) => row(ranks, each))
+    return all.length === 0 ? [[whole(ranks), 'none fits', '', '', '', '', '', '', '', '']] : fastest(all).map((each) => row(ranks, each))
   })
-  return `### ${title}\n\n| GPUs | mesh | tokens/s a GPU | step, s | products, s | data and sharding, s | tensor and pipeline, s | bubble | GB a GPU |\n|---|---|---|---|---|---|---|---|---|\n${rows.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}\n`
+  return `### ${title}\n\n| GPUs | mesh | tokens/s a GPU | step, s | products, s | memory, s | data and sharding, s | tensor and pipeline, s | bubble | GB a GPU |\n|---|---|---|---|---|---|---|---|---|---|\n${rows.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}\n`
 }
 
 const file = path.join(docs, 'parallel.md'), mark = /(<!-- plan -->\n)[\s\S]*?(<!-- \/plan -->)/, page = fs.readFileSync(file, 'utf8')

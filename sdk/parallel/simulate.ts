@@ -35,8 +35,8 @@ export interface Estimate {
   readonly seconds: number
   /** Products of the busiest stage. */
   readonly compute: number
-  /** AdamW of the rank that has most to update: memory that goes by. */
-  readonly optimizer: number
+  /** Memory that goes by beside products: AdamW, and gradients that are copied, cleared and summed on the way to their owners. */
+  readonly moving: number
   /** Of the rank that sends most: bytes, s on the wire, and s of them that nothing hides. */
   readonly communication: Readonly<Record<Axis, { readonly bytes: number; readonly seconds: number; readonly exposed: number }>>
   /** Share of the passes in which a stage waits for others. */
@@ -53,17 +53,17 @@ export interface Estimate {
  * - collectives are rings, all-to-alls direct; groups of one node's ranks stand beside each other and share its link;
  * - what a tensor rank sums and a stage passes on is waited for; gradients and gathered layers run beside products as far
  *   as these last, but for the layer that comes last and what stands outside the layers;
- * - the costliest stage sets the pace of the pipeline, and the optimizer waits for memory alone.
+ * - the costliest stage sets the pace of the pipeline; the optimizer, and what copies gradients, waits for memory alone.
  */
 export function simulate(workload: Workload, mesh: MeshPlan, cluster: Cluster): Estimate {
   const micros = microBatches(workload, mesh), bubble = bubbleOf(mesh.pp, mesh.virtual, micros)
   const stages = Array.from({ length: mesh.pp }, (_, stage) => stageTimes(workload, mesh, cluster, stage, micros))
   const most = (of: (stage: (typeof stages)[number]) => number): number => Math.max(...stages.map(of))
-  const passes = most(({ compute, waited }) => compute + waited) / (1 - bubble), optimizer = most((each) => each.optimizer)
-  const seconds = passes + most(({ data }) => data) + optimizer
+  const passes = most(({ compute, waited }) => compute + waited) / (1 - bubble), moving = most((each) => each.moving)
+  const seconds = passes + most(({ data }) => data) + moving
   const communication = Object.fromEntries(axes.map((axis) => [axis, { bytes: most(({ of }) => of[axis].bytes), seconds: most(({ of }) => of[axis].seconds), exposed: most(({ of }) => of[axis].exposed) }])) as Estimate['communication']
   const memory = stages.map((_, stage) => footprint(workload, mesh, stage)).reduce((a, b) => (b.total > a.total ? b : a))
-  return { seconds, compute: most(({ compute }) => compute), optimizer, communication, bubble, tokensPerSecond: workload.rows * workload.rowTokens / seconds, memory }
+  return { seconds, compute: most(({ compute }) => compute), moving, communication, bubble, tokensPerSecond: workload.rows * workload.rowTokens / seconds, memory }
 }
 
 interface StageTimes {
@@ -72,7 +72,7 @@ interface StageTimes {
   readonly waited: number
   /** Of data ranks, behind the passes. */
   readonly data: number
-  readonly optimizer: number
+  readonly moving: number
   readonly of: Record<Axis, { bytes: number; seconds: number; exposed: number }>
 }
 
@@ -91,7 +91,7 @@ function stageTimes(workload: Workload, mesh: MeshPlan, cluster: Cluster, stage:
       sum.exposed += message.seconds * shown
     }
   }
-  return { compute, waited: of.tp.exposed + of.pp.exposed, data: of.dp.exposed + of.sharding.exposed, optimizer: optimizerBytes(workload, mesh, stage) / cluster.bandwidth, of }
+  return { compute, waited: of.tp.exposed + of.pp.exposed, data: of.dp.exposed + of.sharding.exposed, moving: movedBytes(workload, mesh, stage, messages) / cluster.bandwidth, of }
 }
 
 /** Of one micro-batch on one rank: two a value and token forward; backward twice that, half of it where weights are frozen. */
@@ -104,11 +104,15 @@ function passFlops(workload: Workload, mesh: MeshPlan, stage: number): { readonl
   return { forward: linear + attention, backward: (adapterRank === null ? 2 : 1) * linear + 2 * attention + again }
 }
 
-/** Bytes that the update moves: gradients zeroed, squared and clipped, AdamW (four read, three written), the copy in a shorter type. */
-function optimizerBytes(workload: Workload, mesh: MeshPlan, stage: number): number {
-  const trained = holdings(workload, mesh, stage).reduce((sum, each) => sum + each.trained, 0)
-  const share = workload.adapterRank === null ? trained / mesh.sharding.degree : trained
-  return share * (44 + (workload.valueBytes === 4 ? 0 : 4 + workload.valueBytes))
+/**
+ * Bytes of memory that the update moves: gradients zeroed, squared and clipped, AdamW (four read, three written), the copy in a
+ * shorter type; and of each gradient that goes to its owner: copied, cleared, read again as it comes, added to the share.
+ */
+function movedBytes(workload: Workload, mesh: MeshPlan, stage: number, messages: readonly Message[]): number {
+  const trained = holdings(workload, mesh, stage).reduce((sum, each) => sum + each.trained, 0), { degree } = mesh.sharding
+  const share = workload.adapterRank === null ? trained / degree : trained
+  const reduced = messages.filter(({ kind }) => kind === 'allToAll').reduce((sum, { bytes, count }) => sum + bytes * count, 0)
+  return share * (44 + (workload.valueBytes === 4 ? 0 : 4 + workload.valueBytes)) + reduced * (4 + 4 / degree)
 }
 
 /** s of one message. A group whose ranks do not stand in one node goes over the link between nodes, beside the node's other groups. */

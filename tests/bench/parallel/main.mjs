@@ -9,7 +9,7 @@ import { busy, machine, otherLoad } from '../machine.mjs'
 import { inTurns, once, rounds } from './cases.mjs'
 import { measureLink, runCase } from './launch.mjs'
 import { writeModel } from './model.mjs'
-import { report } from './report.mjs'
+import { besides, busy as tooBusy, report } from './report.mjs'
 
 const require = createRequire(import.meta.url)
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..', '..'), home = process.env.FETTLE_HOME ?? join(root, '.fettle')
@@ -54,10 +54,10 @@ export async function main(write) {
   const result = { date: new Date().toISOString(), machine: machine(), kernels: kernels(), load, others, seconds, link, namespace: process.env[own] === '1', results }
   mkdirSync(join(home, 'bench'), { recursive: true })
   writeFileSync(join(home, 'bench', 'parallel.json'), JSON.stringify(result, null, 2))
-  const text = report(result)
-  console.log(text)
-  if (Math.max(load.share, others) > 0.1) console.error('\nOther processes were busy: not figures to publish.')
+  console.log(report(result, true))
+  const quiet = besides(result) <= tooBusy
+  if (!quiet) console.error('\nOther processes were busy: times are not to be published, and --write leaves them out.')
   if (!write) return
   const page = join(root, 'docs', 'parallel.md'), mark = /(<!-- bench -->\n)[\s\S]*?(<!-- \/bench -->)/
-  writeFileSync(page, readFileSync(page, 'utf8').replace(mark, (_, open, close) => `${open}${text}\n${close}`))
+  writeFileSync(page, readFileSync(page, 'utf8').replace(mark, (_, open, close) => `${open}${report(result, quiet)}\n${close}`))
 }

@@ -8,7 +8,12 @@ const require = createRequire(import.meta.url)
 const { messagesOf, sentBytes } = require('fettle/dist/parallel/traffic'), { footprint } = require('fettle/dist/parallel/footprint')
 const { simulate } = require('fettle/dist/parallel/simulate'), { bubbleOf } = require('fettle/dist/parallel/schedule')
 
+const { whole } = require('fettle/dist/views/format')
+
 const shape = model()
+/** Share of the cores that others may take while figures are still worth keeping. */
+export const busy = 0.1
+export const besides = ({ load, others }) => Math.max(load.share, others)
 const number = (x, digits = 0) => x.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })
 const percent = (x) => `${number(100 * x)}%`
 const range = ({ min, median, max }, digits = 0) => `${number(median, digits)} (${number(min, digits)}–${number(max, digits)})`
@@ -69,8 +74,8 @@ function memories(of) {
 /** The machine as the simulation sees it: FLOP/s such that two processes which train apart take as long as they did. */
 function clusterOf(of, { alpha, beta, bandwidth }) {
   const [c] = of('apart'), plain = { flops: 1, bandwidth, memory: Infinity, overlap: 0, perNode: 8, inside: { alpha, beta }, between: { alpha, beta } }
-  const { compute, optimizer } = simulate(workload(c), meshOf({}), plain), seconds = median(of('apart').flatMap(stepSeconds))
-  return { ...plain, flops: compute / Math.max(seconds - optimizer, seconds / 2) }
+  const { compute, moving } = simulate(workload(c), meshOf({}), plain), seconds = median(of('apart').flatMap(stepSeconds))
+  return { ...plain, flops: compute / Math.max(seconds - moving, seconds / 2) }
 }
 
 function predictions(of, cluster) {
@@ -81,18 +86,19 @@ function predictions(of, cluster) {
   }))
 }
 
-export function report({ date, machine, kernels, load, others, seconds, link, namespace, results }) {
+/** @param times `false`: others kept the cores busy, and only what does not depend on it is told */
+export function report({ date, machine, kernels, load, others, seconds, link, namespace, results }, times) {
   const of = (kind) => results.filter((c) => c.kind === kind), cluster = clusterOf(of, link)
   const values = messagesOf(workload(of('dp')[0]), meshOf({ dp: 2 }), 0).reduce((sum, { bytes: each, count }) => sum + each * count / 4, 0)
-  const beside = Math.max(load.share, others)
+  const beside = besides({ load, others }), section = (title, ...paragraphs) => ['', `### ${title}`, ...paragraphs.flatMap((text) => ['', text])]
   return [
     `\`npm run bench -- --parallel --write\`, ${date.slice(0, 10)}, ${number(seconds)} s. ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.features.join(' ')}; kernels ${kernels}; one thread a rank, fp32.`,
-    `LLaMA-shaped, random: ${config.num_hidden_layers} layers of width ${config.hidden_size}, MLP ${config.intermediate_size}, vocabulary ${config.vocab_size}, ${number(values / 1e6, 1)} million values, all trained.`,
-    ...(beside > 0.1 ? ['', `**Other processes took ${percent(beside)} of the cores (load average ${number(load.loadAverage, 1)} before it began): bytes and memory hold, times show the shape at most.**`] : []),
-    '', '### Data-parallel ranks', '', `A batch of 2 rows of 128 tokens a rank; all steps of ${of('dp').length} runs in turn, median (least–most).`, '', scaling(of), '', hidden(of),
-    '', '### Bytes sent in a step', '', `By all ranks together, as loopback${namespace ? ' of a network namespace that nothing else uses' : ' (of the whole machine: no network namespace was permitted)'} counts them: with 66 bytes of Ethernet, IP and TCP head for each segment of up to 64 kB, and as much for each acknowledgement.`, '', bytes(of),
-    '', '### Waiting in the pipeline', '', 'Micro-batches of one row of 128 tokens. Measured is the share of a step in which a stage stood in a receive or in the sums at its end. Four stages share two cores, so that a stage that waits leaves its core to another: what they show is the order alone.', '', bubbles(of),
-    '', '### Memory of a rank', '', 'MiB; two micro-batches of one row of 32 tokens. Measured is what the process grew by at its peak, activations, code and blocks of the head with it; the largest of the ranks.', '', memories(of),
-    '', '### The model against this machine', '', `Measured between two ranks: α ${number(link.alpha * 1e6)} µs, 1/β ${number(1 / link.beta / 1e9, 2)} GB/s (Gloo, the sum included), memory ${number(link.bandwidth / 1e9, 1)} GB/s while both copy; ${number(cluster.flops / 1e9, 1)} GFLOP/s a core, from the two processes that train apart. Nothing runs beside products (overlap 0): Gloo's threads take the same cores.`, '', predictions(of, cluster),
+    `LLaMA-shaped, random: ${config.num_hidden_layers} layers of width ${config.hidden_size}, MLP ${config.intermediate_size}, vocabulary ${whole(config.vocab_size)}, ${number(values / 1e6, 1)} million values, all trained.`,
+    ...(beside > busy ? ['', `**Other processes took ${percent(beside)} of the cores (load average ${number(load.loadAverage, 1)} before it began)${times ? ': bytes and memory hold, times show the shape at most' : ', so that times are left out'}.**`] : []),
+    ...(times ? section('Data-parallel ranks', `A batch of 2 rows of 128 tokens a rank; all steps of ${of('dp').length} runs in turn, median (least–most).`, scaling(of), hidden(of)) : []),
+    ...section('Bytes sent in a step', `By all ranks together, as loopback${namespace ? ' of a network namespace that nothing else uses' : ' (of the whole machine: no network namespace was permitted)'} counts them: with 66 bytes of Ethernet, IP and TCP head for each segment of up to 64 kB, and as much for each acknowledgement. The formula is the table below, summed over the ranks.`, bytes(of)),
+    ...(times ? section('Waiting in the pipeline', 'Micro-batches of one row of 128 tokens. The formula is (P − 1) / (V · M + P − 1). Measured is the share of a step in which a stage stood in a receive or in the sums at its end. Four stages share two cores, so that a stage that waits leaves its core to another: of them only the order means something.', bubbles(of)) : []),
+    ...section('Memory of a rank', 'MiB; two micro-batches of one row of 32 tokens. Measured is what a process grew by at its peak, the largest of the ranks. It is more than the sum by the pages of the library that a step touches, activations and the head\'s block of logits (the same for all), and with sharding by buffers that the allocator keeps when they are freed.', memories(of)),
+    ...(times ? section('The model against this machine', `Measured between two ranks: α ${number(link.alpha * 1e6)} µs, 1/β ${number(1 / link.beta / 1e9, 2)} GB/s (Gloo, the sum included), memory ${number(link.bandwidth / 1e9, 1)} GB/s while both copy; ${number(cluster.flops / 1e9, 1)} GFLOP/s a core, from the two processes that train apart. Nothing runs beside products (overlap 0): Gloo's threads take the same cores. Rows of the sharding meshes have 32 tokens, the others 128.`, predictions(of, cluster)) : []),
   ].join('\n')
 }

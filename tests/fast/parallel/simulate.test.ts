@@ -80,14 +80,16 @@ test('the first stage holds the records of as many micro-batches as there are st
   near(kept(2, 8), 2 * kept(2, 1))
 })
 
-test('one rank: products and the optimizer, nothing else', () => {
-  const { seconds, compute, optimizer, bubble, tokensPerSecond, communication } = simulate(work(), defaultMesh, cluster)
+test('one rank: products and the optimizer, nothing else; sharding copies gradients', () => {
+  const { seconds, compute, moving, bubble, tokensPerSecond, communication } = simulate(work(), defaultMesh, cluster)
   const matrices = 4 * (inLayer - 2 * 64) + 1024 * 64, attention = 4 * 2 * 32 * 64
   near(compute, 3 * 256 * (2 * matrices + attention) / 1e12)
-  near(optimizer, 44 * all / 1e11)
-  near(seconds, compute + optimizer)
+  near(moving, 44 * all / 1e11)
+  near(seconds, compute + moving)
   near(tokensPerSecond, 256 / seconds)
   assert.equal(bubble, 0)
+  // Of each gradient that goes to its owner 16 bytes a value, and of the share 16 more.
+  near(simulate(work(), sharding(2, 1), cluster).moving, (44 * all / 2 + 24 * all) / 1e11)
   for (const { bytes, exposed } of Object.values(communication)) assert.deepEqual([bytes, exposed], [0, 0])
 })
 
