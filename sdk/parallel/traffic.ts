@@ -30,7 +30,7 @@ export function messagesOf(workload: Workload, mesh: MeshPlan, stage: number): M
   return [...tensorMessages(workload, mesh, stage), ...pipeMessages(workload, mesh, stage), ...dataMessages(workload, mesh, stage)].filter(({ members, count, bytes }) => members > 1 && count > 0 && bytes > 0)
 }
 
-/** Two sums of hidden states a layer and pass; one for the embedding; three numbers a row and a gradient for the head. */
+/** Two sums of hidden states a layer and pass; one for the embedding; for the head 20 bytes a row and a gradient. */
 function tensorMessages(workload: Workload, mesh: MeshPlan, stage: number): Message[] {
   const { model: { architecture }, microRows, rowTokens, valueBytes } = workload, micros = microBatches(workload, mesh)
   const tokens = microRows * rowTokens, hidden = tokens * architecture.hiddenSize * valueBytes
