@@ -40,6 +40,8 @@ function tensorMessages(workload: Workload, mesh: MeshPlan, stage: number): Mess
     sum(hidden, layers * (workload.recompute ? 6 : 4) + (stage === 0 ? 1 : 0)),
     // Behind the head: largest logit (fp32), sum and own logit (fp32), first place of the largest (int64), gradient of the hidden states.
     ...(stage === mesh.pp - 1 ? [sum(4 * tokens, 1), sum(8 * tokens, 2), sum(hidden, 1)] : []),
+    // Divided tokens are put together before the head, and their gradients before the embedding's. A layer's gather and sum are an all-reduce in two halves.
+    ...(mesh.sequenceParallel ? [{ ...sum(hidden, (stage === 0 ? 1 : 0) + (stage === mesh.pp - 1 ? 1 : 0)), kind: 'allGather' as const }] : []),
   ]
 }
 
@@ -47,9 +49,11 @@ function tensorMessages(workload: Workload, mesh: MeshPlan, stage: number): Mess
 function pipeMessages(workload: Workload, mesh: MeshPlan, stage: number): Message[] {
   const { model: { architecture }, microRows, rowTokens, valueBytes } = workload, micros = microBatches(workload, mesh)
   const ends = holdings(workload, mesh, stage).filter(({ atBothEnds }) => atBothEnds)
+  // Where tensor ranks divide the tokens, each passes its own on.
+  const rows = mesh.sequenceParallel ? Math.ceil(microRows * rowTokens / mesh.tp) : microRows * rowTokens
   const sends = 2 * mesh.virtual - (stage === 0 ? 1 : 0) - (stage === mesh.pp - 1 ? 1 : 0)
   return [
-    { axis: 'pp', kind: 'send', members: mesh.pp, stride: mesh.tp, bytes: microRows * rowTokens * architecture.hiddenSize * valueBytes, count: sends * micros, behind: 'nothing' },
+    { axis: 'pp', kind: 'send', members: mesh.pp, stride: mesh.tp, bytes: rows * architecture.hiddenSize * valueBytes, count: sends * micros, behind: 'nothing' },
     ...ends.map(({ trained }): Message => ({ axis: 'pp', kind: 'allReduce', members: 2, stride: mesh.tp * (mesh.pp - 1), bytes: 4 * trained, count: mesh.pp > 1 ? 1 : 0, behind: 'nothing' })),
   ]
 }

@@ -49,7 +49,7 @@ function hidden(of) {
 }
 
 function bytes(of) {
-  const shown = [of('dp')[0], ...of('memory').filter(({ ranks, stage }) => ranks > 1 && stage > 0), of('tp')[0], ...of('pipe').filter(({ mesh, micros }) => mesh.pp === 2 && micros === 4)]
+  const shown = [of('dp')[0], ...of('memory').filter(({ ranks, stage }) => ranks > 1 && stage > 0), ...of('tp'), ...of('pipe').filter(({ mesh, micros }) => mesh.pp === 2 && micros === 4)]
   return table(['mesh', 'micro-batches', 'formula, MB', 'measured, MB', 'ratio'], shown.map((c) => {
     const formula = formulaBytes(c), measured = c.results[0].bytes
     return [c.name, c.micros ?? 1, number(formula / 1e6, 2), number(measured / 1e6, 2), number(measured / formula, 3)]
@@ -79,7 +79,7 @@ function clusterOf(of, { alpha, beta, bandwidth }) {
 }
 
 function predictions(of, cluster) {
-  const shown = [...['one', 'after', 'dp', 'tp'].map((kind) => ({ ...of(kind)[0], all: of(kind) })), ...[...of('pipe').filter(({ mesh }) => mesh.pp === 2), ...of('memory').filter(({ ranks }) => ranks === 2)].map((c) => ({ ...c, all: [c] }))]
+  const shown = [...['one', 'after', 'dp'].map((kind) => ({ ...of(kind)[0], all: of(kind) })), ...[...of('tp'), ...of('pipe').filter(({ mesh }) => mesh.pp === 2), ...of('memory').filter(({ ranks }) => ranks === 2)].map((c) => ({ ...c, all: [c] }))]
   return table(['mesh', 'micro-batches', 'predicted, s', 'measured, s', 'ratio'], shown.map((c) => {
     const predicted = simulate(workload(c), meshOf(c.mesh), cluster).seconds, measured = median(c.all.flatMap(stepSeconds))
     return [`${c.name}${c.kind === 'after' ? ', sent at the end' : ''}`, c.micros ?? 1, number(predicted, 2), number(measured, 2), number(measured / predicted, 2)]

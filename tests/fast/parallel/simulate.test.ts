@@ -43,6 +43,9 @@ test('bytes of tensor ranks and stages', () => {
   near(sent(work({ recompute: true }), mesh({ tp: 2 }), 'tp'), 8 * ((6 * 4 + 2) * hidden + 20 * 32))
   near(sent(work(), mesh({ pp: 2 }), 'pp', 0), 8 * hidden)
   near(sent(work(), mesh({ pp: 2, virtual: 2 }), 'pp', 1), 3 * 8 * hidden)
+  const divided = mesh({ pp: 2, tp: 2, sequenceParallel: true })
+  near(sent(work(), divided, 'tp'), 8 * ((4 * 2 + 1) * hidden + hidden / 2))
+  near(sent(work(), divided, 'pp'), 8 * hidden / 2)
   assert.deepEqual(messagesOf(work(), defaultMesh, 0), [])
 })
 
