@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { countCollectives, noGrad, Store, tuneAllocator } from 'fettle-native'
+import { noGrad, showProgress, Store, tuneAllocator } from 'fettle-native'
 import type { RowReader } from '../../data/dataset'
 import { openRows } from '../../data/arrow-reader'
 import { prepare } from '../../data/prepare'
@@ -31,8 +31,8 @@ export interface LocalMeeting {
   readonly store: string
   readonly rank: number
   readonly ranks: number
-  /** File in which it counts its collectives. */
-  readonly count: string
+  /** File in which it shows how far it is. */
+  readonly progress: string
 }
 
 /** The life of a rank beside the first: it loads its part and does with the others what the first rank says, until the end. */
@@ -41,8 +41,8 @@ export async function follow({ plan, modelPath, checkpoint, meeting }: FollowerJ
   tuneAllocator()
   const shape = meshShape(plan.mesh)
   if (!('store' in meeting)) return followAs(await meetRemote(shape, meeting, onGpus(plan)), plan, modelPath, checkpoint)
-  const { store, rank, ranks: count, count: counter } = meeting
-  countCollectives(counter)
+  const { store, rank, ranks: count, progress } = meeting
+  showProgress(progress)
   here()
   const ranks = Ranks.join(shape, { store: Store.file(store, count, waits.start), rank, timeout: waits.collective, commandTimeout: waits.command, address: '127.0.0.1', gpu: onGpus(plan) })
   await followAs(ranks, plan, modelPath, checkpoint)
