@@ -3,11 +3,12 @@ import { noGrad, showProgress, Store, tuneAllocator } from 'fettle-native'
 import type { RowReader } from '../../data/dataset'
 import { openRows } from '../../data/arrow-reader'
 import { prepare } from '../../data/prepare'
-import { Control, type Task } from '../../parallel/control'
+import { Control, isOfAnother, type Task } from '../../parallel/control'
 import { meetRemote, type Meeting } from '../../parallel/meet'
 import { Ranks, waits } from '../../parallel/ranks'
 import { meshShape } from '../../parallel/shape'
 import { loadTokenizer } from '../../tokenizers'
+import { isDiskFull } from '../../train/disk'
 import { evaluateSteps } from '../../train/evaluate'
 import { generateSteps } from '../../train/generate'
 import type { Plan } from '../../plan/plan'
@@ -75,9 +76,7 @@ class Follower {
         for (const step of generateSteps(this.model.decoder, task.prompts, task.options)) void step
         return
       case 'save':
-        if (task.what === 'state') this.trainer!.writeRank(task.folder)
-        else writeWeights(task.folder, this.model.decoder.parameters, this.ranks)
-        return this.control.meet()
+        return this.save(task)
       case 'take': return this.trainer!.takeWeights(task.folder)
       case 'end': return
     }
@@ -92,6 +91,15 @@ class Follower {
     if (plan.train) this.trainer = openTrainer({ plan, located, decoder: model.decoder, data, modelPath, tokenizer: loadTokenizer(modelPath), warn: () => undefined, ranks }).trainer
     if (checkpoint !== null) this.trainer!.restore(checkpoint)
     this.model.decoder.together = { begin: () => undefined, go: () => this.control.go(false) }
+  }
+
+  /** What else becomes of a run whose disk is full, or that another rank could not save, is the first rank's to say. */
+  private save({ folder, what }: Extract<Task, { kind: 'save' }>): void {
+    try {
+      this.control.write(() => { if (what === 'state') this.trainer!.writeRank(folder); else writeWeights(folder, this.model.decoder.parameters, this.ranks) })
+    } catch (error) {
+      if (!isDiskFull(error) && !isOfAnother(error)) throw error
+    }
   }
 
   private evaluate(rows: RowReader): void {

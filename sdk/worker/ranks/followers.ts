@@ -5,6 +5,7 @@ import * as path from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { reviveError, WorkerError, type FettleError } from '../../errors'
 import { logTail } from '../../run/death'
+import { isOfAnother } from '../../parallel/control'
 import { forkPlaced, isCollateral, type FromRank } from '../../parallel/processes'
 import type { FollowerJob } from './follower'
 import type { Supervised, Verdict } from './supervisor'
@@ -70,7 +71,7 @@ export class Followers {
    */
   async explain(error: unknown): Promise<unknown> {
     const own = error as { name?: string; message?: string }
-    if (!isCollateral({ name: own?.name ?? '', message: own?.message ?? '' })) return error
+    if (!isCollateral({ name: own?.name ?? '', message: own?.message ?? '' }) && !isOfAnother(error)) return error
     // Their last words and their ends come as events of this process's loop.
     const cause = (): Follower | undefined => this.all.find((each) => each.error !== null && !isCollateral({ name: 'NativeError', message: each.error.message })) ?? undefined
     for (let waited = 0; waited < 3000 && cause() === undefined && this.verdict === null; waited += 50) {
