@@ -58,11 +58,11 @@ async function live(plan: Plan, meeting: Meeting | null, channel: Channel, repor
     done(checkpoint?.step ?? 0, true)
     return answerStops(channel)
   }
-  if (checkpoint !== null && session.trainer !== null) resumeFrom(checkpoint, session.trainer, reporter.warn)
-  if (plan.report.length > 0) reporter.use(new Logs({ plan, output, startStep: checkpoint?.step ?? 0, warn: reporter.warn }))
-  const tasks = new Tasks(session, reporter, channel)
-  const commands = new Commands(channel, tasks, reporter)
   try {
+    if (checkpoint !== null && session.trainer !== null) resumeFrom(checkpoint, session.trainer, reporter.warn)
+    if (plan.report.length > 0) reporter.use(new Logs({ plan, output, startStep: checkpoint?.step ?? 0, warn: reporter.warn }))
+    const tasks = new Tasks(session, reporter, channel)
+    const commands = new Commands(channel, tasks, reporter)
     const { stopped, best } = await train(session, tasks, commands, reporter)
     if (stopped) await leaveCheckpoint(tasks, commands)
     done(tasks.step, stopped, best)

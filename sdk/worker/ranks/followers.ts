@@ -32,6 +32,8 @@ export class Followers {
   constructor(job: Pick<FollowerJob, 'plan' | 'modelPath' | 'output' | 'checkpoint'>, private readonly count: number) {
     const { plan, output } = job
     this.output = output
+    // A run that ends as it opens is not closed.
+    process.once('exit', () => this.removeFolder())
     this.all = Array.from({ length: count - 1 }, (_, i): Follower => {
       const rank = i + 1, log = fs.openSync(rankLog(output, rank), 'w')
       try {
@@ -97,8 +99,10 @@ export class Followers {
     const left = (): boolean => this.all.some(({ exit }) => exit === null)
     for (let waited = 0; waited < 2000 && left(); waited += 20) await new Promise((resolve) => setTimeout(resolve, 20))
     for (const { child } of this.all) child.kill('SIGKILL')
-    fs.rmSync(this.folder, { recursive: true, force: true })
+    this.removeFolder()
   }
+
+  private removeFolder(): void { fs.rmSync(this.folder, { recursive: true, force: true }) }
 
   private dead({ rank, child, exit }: Follower): WorkerError {
     return new WorkerError('worker.killed', `rank ${rank} of ${this.count} (process ${child.pid}) ${exit}, and the others cannot go on without it. Resume from the last checkpoint with .resume() / resume_from_checkpoint${logTail(rankLog(this.output, rank))}`, { rank, pid: child.pid ?? null, exit })

@@ -70,3 +70,13 @@ test('a rank that is gone after training is named to who asks, and the run ends'
   await assert.rejects(run.generate('n 1:', { maxNewTokens: 2 }), (error: FettleError) => error.code === 'worker.killed' && /^rank 1 of 2/.test(error.message))
   await until('the run has ended', () => !run.alive)
 })
+
+test('a run that is stopped as it opens leaves nothing of its ranks behind', async (t) => {
+  const folder = temporaryFolder(t), left = (): string[] => fs.readdirSync(folder).filter((name) => name.startsWith('fettle-ranks'))
+  environment(t, 'TMPDIR', folder)
+  const { run } = await started(t, (builder) => builder.tp(2))
+  await until('the others are started', () => left().length === 1)
+  await run.stop()
+  await run.close()
+  assert.deepEqual(left(), [])
+})
