@@ -43,6 +43,14 @@ export function remoteCommandLine({ cwd, environment, words }: RemoteCommand): s
   return `exec sh -c ${quote(script)}`
 }
 
+/** Exit code of `plainCommandLine` where its folder is not there. */
+export const noSuchFolder = 121
+
+/** A command line for the same shell that runs a command as it is, with ssh's input and output; `cwd` null is where ssh begins. */
+export function plainCommandLine(cwd: string | null, words: readonly string[]): string {
+  return `exec sh -c ${quote(`${cwd === null ? '' : `cd ${quote(cwd)} || exit ${noSuchFolder}; `}exec ${quoteAll(words)}`)}`
+}
+
 /** Variables for the far end that no process list should show, as one line of its shell; their values have no line ends. */
 export function exportLine(variables: Readonly<Record<string, string>>): string {
   return `${[':', ...Object.entries(variables).map(([name, value]) => `export ${name}=${quote(value)}`)].join('; ')}\n`
