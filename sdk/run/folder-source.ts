@@ -6,9 +6,9 @@ import { PlanError, reviveError, WorkerError, type FettleError } from '../errors
 import type { Plan } from '../plan/plan'
 import { controlName, livesHere, readControl, type ControlRecord } from './control'
 import { ControlClient } from './control-client'
-import { startAgain } from './death'
+import { logTail, startAgain } from './death'
 import type { RunEvent } from './events'
-import { hasCheckpoint, metricsName, workerLogName } from './folder'
+import { hasCheckpoint, launchLogName, metricsName, workerLogName } from './folder'
 import type { RunProgress } from './handle'
 import { EventLog } from './log'
 import type { Command, FromWorker, Replies } from './protocol'
@@ -80,8 +80,8 @@ export class FolderSource implements RunSource {
     const failed = this.log.last('failed')
     if (this.#state === 'failed' && failed) return reviveError(failed.error)
     const pid = this.#record?.pid ?? this.log.last('started')?.pid ?? null
-    const step = this.log.last('step')?.step ?? 0
-    return new WorkerError('worker.vanished', `the worker of ${this.dir}${pid === null ? '' : ` (process ${pid})`} ended without a word after step ${step}; ${startAgain(hasCheckpoint(this.dir)).calls}`, { dir: this.dir, pid, step })
+    const step = this.log.last('step')?.step ?? 0, launch = path.join(this.dir, launchLogName)
+    return new WorkerError('worker.vanished', `the worker of ${this.dir}${pid === null ? '' : ` (process ${pid})`} ended without a word after step ${step}; ${startAgain(hasCheckpoint(this.dir)).calls}${existsSync(launch) ? logTail(launch) : ''}`, { dir: this.dir, pid, step })
   }
 
   unreachable(record: ControlRecord | null = null): FettleError { return unreachable(this.dir, this.#state, record, this.log.last('started')?.host) }

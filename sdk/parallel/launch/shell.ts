@@ -9,10 +9,10 @@ export function quote(word: string): string {
 export function quoteAll(words: readonly string[]): string { return words.map(quote).join(' ') }
 
 /** The words of a command that a person wrote, with '…' and "…" around what has spaces; nothing is expanded. */
-export function splitWords(text: string, field: string): string[] {
+export function splitWords(text: string, field: string, example = `${field} 'ssh -p 2222'`): string[] {
   const words = [...text.matchAll(/(?:[^\s'"]|'[^']*'|"[^"]*")+/g)].map(([word]) => word)
   const left = text.replace(/(?:[^\s'"]|'[^']*'|"[^"]*")+/g, '').trim()
-  if (words.length === 0 || left !== '') throw refusal(field, 'a command, each quote closed', text, `${field} 'ssh -p 2222'`)
+  if (words.length === 0 || left !== '') throw refusal(field, 'a command, each quote closed', text, example)
   return words.map((word) => word.replace(/'([^']*)'|"([^"]*)"/g, (_, single: string | undefined, double: string | undefined) => single ?? double ?? ''))
 }
 

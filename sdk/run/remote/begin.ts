@@ -8,15 +8,15 @@ import { parseHosts } from '../../parallel/launch/hosts'
 import { parseArguments } from '../../plan/arguments'
 import { readControl } from '../control'
 import { logTail } from '../death'
-import { metricsName, prepareFolder } from '../folder'
+import { launchLogName, metricsName, prepareFolder } from '../folder'
 import { isTurn, newest, readLog } from '../read-log'
 import { checkPlan } from '../start'
 import { probe } from './connection'
 import { readReach } from './options'
 import type { StartOrder } from './protocol'
 
-/** What a launch leaves in the output folder: the run's argument file, and what the launcher and its ranks print. */
-const argumentsName = 'launch.json', logName = 'launch.log'
+/** The run's argument file, in its output folder. */
+const argumentsName = 'launch.json'
 
 /**
  * On the first of some hosts: starts the ranks on all of them, by a `fettle launch` that outlives this process and its
@@ -29,7 +29,7 @@ export async function begin(order: StartOrder): Promise<string> {
   const plan = checkPlan(parseArguments(order.arguments).plan, tokens)
   const reach = { ...readReach({ program }, '.start()'), cwd: process.cwd() }
   await Promise.all(parseHosts(hosts).slice(1).map(({ target }) => probe(target, reach)))
-  const dir = prepareFolder(plan), file = path.join(dir, argumentsName), log = path.join(dir, logName), since = Date.now()
+  const dir = prepareFolder(plan), file = path.join(dir, argumentsName), log = path.join(dir, launchLogName), since = Date.now()
   fs.writeFileSync(file, `${JSON.stringify(order.arguments, null, 2)}\n`)
   const secrets = Object.entries({ [huggingFaceVariable]: tokens.huggingface, [aiStudioVariable]: tokens.aistudio }).filter((entry): entry is [string, string] => entry[1] !== undefined)
   const flags = { program, master, port, env: secrets.length === 0 ? undefined : secrets.map(([name]) => name).join() }

@@ -43,8 +43,13 @@ export interface Reach {
 
 /** @param call whose options they are, such as `.start()` */
 export function readReach({ ssh, program, cwd }: RemoteOptions, call: string): Reach {
-  for (const [name, value, usual] of [['ssh', ssh, 'ssh -p 2222'], ['program', program, 'node_modules/.bin/fettle'], ['cwd', cwd, '/shared/work']] as const) {
-    if (value !== undefined && (typeof value !== 'string' || value === '')) throw refusal(`${name} of ${call}`, 'a text', value, `{ ${name}: '${usual}' }`)
+  for (const [name, value] of Object.entries({ ssh, program, cwd })) {
+    if (value !== undefined && (typeof value !== 'string' || value === '')) throw refusal(`${name} of ${call}`, 'a text', value, examples[name as keyof RemoteOptions])
   }
-  return { ssh: sshWords(ssh, `ssh of ${call}`), program: program === undefined ? fettleProgram : splitWords(program, `program of ${call}`), cwd: cwd ?? null }
+  return {
+    ssh: sshWords(ssh, `ssh of ${call}`, examples.ssh), cwd: cwd ?? null,
+    program: program === undefined ? fettleProgram : splitWords(program, `program of ${call}`, examples.program),
+  }
 }
+
+const examples: Record<keyof RemoteOptions, string> = { ssh: "{ ssh: 'ssh -p 2222' }", program: "{ program: 'node_modules/.bin/fettle' }", cwd: "{ cwd: '/shared/work' }" }

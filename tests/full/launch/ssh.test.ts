@@ -4,6 +4,7 @@ import * as path from 'node:path'
 import { test } from 'node:test'
 import { byRank, fettle, plainEnvironment, writeProbe } from '../../support/launch'
 import { without } from '../../support/programs'
+import { remoteStory } from '../../support/remote'
 import { gone, until } from '../../support/runs'
 import { startSshd } from '../../support/sshd'
 import { temporaryFolder } from '../../support/tiny'
@@ -43,4 +44,8 @@ test('real ssh: a launcher that is killed leaves no rank behind', { skip }, asyn
   await until('a rank is up', () => fs.existsSync(path.join(folder, 'pid')))
   const pid = Number(fs.readFileSync(path.join(folder, 'pid'), 'utf8'))
   await gone(pid)
+})
+
+test('real ssh: a run that a notebook starts on another host, sees and controls', { skip }, async (t) => {
+  await remoteStory(t, '127.0.0.1', { ssh: await startSshd(t) })
 })
