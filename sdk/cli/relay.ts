@@ -3,7 +3,7 @@ import { PlanError, serializeError } from '../errors'
 import { whole } from '../plan/rules'
 import { openFolder } from '../run/folder-source'
 import { begin } from '../run/remote/begin'
-import type { FromRelay, ToRelay } from '../run/remote/protocol'
+import { version, type FromRelay, type ToRelay } from '../run/remote/protocol'
 import { messagesOf, serveRelay } from '../run/remote/relay'
 import type { Command } from './command'
 import { exitCodeOf, exitCodes } from './exit'
@@ -24,7 +24,7 @@ export const relayCommand: Command = {
     const messages = messagesOf(process.stdin)
     // Who reads is gone: its input has ended too, or will in a moment.
     process.stdout.on('error', () => undefined)
-    send({ kind: 'relay', version: 1 })
+    send({ kind: 'relay', version })
     try {
       await serveRelay(await openFolder(await folderOf(parsed, messages), parsed.values.interval as number | undefined ?? 300), messages, send)
     } catch (error) {

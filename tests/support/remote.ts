@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import type { TestContext } from 'node:test'
-import { attach, sft, type AttachedRun, type RemoteOptions, type Sft } from 'fettle'
+import { attach, chat, sft, type AttachedRun, type RemoteOptions, type Sft } from 'fettle'
 import { isAlive } from 'fettle/dist/process'
 import { leaving, reached, until } from './runs'
 import { temporaryFolder, tinyData, tinyModel } from './tiny'
@@ -77,6 +77,10 @@ async function controls(run: AttachedRun): Promise<void> {
   const pieces: string[] = []
   for await (const piece of run.stream('n 1:', { maxNewTokens: 4 })) pieces.push(piece)
   assert.equal(pieces.join(''), answer)
+  for await (const _ of run.stream('n 1:', { maxNewTokens: 50 })) break
+  const talk = await chat(run, { sides: ['tuned'], maxNewTokens: 4 })
+  assert.equal((await talk.ask('n 1:')).tuned, answer)
+  await talk.close()
   assert.ok((await run.evaluate()).loss > 0)
   assert.equal((await run.sample()).samples.length, 1)
   await run.set({ learningRate: 1e-5 })

@@ -26,7 +26,7 @@ export type ToRelay = StartOrder | Extract<ToWorker, { kind: 'command' }>
 /** Messages from `fettle relay`, one JSON object a line of its output. */
 export type FromRelay =
   /** The first one. */
-  | { readonly kind: 'relay'; readonly version: 1 }
+  | { readonly kind: 'relay'; readonly version: number }
   /** There is no such run, or it cannot be started. Nothing follows. */
   | { readonly kind: 'refused'; readonly error: SerializedError }
   /** The run's events, from the first one on, its progress, and the answers to commands. */
@@ -47,6 +47,9 @@ export interface RelayStatus {
   /** Why no worker can be asked, where there is no plan. */
   readonly unreachable: SerializedError | null
 }
+
+/** Of these messages. */
+export const version = 1
 
 /** What the first line begins with: a greeting of the far end's shell may stand before it. */
 export const firstWords = '{"kind":"relay"'

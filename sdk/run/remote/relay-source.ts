@@ -9,7 +9,7 @@ import type { RunSource } from '../source'
 import { addressOf, type Address } from './address'
 import { Connection, noFarEnd, type End } from './connection'
 import { readReach, type Reach, type RemoteOptions } from './options'
-import type { FromRelay, RelayStatus, StartOrder } from './protocol'
+import { version, type FromRelay, type RelayStatus, type StartOrder } from './protocol'
 
 /** A run on another host, seen through `fettle relay` there. */
 export class RelaySource implements RunSource {
@@ -88,7 +88,9 @@ export class RelaySource implements RunSource {
       this.log.push(reviveNumbers(message.event))
       if (message.event.type === 'started') this.#progress = null
     } else if (message.kind === 'progress') this.#progress = { stage: message.stage, done: message.done, total: message.total }
-    else if (message.kind === 'refused') this.#refuse(this.#revive(message.error))
+    else if (message.kind === 'relay' && message.version !== version) {
+      this.#refuse(new EnvironmentError('remote.program', `the Fettle on ${this.#host.target} is of another version, whose messages this one does not know; install the same here and there`, { host: this.#host.target, version: message.version }))
+    } else if (message.kind === 'refused') this.#refuse(this.#revive(message.error))
     else if (message.kind === 'status') {
       this.#status = message
       if (!message.alive || isOver(message.state)) this.#progress = null
