@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict'
+import * as fs from 'node:fs'
+import * as os from 'node:os'
+import * as path from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { scope } from 'fettle-native'
+import { JoinedParts } from 'fettle/dist/parallel/parts'
+import { largestDifference } from '../../support/golden'
+import { ranksOf, visitMeshes } from '../../support/mesh'
+import { caseName, families, meshModel, modelName, type Case, type Method, type Trained } from '../../support/mesh-training'
+
+const meshes = [
+  'tp=2', 'pp=2', 'pp=2:virtual2', 'dp=2', 'sharding=2:stage1', 'sharding=2:stage2', 'sharding=2:stage3',
+  'tp=4', 'pp=4', 'dp=4', 'sharding=4:stage2', 'sharding=4:stage3',
+  'pp=2,tp=2', 'dp=2,tp=2', 'sharding=2:stage3,tp=2', 'sharding=2:stage2,pp=2', 'dp=2,sharding=2:stage1',
+]
+/** Of these methods fewer meshes: what they change is in the layers alone. */
+const fewer = { methods: ['DoRA', 'prefix', 'prefix with encoder'] as Method[], meshes: ['tp=2', 'pp=2:virtual2', 'sharding=2:stage3', 'pp=2,tp=2'] }
+const both = ['plain', 'auto'] as const
+
+/**
+ * Four ranks on two cores wait for each other at every sum, of which tensor parallelism has many: there each case runs with one form of the
+ * blocks, and with two layers.
+ */
+function casesOn(mesh: string): Case[] {
+  const at = meshes.indexOf(mesh), many = ranksOf(mesh) > 2, layers = many && mesh.includes('tp') ? 2 : 4
+  return families.flatMap((family, f) => [
+    ...(['SFT', 'LoRA'] as const).flatMap((method, m) => (many ? [both[(at + f + m) % 2]] : both).map((blocks): Case => ({ family, method, blocks, layers }))),
+    ...(fewer.meshes.includes(mesh) ? fewer.methods.map((method, m): Case => ({ family, method, blocks: both[(at + f + m) % 2], layers })) : []),
+  ])
+}
+
+/** What one rank trains, to compare all others with. */
+const alone = [...new Map(meshes.flatMap(casesOn).map((each) => [caseName(each), each])).values()]
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fettle-equality-')), models = path.join(folder, 'models')
+
+/** Largest differences from one rank: of losses relative, of weights absolute. */
+interface Difference { readonly loss: number; readonly weight: number }
+const seen = new Map<string, Difference>()
+
+before(async () => {
+  for (const family of families) for (const layers of [2, 4] as const) meshModel(path.join(models, modelName({ family, layers })), family, layers)
+  const run = (of: readonly string[]): Promise<void> => visitMeshes('mesh-training.js', of, { models, out: folder, cases: Object.fromEntries(['', ...meshes].map((mesh) => [mesh, mesh === '' ? alone : casesOn(mesh)])) })
+  const [two, four] = [2, 4].map((ranks) => meshes.filter((mesh) => ranksOf(mesh) === ranks))
+  await Promise.all([run(['']), run(two)])
+  await run(four)
+})
+after(() => fs.rmSync(folder, { recursive: true, force: true }))
+
+const told = (mesh: string, each: Case, rank: number): Trained => JSON.parse(fs.readFileSync(path.join(folder, mesh || 'alone', `${caseName(each)}-${rank}.json`), 'utf8')) as Trained
+const weights = (mesh: string, each: Case): JoinedParts => new JoinedParts(path.join(folder, mesh || 'alone'), caseName(each), Array.from({ length: ranksOf(mesh) }, (_, rank) => rank))
+const relative = (values: readonly number[], reference: readonly number[]): number => Math.max(...values.map((value, i) => Math.abs(value / reference[i] - 1)))
+
+function compare(mesh: string, each: Case): Difference {
+  const one = told('', each, 0), first = told(mesh, each, 0)
+  for (let rank = 1; rank < ranksOf(mesh); rank++) assert.deepEqual(told(mesh, each, rank), first, `rank ${rank} says what rank 0 says`)
+  // Three steps are an epoch.
+  const mean = (losses: readonly number[]): number => losses.reduce((a, b) => a + b, 0) / losses.length, [begin, end] = [mean(one.losses.slice(0, 3)), mean(one.losses.slice(-3))]
+  assert.ok(end < begin - 0.02, `it learns: ${begin} → ${end}`)
+  const norm = relative(first.norms, one.norms)
+  assert.ok(norm <= 1e-4, `gradient norms differ by ${norm}`)
+  const own = weights(mesh, each), reference = weights('', each)
+  assert.deepEqual(own.names().sort(), reference.names().sort())
+  const weight = Math.max(...reference.names().map((name) => scope(() => largestDifference(own.read(name), reference.read(name)))))
+  own.close()
+  reference.close()
+  return { loss: relative(first.losses, one.losses), weight }
+}
+
+for (const mesh of meshes) {
+  describe(`20 steps on ${mesh} are those of one rank`, () => {
+    for (const each of casesOn(mesh)) test(caseName(each), () => {
+      const difference = compare(mesh, each)
+      seen.set(`${mesh} ${caseName(each)}`, difference)
+      assert.ok(difference.loss <= 1e-5, `losses differ by ${difference.loss}`)
+      assert.ok(difference.weight <= 1e-4, `weights differ by ${difference.weight}`)
+    })
+  })
+}
