@@ -80,13 +80,16 @@ function noise(shape: readonly number[], random: Random): Tensor {
   return tensor(values, shape)
 }
 
-/** Rows of lengths that differ, some of them with few labels; each with the marks that GLM's prompts need. */
+/**
+ * Rows of lengths that differ, some with one label, some with none: the last two of the first epoch, a micro-batch of their
+ * own, are such. Each has the marks that GLM's prompts need.
+ */
 export function meshRows(): Row[] {
   const random = new Random(3), below = (n: number): number => Math.floor(random.uniform() * n)
   return Array.from({ length: 22 }, (_, i) => {
     const text = (length: number): number[] => Array.from({ length }, () => 10 + below(255))
     const prompt = [...text(1 + below(6)), specialIds.gmask, specialIds.start], answer = text(i % 5 === 0 ? 1 : 2 + below(8))
-    return { inputIds: Int32Array.from([...prompt, ...answer]), labels: Int32Array.from([...prompt.map(() => -100), ...answer]) }
+    return { inputIds: Int32Array.from([...prompt, ...answer]), labels: Int32Array.from([...prompt.map(() => -100), ...answer.map((id) => ([3, 7, 12, 17].includes(i) ? -100 : id))]) }
   })
 }
 

@@ -19,11 +19,11 @@ const fewer = { methods: ['DoRA', 'prefix', 'prefix with encoder'] as Method[], 
 const both = ['plain', 'auto'] as const
 
 /**
- * Four ranks on two cores wait for each other at every sum, of which tensor parallelism has many: there each case runs with one form of the
- * blocks, and with two layers.
+ * Ranks on two cores wait for each other at every sum, of which tensor parallelism has many: there models have two layers, and on
+ * four ranks each case runs with one form of the blocks.
  */
 function casesOn(mesh: string): Case[] {
-  const at = meshes.indexOf(mesh), many = ranksOf(mesh) > 2, layers = many && mesh.includes('tp') ? 2 : 4
+  const at = meshes.indexOf(mesh), many = ranksOf(mesh) > 2, layers = mesh.includes('tp') ? 2 : 4
   return families.flatMap((family, f) => [
     ...(['SFT', 'LoRA'] as const).flatMap((method, m) => (many ? [both[(at + f + m) % 2]] : both).map((blocks): Case => ({ family, method, blocks, layers }))),
     ...(fewer.meshes.includes(mesh) ? fewer.methods.map((method, m): Case => ({ family, method, blocks: both[(at + f + m) % 2], layers })) : []),
