@@ -18,14 +18,16 @@ const meshes = [
 const fewer = { methods: ['DoRA', 'prefix', 'prefix with encoder'] as Method[], meshes: ['tp=2', 'pp=2:virtual2', 'sharding=2:stage3', 'pp=2,tp=2'] }
 const both = ['plain', 'auto'] as const
 
-/**
- * Ranks on two cores wait for each other at every sum, of which tensor parallelism has many: there models have two layers, and on
- * four ranks each case runs with one form of the blocks.
- */
+/** Meshes on which each case runs with both forms of the blocks: one of each axis. On the others they take turns. */
+const thorough = ['tp=2', 'pp=2', 'sharding=2:stage3']
+
+/** Where models have four layers: a range of one layer for each of as many chunks, and buffers that layers take in turns. The others have two. */
+const deep = ['pp=2:virtual2', 'pp=4', 'sharding=2:stage3', 'sharding=4:stage3', 'sharding=2:stage2,pp=2']
+
 function casesOn(mesh: string): Case[] {
-  const at = meshes.indexOf(mesh), many = ranksOf(mesh) > 2, layers = mesh.includes('tp') ? 2 : 4
+  const at = meshes.indexOf(mesh), layers = deep.includes(mesh) ? 4 : 2
   return families.flatMap((family, f) => [
-    ...(['SFT', 'LoRA'] as const).flatMap((method, m) => (many ? [both[(at + f + m) % 2]] : both).map((blocks): Case => ({ family, method, blocks, layers }))),
+    ...(['SFT', 'LoRA'] as const).flatMap((method, m) => (thorough.includes(mesh) ? both : [both[(at + f + m) % 2]]).map((blocks): Case => ({ family, method, blocks, layers }))),
     ...(fewer.meshes.includes(mesh) ? fewer.methods.map((method, m): Case => ({ family, method, blocks: both[(at + f + m) % 2], layers })) : []),
   ])
 }
