@@ -7,6 +7,7 @@ import { scope } from 'fettle-native'
 import { JoinedParts } from 'fettle/dist/parallel/parts'
 import { largestDifference } from '../../support/golden'
 import { ranksOf, visitMeshes } from '../../support/mesh'
+import { repoRoot } from '../../support/paths'
 import { caseName, families, meshModel, modelName, type Case, type Method, type Trained } from '../../support/mesh-training'
 
 const meshes = [
@@ -69,6 +70,20 @@ function compare(mesh: string, each: Case): Difference {
   return { loss: relative(first.losses, one.losses), weight }
 }
 
+/** A row for each family and mesh, a column for each method: `loss · weight`, the larger of both forms of the blocks. */
+function tableOf(cell: (mesh: string, family: string, method: Method) => string): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`, columns: Method[] = ['SFT', 'LoRA', ...fewer.methods]
+  const rows = families.flatMap((family) => meshes.map((mesh) => line([family, `\`${mesh}\``, ...columns.map((method) => cell(mesh, family, method))])))
+  return [line(['family', 'mesh', ...columns]), line(['---', '---', ...columns.map(() => '---')]), ...rows].join('\n')
+}
+
+function measured(mesh: string, family: string, method: Method): string {
+  const found = casesOn(mesh).filter((each) => each.family === family && each.method === method).map((each) => seen.get(`${mesh} ${caseName(each)}`)!), most = (of: keyof Difference): string => Math.max(...found.map((each) => each[of])).toExponential(0)
+  return found.length === 0 ? '' : `${most('loss')} · ${most('weight')}`
+}
+
+const document = path.join(repoRoot, 'docs', 'parallel.md'), marks = /(<!-- equality: written by the test -->\n)([^]*?)(<!-- end of equality -->)/
+
 for (const mesh of meshes) {
   describe(`20 steps on ${mesh} are those of one rank`, () => {
     for (const each of casesOn(mesh)) test(caseName(each), () => {
@@ -79,3 +94,13 @@ for (const mesh of meshes) {
     })
   })
 }
+
+test('docs/parallel.md tells the differences of each case', () => {
+  if (process.env.UPDATE_DOCS === '1') fs.writeFileSync(document, fs.readFileSync(document, 'utf8').replace(marks, (_, begin: string, __, end: string) => `${begin}\n${tableOf(measured)}\n\n${end}`))
+  const told = marks.exec(fs.readFileSync(document, 'utf8'))![2].trim(), number = /\d+e[-+]\d+/g
+  assert.equal(told.replaceAll(number, '#'), tableOf((...which) => measured(...which).replaceAll(number, '#')).trim(), 'a case is missing there; write the table with UPDATE_DOCS=1')
+  for (const cell of told.match(/\d+e[-+]\d+ · \d+e[-+]\d+/g)!) {
+    const [loss, weight] = cell.split(' · ').map(Number)
+    assert.ok(loss <= 1e-5 && weight <= 1e-4, cell)
+  }
+})
