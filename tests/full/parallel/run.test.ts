@@ -152,3 +152,21 @@ describe('a run that is controlled', () => {
     assert.deepEqual(of(again, 'step').filter(({ step }) => step > at && step <= at + 3).map(({ loss }) => loss), losses)
   })
 })
+
+test('a checkpoint of one mesh goes on on every other', async (t) => {
+  const folder = temporaryFolder(t), builder = tiny(folder, 'bloom').learningRate(1e-3).steps(4).save({ every: 2, keep: null })
+  const meshes = ['', 'tp=2', 'pp=2:virtual2', 'sharding=2:stage3'], alone = await finished(t, on(builder, ''))
+  const later = (run: Run): number[] => of(run, 'step').filter(({ step }) => step > 2).map(({ loss }) => loss)
+  // Each goes on where its neighbour stood.
+  let before = alone
+  for (const mesh of [...meshes.slice(1), '']) await t.test(`${mesh || 'one rank'}, from where the one before stood`, async (each) => {
+    const checkpoint = path.join(folder, `checkpoint-2-of-${meshes.indexOf(mesh)}`, 'checkpoint-2')
+    fs.cpSync(path.join(before.dir, 'checkpoint-2'), checkpoint, { recursive: true })
+    const other = on(builder.output(path.join(folder, 'again')), mesh), whole = mesh === '' ? alone : await finished(each, on(builder, mesh))
+    const run = await finished(each, other.resume(checkpoint))
+    assert.equal(of(run, 'started')[0].startStep, 2)
+    near(later(run), later(alone), exact.loss, 'loss of step')
+    sameWeights(run.dir, alone.dir, exact.weight)
+    before = whole
+  })
+})
