@@ -1,4 +1,4 @@
-import { native } from './library'
+import { native, nccl } from './library'
 import type { Tensor } from './tensor'
 
 /** Where the ranks of a run find each other, and a small table of texts that they share: c10d's store. */
@@ -9,7 +9,8 @@ export class Store {
   static file(path: string, ranks: number, timeout: number): Store { return new Store(native().openFileStore(path, ranks, timeout), 0) }
 
   /**
-   * A store that one of the ranks serves, at all addresses of its machine. It asks for no password: for private networks only.
+   * A store that one of the ranks serves: for 127.0.0.1 on the loopback alone, else at all addresses of its machine. It asks
+   * for no password: for private networks only.
    * @param port 0: any free one
    */
   static tcp(host: string, port: number, ranks: number, serves: boolean, timeout: number): Store {
@@ -41,7 +42,7 @@ export interface Work { wait(): void }
 const done: Work = { wait: () => undefined }
 
 /**
- * Ranks that reduce, gather and send among themselves (c10d over Gloo). All members call the same collectives in the same
+ * Ranks that reduce, gather and send among themselves (c10d over Gloo, or over NCCL on GPUs). All members call the same collectives in the same
  * order. Tensors are contiguous. With `later` a collective runs beside what follows until `wait()`.
  */
 export class ProcessGroup {
@@ -56,6 +57,12 @@ export class ProcessGroup {
    */
   static open(store: Store, name: string, rank: number, size: number, timeout: number, address = '127.0.0.1'): ProcessGroup {
     return new ProcessGroup(native().openGroup(store.id, name, rank, size, timeout, address), rank, size)
+  }
+
+  /** The same over NCCL, for tensors on this process's GPU; `null` where NCCL's addon is not there. */
+  static openNccl(store: Store, name: string, rank: number, size: number, timeout: number): ProcessGroup | null {
+    const addon = nccl()
+    return addon && new ProcessGroup(native().adoptGroup(addon.openGroup(native().storeExternal(store.id), name, rank, size, timeout)), rank, size)
   }
 
   /** Every rank's tensor becomes the reduction of all, *in place*. */

@@ -70,6 +70,8 @@ export interface Engine {
   storeHas(store: number, key: string): boolean
   storeAdd(store: number, key: string, by: number): number
   openGroup(store: number, name: string, rank: number, size: number, timeout: number, address: string): number
+  storeExternal(store: number): object
+  adoptGroup(group: object): number
   closeGroup(group: number): void
   allReduce(group: number, tensor: Handle, reduction: string, later: boolean): number
   allGather(group: number, out: Handle, own: Handle, later: boolean): number

@@ -84,6 +84,18 @@ export function load(): void {
   engine ??= open()
 }
 
+/** The functions of nccl.node (native/nccl). */
+export interface NcclAddon {
+  openGroup(store: object, name: string, rank: number, size: number, timeout: number): object
+}
+
+/** The addon for ranks on GPUs; `null` where it is not built, or there is no GPU. */
+export function nccl(): NcclAddon | null {
+  native()
+  const torch = libtorch(), file = join(addonFolder(torch), 'nccl.node')
+  return wantsCuda(torch) && existsSync(file) ? (require(file) as NcclAddon) : null
+}
+
 /** The addon, loaded on first use. */
 export function native(): Engine {
   return engine ?? (engine = open())

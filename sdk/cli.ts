@@ -8,8 +8,12 @@ import { doctorCommand } from './cli/doctor'
 import { parseFlags } from './cli/flags'
 import { generateCommand } from './cli/generate'
 import { commandHelp, overview } from './cli/help'
+import { jobCommand } from './cli/job'
+import { launchCommand } from './cli/launch'
 import { mergeCommand } from './cli/merge'
+import { mergeRanksCommand } from './cli/merge-tp'
 import { modelsCommand } from './cli/models'
+import { reshardCommand } from './cli/reshard'
 import { isTold, runCommand } from './cli/run'
 import { errorBlock, processTerminal, type Terminal } from './cli/terminal'
 import { scoreCommand } from './cli/score'
@@ -20,7 +24,7 @@ import { PlanError, serializeError } from './errors'
 import { unknownName } from './plan/refuse'
 
 /** All commands of `fettle`, in the order of its help. */
-export const commands: readonly Command[] = [runCommand, generateCommand, chatCommand, mergeCommand, convertCommand, uploadCommand, tokenizeCommand, scoreCommand, traceCommand, modelsCommand, doctorCommand]
+export const commands: readonly Command[] = [runCommand, launchCommand, jobCommand, generateCommand, chatCommand, mergeCommand, mergeRanksCommand, reshardCommand, convertCommand, uploadCommand, tokenizeCommand, scoreCommand, traceCommand, modelsCommand, doctorCommand]
 
 /** Runs `fettle` with the arguments after its name, and sets the exit code. Never throws. */
 export async function main(argv: readonly string[]): Promise<void> {

@@ -129,6 +129,32 @@ async function link(p) {
   for (const name of fs.readdirSync(path.join(p.folder, 'objects'))) if (name.endsWith('.o') && !used.has(name)) fs.rmSync(path.join(p.folder, 'objects', name))
 }
 
+const ncclHeaders = ['nccl.h', 'cuda_runtime_api.h', 'cublas_v2.h', 'cusparse.h', 'cusolverDn.h']
+
+/** Folders of CUDA's and NCCL's headers: those that libtorch's own packages bring, then an installed toolkit. Undefined where one is missing. */
+function cudaIncludes(torch) {
+  const nvidia = path.resolve(torch.folder, '..', 'nvidia')
+  const packages = fs.existsSync(nvidia) ? fs.readdirSync(nvidia).map((name) => path.join(nvidia, name, 'include')) : []
+  const folders = [...packages, ...[process.env.CUDA_HOME, process.env.CUDA_PATH, '/usr/local/cuda'].filter(Boolean).map((home) => path.join(home, 'include')), '/usr/include'].filter((folder) => fs.existsSync(folder))
+  return ncclHeaders.every((name) => folders.some((folder) => fs.existsSync(path.join(folder, name)))) ? folders.filter((folder) => folder !== '/usr/include') : undefined
+}
+
+/** nccl.node, for ranks on GPUs: only where libtorch has CUDA and its headers are found. Returns whether it stands. */
+async function buildNccl(p, report) {
+  const target = path.join(p.folder, 'nccl.node'), source = path.join(native, 'nccl', 'nccl.cc')
+  const includes = fs.existsSync(path.join(p.torch.folder, 'lib', 'libtorch_cuda.so')) ? cudaIncludes(p.torch) : undefined
+  if (includes === undefined) return false
+  const key = hashOf([fs.readFileSync(source, 'utf8'), p.torch.version, p.compiler.version, ...includes]), stamp = `${target}.json`
+  if (fs.existsSync(target) && fs.existsSync(stamp) && JSON.parse(fs.readFileSync(stamp, 'utf8')).key === key) return true
+  const torch = [path.join(p.torch.folder, 'include'), path.join(p.torch.folder, 'include/torch/csrc/api/include')]
+  const temporary = path.join(p.folder, `nccl.${process.pid}.tmp`), lib = path.join(p.torch.folder, 'lib')
+  report('compiling nccl')
+  await run(p.compiler.name, [...FLAGS, ...[...torch, ...includes].flatMap((folder) => ['-isystem', folder]), '-I', p.napi, '-shared', source, '-L', lib, '-ltorch_cpu', '-lc10', '-o', temporary])
+  fs.renameSync(temporary, target)
+  fs.writeFileSync(stamp, JSON.stringify({ key }) + '\n')
+  return true
+}
+
 /** True when an addon for the libtorch at hand stands, whether or not its sources changed since. */
 export function builtAlready() {
   const torch = findLibtorch()
@@ -142,10 +168,14 @@ export async function build(report = () => {}) {
   const compiler = findCompiler()
   if (!compiler) throw new SetupError('no C++ compiler found; install g++ 11 or later, or clang 14')
   const p = plan(torch, compiler)
-  if (upToDate(p)) return { folder: p.folder, built: false, torch }
+  if (upToDate(p)) {
+    await buildNccl(p, report)
+    return { folder: p.folder, built: false, torch }
+  }
   fs.mkdirSync(path.join(p.folder, 'objects'), { recursive: true })
   await compile(p, report)
   await link(p)
+  await buildNccl(p, report)
   return { folder: p.folder, built: true, torch }
 }
 

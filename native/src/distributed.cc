@@ -8,12 +8,17 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <map>
 
 namespace fettle {
@@ -72,6 +77,20 @@ napi_value openFileStore(Args& a) {
   return a.make(static_cast<double>(stores().put(store)));
 }
 
+/// A socket that only this machine reaches: c10d's own listens at all addresses.
+int loopbackSocket(uint16_t port) {
+  int made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  bool bound = made >= 0 && setsockopt(made, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 && bind(made, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  if (bound) return made;
+  std::string why = std::strerror(errno);
+  if (made >= 0) close(made);
+  throw CodedError("native.open", "cannot listen at 127.0.0.1:" + std::to_string(port) + ": " + why);
+}
+
 /// openTcpStore(host, port, ranks, serves, timeout in ms): [store, port]
 napi_value openTcpStore(Args& a) {
   c10d::TCPStoreOptions options;
@@ -80,6 +99,7 @@ napi_value openTcpStore(Args& a) {
   options.isServer = a.boolean(3);
   options.waitWorkers = false;
   options.timeout = millisecondsAt(a, 4);
+  if (options.isServer && a.text(0) == "127.0.0.1") options.masterListenFd = loopbackSocket(options.port);
   auto store = c10::make_intrusive<c10d::TCPStore>(a.text(0), options);
   int64_t port = store->getPort();
   return a.make(std::vector<int64_t>{stores().put(store), port});
@@ -108,6 +128,21 @@ napi_value openGroup(Args& a) {
   c10::intrusive_ptr<c10d::Backend> group =
       c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(a.integer(2)), static_cast<int>(a.integer(3)), options);
   return a.make(static_cast<double>(groups().put(group)));
+}
+
+/// storeExternal(store): the store, for another addon's group. adoptGroup(group): a group of another addon.
+napi_value storeExternal(Args& a) {
+  napi_value result;
+  napi_create_external(a.env, &stores().get(a.handle(0), "store"), nullptr, nullptr, &result);
+  return result;
+}
+napi_value adoptGroup(Args& a) {
+  void* made = nullptr;
+  if (napi_get_value_external(a.env, a.v[0], &made) != napi_ok) throw CodedError("native.argument", "expected a group of another addon");
+  auto* group = static_cast<c10::intrusive_ptr<c10d::Backend>*>(made);
+  uint32_t id = groups().put(std::move(*group));
+  delete group;
+  return a.make(static_cast<double>(id));
 }
 
 napi_value closeGroup(Args& a) {
@@ -204,6 +239,8 @@ void defineDistributed(napi_env env, napi_value exports) {
   define(env, exports, "storeHas", guarded<storeHas>);
   define(env, exports, "storeAdd", guarded<storeAdd>);
   define(env, exports, "openGroup", guarded<openGroup>);
+  define(env, exports, "storeExternal", guarded<storeExternal>);
+  define(env, exports, "adoptGroup", guarded<adoptGroup>);
   define(env, exports, "closeGroup", guarded<closeGroup>);
   define(env, exports, "allReduce", guarded<allReduce>);
   define(env, exports, "allGather", guarded<allGather>);

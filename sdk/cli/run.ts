@@ -1,5 +1,7 @@
 import * as path from 'node:path'
 import { PlanError } from '../errors'
+import { refuseRanks } from '../parallel/fit'
+import { rankFromEnvironment } from '../parallel/launch'
 import { groups, fields, parseArguments, readArguments, type Field } from '../plan/arguments'
 import type { MeshPlan } from '../plan/plan'
 import { inFlags } from '../run/death'
@@ -7,6 +9,7 @@ import { metricsName } from '../run/folder'
 import { start } from '../run/start'
 import type { Run } from '../run/run'
 import type { Command } from './command'
+import { followLauncher } from './follow'
 import { exitCodes } from './exit'
 import type { Flag, Parsed } from './flags'
 import { ProgressLines } from './progress'
@@ -31,8 +34,13 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
   const { json, debug, help, detach, ...overrides } = parsed.values
   const [file, extra] = parsed.positionals
   if (extra !== undefined) throw new PlanError('cli.extra', `expected one argument file, got ${JSON.stringify(extra)} too; try fettle run ${file} --name value`, { extra })
-  const { plan, notes, tokens } = file === undefined ? parseArguments({}, overrides) : readArguments(file, overrides)
+  const place = rankFromEnvironment(process.env)
+  // How many ranks there are is the launcher's to say, and what each axis gets of them the file's.
+  const given = place === null || place.worldSize === 1 ? overrides : { ranks: String(place.worldSize), ...overrides }
+  const { plan, notes, tokens } = file === undefined ? parseArguments({}, given) : readArguments(file, given)
+  if (place !== null) refuseRanks(plan.mesh, place.worldSize)
   showGpus(plan.mesh)
+  if (place !== null && place.rank > 0) return followLauncher(plan, place, terminal)
   const lines = new ProgressLines(terminal, plan.logEvery, plan.progress)
   for (const note of [...notes, ...openTokens(overrides)]) lines.line(`note: ${note}`)
   const starting = start(plan, {
@@ -41,7 +49,7 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
       lines.event(event)
     },
     onProgress: (progress) => lines.progress(progress),
-    detached: detach === true, tokens,
+    detached: detach === true, tokens, ...(place === null || place.worldSize === 1 ? {} : { meeting: place }),
   })
   return watch(await starting.catch((error: unknown) => { throw inArguments(error) }), lines, terminal)
 }

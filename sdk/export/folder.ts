@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path'
 import { scope, type DType, type Tensor } from 'fettle-native'
 import { ModelError } from '../errors'
 import type { Parameters } from '../models/parameters'
-import { openWeights, writeJsonAtomically, writeShardedSafetensors, type GgufTokenizerMaterial, type LazyTensor, type TokenizerSource, type Weights } from '../models/weights'
+import { openWeights, writeJsonAtomically, writeShardedSafetensors, type GgufTokenizerMaterial, type LazyTensor, type TensorInfo, type TokenizerSource, type Weights } from '../models/weights'
 import { tokenizerFiles } from '../models/weights/tokenizer-files'
 import { specFromGguf } from '../tokenizers/gguf'
 
@@ -21,6 +21,9 @@ export interface ModelFolder {
   readonly maxShardBytes?: number
 }
 
+/** Of the weights their types and shapes alone. */
+type BesideWeights = Omit<ModelFolder, 'tensors' | 'maxShardBytes'> & { readonly tensors: ReadonlyMap<string, TensorInfo> }
+
 /**
  * Writes a folder that Fettle and transformers load: model.safetensors (or shards with their index), tokenizer files,
  * generation_config.json and config.json. A tokenizer of a GGUF file becomes tokenizer.json and tokenizer_config.json
@@ -29,11 +32,16 @@ export interface ModelFolder {
  * @throws ModelError `model.write`, `tokenizer.gguf`
  */
 export function writeModelFolder(folder: string, model: ModelFolder): string[] {
+  const files = writeShardedSafetensors(folder, model.tensors, { maxShardBytes: model.maxShardBytes ?? 5e9 })
+  return [...files, ...writeBesideWeights(folder, model)]
+}
+
+/** Writes what a model folder has beside its weights: tokenizer files, generation_config.json and, last, config.json. */
+export function writeBesideWeights(folder: string, { config, tokenizerSource, generationConfig, tensors }: BesideWeights): string[] {
   mkdirSync(folder, { recursive: true })
-  const { config, tensors, tokenizerSource, maxShardBytes = 5e9 } = model
-  const files = writeShardedSafetensors(folder, tensors, { maxShardBytes })
+  const files: string[] = []
   if (tokenizerSource) files.push(...writeTokenizer(folder, tokenizerSource, config))
-  const generation = model.generationConfig ?? generationDefaults(config)
+  const generation = generationConfig ?? generationDefaults(config)
   if (generation) {
     writeJsonAtomically(join(folder, 'generation_config.json'), generation)
     files.push('generation_config.json')
@@ -107,14 +115,14 @@ function writeGgufTokenizer(folder: string, material: GgufTokenizerMaterial, con
 }
 
 /** The configuration with the number type that the weights have now, under the name that it already uses for it. */
-function configOf(config: Readonly<Record<string, unknown>>, tensors: ReadonlyMap<string, Tensor | LazyTensor>): Record<string, unknown> {
+function configOf(config: Readonly<Record<string, unknown>>, tensors: ReadonlyMap<string, TensorInfo>): Record<string, unknown> {
   const { _name_or_path: _, ...kept } = config
   const dtype = commonDtype(tensors)
   return dtype === undefined ? kept : { ...kept, ['dtype' in kept ? 'dtype' : 'torch_dtype']: dtype }
 }
 
 /** The number type that most weights have. */
-function commonDtype(tensors: ReadonlyMap<string, Tensor | LazyTensor>): DType | undefined {
+function commonDtype(tensors: ReadonlyMap<string, TensorInfo>): DType | undefined {
   const counts = new Map<DType, number>()
   for (const { dtype, shape } of tensors.values()) counts.set(dtype, (counts.get(dtype) ?? 0) + shape.reduce((a, b) => a * b, 1))
   return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0]

@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { CheckpointError } from '../errors'
+import { partsIndexName } from '../models/weights/parts'
 import type { RunEvent } from '../run/events'
 import { metricsName } from '../run/folder'
 import { readLog } from '../run/read-log'
@@ -88,7 +89,7 @@ function checkSizes(folder: string, manifest: Manifest): void {
 
 function kindOf(folder: string): CheckpointFacts['kind'] {
   const has = (name: string): boolean => fs.existsSync(path.join(folder, name))
-  return has('adapter_model.safetensors') ? 'adapter' : has('model.safetensors') || has('model.safetensors.index.json') ? 'model' : null
+  return has('adapter_model.safetensors') ? 'adapter' : ['model.safetensors', 'model.safetensors.index.json', partsIndexName].some(has) ? 'model' : null
 }
 
 function bytesOf(folder: string): number {

@@ -7,6 +7,7 @@ import { storedWeights } from '../models/layout'
 import { openWeights, readGguf, resolveModel, type ResolveOptions, type Weights } from '../models/weights'
 import { formatOf, weightFiles } from '../models/weights/hugging-face'
 import { paddleFiles } from '../models/weights/paddle'
+import { PartWeights } from '../models/weights/parts'
 import type { LoraOptions } from '../plan/options'
 import type { Plan } from '../plan/plan'
 import { modelView, type TextAndHtml } from '../views/objects'
@@ -77,6 +78,7 @@ async function describe(name: string, trains: Pick<Plan, 'lora' | 'prefix'> | nu
 
 function filesOf(weights: Weights): string[] {
   if (weights.kind === 'gguf') return [weights.path]
+  if (weights instanceof PartWeights) return weights.joined.paths
   const format = formatOf(weights.path)
   return (format === undefined ? paddleFiles(weights.path) : weightFiles(weights.path, format)).map((name) => join(weights.path, name))
 }

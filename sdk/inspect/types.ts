@@ -36,8 +36,8 @@ export interface ModelFacts {
   readonly name: string
   /** Folder or .gguf file on this machine. */
   readonly path: string
-  /** Kind of the weight files. */
-  readonly format: 'safetensors' | 'pickle' | 'paddle' | 'gguf'
+  /** Kind of the weight files; `parts`: a checkpoint of several ranks. */
+  readonly format: 'safetensors' | 'pickle' | 'paddle' | 'gguf' | 'parts'
   /** Family, such as `llama`. */
   readonly family: string
   /** Decoder layers. */

@@ -38,8 +38,8 @@ interface LossOptions { readonly scale: number; readonly gradient: boolean; read
 export interface Pipe {
   readonly first: boolean
   readonly last: boolean
-  /** Hidden states `[tokens, hidden]` of the stage before. */
-  receive(tokens: number): Tensor
+  /** Hidden states `[rows, hidden]` of the stage before. */
+  receive(rows: number): Tensor
   send(x: Tensor): void
   /** From the last stage to all, *in place*. */
   share(result: Tensor): void
@@ -106,7 +106,15 @@ export class Decoder {
   }
 
   /** Token ids → `[N, hidden]`. */
-  embed(batch: Batch, context: BlockContext): Tensor { return scope(() => this.embedding(batch, { ...context, mode: 'infer' }).out) }
+  embed(batch: Batch, context: BlockContext): Tensor {
+    return scope(() => {
+      const { out } = this.embedding(batch, { ...context, mode: 'infer' })
+      return this.blocks.tokens?.own(out) ?? out
+    })
+  }
+
+  /** Rows of hidden states that this rank holds of a batch. */
+  rowsOf(tokens: number): number { return this.blocks.tokens?.rows(tokens) ?? tokens }
 
   /**
    * Adds the embedding's gradients; `grad` may be overwritten. What stands between the table and the first layer is
@@ -120,8 +128,9 @@ export class Decoder {
     const learns = [embedding, positions, embeddingNorm?.weight, projectIn?.weight, projectIn?.lora?.a].some((weight) => (weight?.grad ?? null) !== null)
     if (!learns) return
     scope(() => {
+      const whole = blocks.tokens?.all(grad, batch.tokens) ?? grad
       const { saved } = embeddingNorm === null && projectIn === null ? { saved: { projection: null, norm: null } } : this.embedding(batch, { ...context, mode: 'train' })
-      let g = embeddingNorm === null ? grad : blocks.norm.backward(grad, null, saved.norm, embeddingNorm, outside('embeddingNorm'))
+      let g = embeddingNorm === null ? whole : blocks.norm.backward(whole, null, saved.norm, embeddingNorm, outside('embeddingNorm'))
       if (positions !== null) addRows(positions, this.positionRows(batch, context), g)
       if (projectIn !== null) g = blocks.linear.backward(g, saved.projection, projectIn, outside('projectIn'))
       if (embedding.grad === null) return
@@ -192,24 +201,27 @@ export class Decoder {
     return scope(() => {
       const { blocks, parameters: { finalNorm, projectOut, head } } = this
       const context: BlockContext = { ...options.context, mode: options.gradient ? 'train' : 'infer', tokens: targets.count }
-      const { out, saved } = this.toHead(ops.index_select(x, 0, targets.rows), context)
+      const all = this.allTokens(x, options.context)
+      const { out, saved } = this.toHead(ops.index_select(all, 0, targets.rows), context)
       const { lossSum, correct, gradHidden } = blocks.head.loss(out, targets.labels, head, options)
       if (gradHidden === null) return { lossSum, correct, gradX: null }
       const gradNormed = projectOut === null ? gradHidden : blocks.linear.backward(gradHidden, saved.projection, projectOut, outside('projectOut'))
       const gradRows = finalNorm === null ? gradNormed : blocks.norm.backward(gradNormed, null, saved.norm, finalNorm, outside('finalNorm'))
-      return { lossSum, correct, gradX: ops.index_copy_(ops.zeros_like(x), 0, targets.rows, gradRows) }
+      const gradX = ops.index_copy_(ops.zeros_like(all), 0, targets.rows, gradRows)
+      return { lossSum, correct, gradX: blocks.tokens?.own(gradX) ?? gradX }
     })
   }
 
   /** fp32 logits `[rows, vocab]` of all of x, or of the rows named (int64 `[S]`). */
   headLogits(x: Tensor, context: BlockContext, rows: Tensor | null = null): Tensor {
     return scope(() => {
-      const chosen = rows === null ? x : ops.index_select(x, 0, rows), count = chosen.shape[0], { pipe } = this
+      const { pipe } = this, count = rows?.shape[0] ?? context.tokens
       if (pipe !== null && !pipe.last) {
         const logits = ops.empty([count, this.parameters.architecture.vocabSize], { dtype: 'float32', device: x.device })
         pipe.share(logits)
         return logits
       }
+      const all = this.allTokens(x, context), chosen = rows === null ? all : ops.index_select(all, 0, rows)
       const logits = this.blocks.head.logits(this.toHead(chosen, { ...context, mode: 'infer', tokens: count }).out, this.parameters.head)
       pipe?.share(logits)
       return logits
@@ -223,7 +235,7 @@ export class Decoder {
       let out: Tensor | null = null
       for (const [c, chunk] of this.chunks.entries()) {
         out?.free()
-        let x: Tensor = pipe === null || (pipe.first && c === 0) ? this.embed(batch, context) : pipe.receive(batch.tokens)
+        let x: Tensor = pipe === null || (pipe.first && c === 0) ? this.embed(batch, context) : pipe.receive(this.rowsOf(batch.tokens))
         for (let i = chunk.start; i < chunk.end; i++) {
           const next: Tensor = this.layerForward(i, x, context).out
           x.free()
@@ -235,6 +247,8 @@ export class Decoder {
       return out as Tensor
     })
   }
+
+  private allTokens(x: Tensor, { tokens }: BlockContext): Tensor { return this.blocks.tokens?.all(x, tokens) ?? x }
 
   /** After an optimizer step or a load: compute copies follow the masters, packed weights are made again. */
   weightsChanged(): void {

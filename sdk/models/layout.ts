@@ -70,6 +70,8 @@ type WholeWeight = Omit<StoredWeight, 'parts'> & { readonly parts: readonly Pick
 /** Every weight that the record and the name map ask for on a rank, in the order of the forward pass. */
 export function storedWeights(architecture: Architecture, names: NameMap, share: Share = wholeShare(architecture)): StoredWeight[] {
   const { vocabSize, hiddenSize, embedding, norm, positions, headDim, tiedHead } = architecture
+  // A rank that sees some of the tokens makes a part of the gradient.
+  const within: PartialGradient = share.sequence ? 'tensor' : null
   const between = projections(architecture, names), end = architecture.layers
   const matrix = (key: string, layer: number, module: string, shape: readonly number[], role: Role): WholeWeight =>
     ({ key, layer, shape, decay: true, partial: null, parts: [{ name: `${module}.weight`, rows: shape[0], role }] })
@@ -86,12 +88,13 @@ export function storedWeights(architecture: Architecture, names: NameMap, share:
   }
   for (const i of layersOf(share)) {
     const layer = names.layer(i)
-    all.push(...normWeights(`${i}.inputNorm`, i, layer.inputNorm), ...linearWeights(`${i}.qkv`, i, layer.qkv))
+    const layerNorm = (key: string, module: string): WholeWeight[] => normWeights(`${i}.${key}`, i, module, hiddenSize, norm.bias, within)
+    all.push(...layerNorm('inputNorm', layer.inputNorm), ...linearWeights(`${i}.qkv`, i, layer.qkv))
     if (architecture.queryKeyNorm) all.push(...normWeights(`${i}.queryNorm`, i, layer.queryNorm as string, headDim, norm.bias, 'tensor'), ...normWeights(`${i}.keyNorm`, i, layer.keyNorm as string, headDim, norm.bias, 'tensor'))
-    const outer = (key: string, module: string | undefined): WholeWeight[] => (architecture.order.norm === 'both' ? normWeights(key, i, module as string) : [])
+    const outer = (key: string, module: string | undefined): WholeWeight[] => (architecture.order.norm === 'both' ? layerNorm(key, module as string) : [])
     all.push(
-      ...linearWeights(`${i}.out`, i, layer.out), ...outer(`${i}.outNorm`, layer.outNorm), ...normWeights(`${i}.postNorm`, i, layer.postNorm),
-      ...linearWeights(`${i}.up`, i, layer.up), ...linearWeights(`${i}.down`, i, layer.down), ...outer(`${i}.downNorm`, layer.downNorm),
+      ...linearWeights(`${i}.out`, i, layer.out, within), ...outer('outNorm', layer.outNorm), ...layerNorm('postNorm', layer.postNorm),
+      ...linearWeights(`${i}.up`, i, layer.up), ...linearWeights(`${i}.down`, i, layer.down, within), ...outer('downNorm', layer.downNorm),
     )
   }
   if (share.last) {
@@ -112,13 +115,14 @@ function cutWeight({ parts, shape, ...rest }: WholeWeight, { tensor }: Share): S
   return { ...rest, shape: [cuts.reduce((sum, { rows }) => sum + rows, 0), ...columns], parts: cuts }
 }
 
-function linearWeights(key: string, layer: number, spec: LinearSpec): WholeWeight[] {
+/** @param partial of a bias that is added to the part of the tokens that a rank holds */
+function linearWeights(key: string, layer: number, spec: LinearSpec, partial: PartialGradient = null): WholeWeight[] {
   const rows = outFeatures(spec)
   const weight: WholeWeight = { key: `${key}.weight`, layer, shape: [rows, spec.inFeatures], decay: true, partial: null, parts: spec.parts.map((p) => ({ ...p, name: `${p.name}.weight` })) }
   if (!spec.bias) return [weight]
   // A bias after a row-cut matrix is added once, so that every rank holds all of it.
   const bias = spec.parts.map((p) => ({ name: `${p.name}.bias`, rows: p.rows, role: p.role.kind === 'row' ? replicate : p.role }))
-  return [weight, { key: `${key}.bias`, layer, shape: [rows], decay: false, partial: null, parts: bias }]
+  return [weight, { key: `${key}.bias`, layer, shape: [rows], decay: false, partial, parts: bias }]
 }
 
 export function outFeatures(spec: LinearSpec): number { return spec.parts.reduce((sum, part) => sum + part.rows, 0) }

@@ -1,5 +1,6 @@
-import { ops, type Tensor } from 'fettle-native'
+import type { Tensor } from 'fettle-native'
 import type { Architecture, Role } from './architecture'
+import { native } from './weights/native'
 
 /** Which of so many ranks. */
 export interface RankOf { readonly index: number; readonly count: number }
@@ -10,6 +11,8 @@ export interface LayerRange { readonly start: number; readonly end: number }
 /** The part of a model that a rank holds: its layers, and its cut of each matrix. */
 export interface Share {
   readonly tensor: RankOf
+  /** Tensor ranks also divide tokens between the matrices: norms see a part of them each. */
+  readonly sequence: boolean
   /** Stretches of layers that run one after the other; several where stages are interleaved. */
   readonly chunks: readonly LayerRange[]
   /** Holds what stands before the first layer, and behind the last. */
@@ -19,7 +22,7 @@ export interface Share {
 
 /** All of a model. */
 export function wholeShare({ layers }: Pick<Architecture, 'layers'>): Share {
-  return { tensor: { index: 0, count: 1 }, chunks: [{ start: 0, end: layers }], first: true, last: true }
+  return { tensor: { index: 0, count: 1 }, sequence: false, chunks: [{ start: 0, end: layers }], first: true, last: true }
 }
 
 /** A stretch of rows or columns. */
@@ -54,7 +57,8 @@ export function cutOf(role: Role, rows: number, columns: number, tensor: RankOf)
   return { dim, stretches, holders }
 }
 
-function evenly(size: number, { index, count }: RankOf): Stretch {
+/** The share of one of so many in `size` things; none is ahead by more than one. */
+export function evenly(size: number, { index, count }: RankOf): Stretch {
   const start = Math.floor((size * index) / count)
   return { start, length: Math.floor((size * (index + 1)) / count) - start }
 }
@@ -68,12 +72,14 @@ export function cutSize(cut: Cut): number { return cut.stretches.reduce((sum, { 
 /** What a rank holds of a whole tensor: a view where it is one stretch. */
 export function takeCut(whole: Tensor, cut: Cut | null): Tensor {
   if (cut === null) return whole
+  const { ops } = native()
   const parts = cut.stretches.map(({ start, length }) => ops.narrow(whole, cut.dim, start, length))
   return parts.length === 1 ? parts[0] : ops.cat(parts, cut.dim)
 }
 
 /** Writes what a rank holds into its place in the whole. */
 export function putCut(whole: Tensor, own: Tensor, cut: Cut | null): void {
+  const { ops } = native()
   if (cut === null) return void ops.copy_(whole, own)
   let from = 0
   for (const { start, length } of cut.stretches) {

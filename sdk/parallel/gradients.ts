@@ -165,9 +165,9 @@ function heldStretches(parameter: NamedParameter, { groups, place }: Ranks): Hel
 function shares(parameter: NamedParameter, size: number, { shape }: Ranks): (Stretch & { readonly share: number })[] {
   const { cut, partial, start } = parameter
   if (partial === 'model') return [{ start, length: size, share: 1 / (shape.tp * shape.pp) }]
-  const stages = partial === 'ends' ? 2 : 1
-  if (cut === null) return [{ start, length: size, share: 1 / (shape.tp * stages) }]
-  return stretchesOf(parameter).map(({ start: from, length, holders }) => ({ start: from, length, share: 1 / (holders * stages) }))
+  const ends = partial === 'ends' ? 2 : 1
+  if (cut === null) return [{ start, length: size, share: 1 / (ends * shape.tp) }]
+  return stretchesOf(parameter).map(({ start: from, length, holders }) => ({ start: from, length, share: 1 / (ends * holders) }))
 }
 
 /** Sums of the ranks of a run: loss, hits and squares, of which each rank gives its part. */

@@ -6,7 +6,7 @@ import type { Parameters } from '../models/parameters'
 import { vocabularyOf, type Share } from '../models/share'
 import type { Weights } from '../models/weights'
 import type { MeshPlan } from '../plan/plan'
-import { stageCosts, stageLayers } from './fit'
+import { stageCosts, stageLayers, type LayerRange } from './fit'
 import { ShardedFrozen } from './gathered'
 import type { Place } from './mesh'
 import { StagePipe } from './pipeline'
@@ -14,11 +14,16 @@ import type { Ranks } from './ranks'
 import { ShardedParameters, type ShardingStage } from './sharded'
 import { tensorBlocks } from './tensor-blocks'
 
-/** What a rank of a mesh holds of a model: stage s of P has ranges s, P + s, 2P + s … of as many as there are stages and virtual stages. */
-export function shareOf(architecture: Architecture, { pp, tp, virtual }: Pick<MeshPlan, 'pp' | 'tp' | 'virtual'>, place: Pick<Place, 'pp' | 'tp'>): Share {
-  const ranges = stageLayers(architecture.layers, pp * virtual, stageCosts(architecture))
+/** Layers in as many ranges as there are stages and virtual stages, of which stage s has s, P + s, 2P + s … */
+export function rangesOf(architecture: Architecture, { pp, virtual }: Pick<MeshPlan, 'pp' | 'virtual'>): readonly LayerRange[] {
+  return stageLayers(architecture.layers, pp * virtual, stageCosts(architecture))
+}
+
+/** What a rank of a mesh holds of a model. */
+export function shareOf(architecture: Architecture, { pp, tp, virtual, sequenceParallel }: Pick<MeshPlan, 'pp' | 'tp' | 'virtual' | 'sequenceParallel'>, place: Pick<Place, 'pp' | 'tp'>): Share {
+  const ranges = rangesOf(architecture, { pp, virtual })
   return {
-    tensor: { index: place.tp, count: tp }, chunks: Array.from({ length: virtual }, (_, chunk) => ranges[chunk * pp + place.pp]),
+    tensor: { index: place.tp, count: tp }, sequence: tp > 1 && sequenceParallel, chunks: Array.from({ length: virtual }, (_, chunk) => ranges[chunk * pp + place.pp]),
     first: place.pp === 0, last: place.pp === pp - 1,
   }
 }
@@ -39,6 +44,6 @@ export function loadRank(weights: Weights, options: Omit<LoadOptions, 'share' | 
 /** A decoder that runs with those of the other ranks. */
 export function rankDecoder(parameters: Parameters, blocks: Blocks, ranks: Ranks): Decoder {
   const { tensor, pipe } = ranks.groups, { architecture, share } = parameters
-  const divided = tensor === null ? blocks : tensorBlocks(blocks, { group: tensor, vocabulary: vocabularyOf(architecture, share.tensor), vocabSize: architecture.vocabSize })
+  const divided = tensor === null ? blocks : tensorBlocks(blocks, { group: tensor, vocabulary: vocabularyOf(architecture, share.tensor), vocabSize: architecture.vocabSize }, share.sequence)
   return new Decoder(parameters, divided, pipe && new StagePipe(pipe, parameters))
 }

@@ -17,7 +17,7 @@ export class StagePipe implements Pipe {
     this.last = group.rank === group.size - 1
   }
 
-  receive(tokens: number): Tensor { return this.from(this.neighbour(-1), tokens, passing) }
+  receive(rows: number): Tensor { return this.from(this.neighbour(-1), rows, passing) }
   send(x: Tensor): void { this.to(this.neighbour(1), x, passing) }
   share(result: Tensor): void { this.group.broadcast(result, this.group.size - 1) }
 
@@ -31,9 +31,9 @@ export class StagePipe implements Pipe {
     this.leaving.push({ tensor, work: this.group.send(tensor, stage, tag, true) })
   }
 
-  from(stage: number, tokens: number, tag: number): Tensor {
+  from(stage: number, rows: number, tag: number): Tensor {
     const { architecture, dtype, device } = this.parameters
-    const x = ops.empty([tokens, architecture.hiddenSize], { dtype, device })
+    const x = ops.empty([rows, architecture.hiddenSize], { dtype, device })
     this.group.receive(x, stage, tag)
     return x
   }
@@ -78,7 +78,7 @@ export function walkStage(decoder: Decoder, pipe: StagePipe, batches: readonly B
         const found = scope(() => {
           const passage = passageOf(decoder, batch, options, micro % slots)
           // The embedding's memory is the next micro-batch's.
-          const input = place === 0 ? ops.clone(decoder.embed(batch, passage.context)) : pipe.from(pipe.neighbour(-1), batch.tokens, tag(place, false))
+          const input = place === 0 ? ops.clone(decoder.embed(batch, passage.context)) : pipe.from(pipe.neighbour(-1), decoder.rowsOf(batch.tokens), tag(place, false))
           const { steps, x } = forwardThrough(decoder, chunks[chunk], input, passage)
           if (place < depth - 1) pipe.to(pipe.neighbour(1), x, tag(place + 1, false))
           const head = place < depth - 1 ? null : decoder.headLoss(x, batch.targets!, { scale: batch.ghost ? 0 : options.scale, gradient: true, context: passage.context })
@@ -95,7 +95,7 @@ export function walkStage(decoder: Decoder, pipe: StagePipe, batches: readonly B
         open.delete(key)
         options.lastFollows?.(micro === batches.length - 1)
         scope(() => {
-          const grad = gradX ?? pipe.from(pipe.neighbour(1), batch.tokens, tag(place, true))
+          const grad = gradX ?? pipe.from(pipe.neighbour(1), decoder.rowsOf(batch.tokens), tag(place, true))
           const out = backwardThrough(decoder, chunks[chunk], grad, steps, passage)
           if (place === 0) decoder.embedBackward(out, batch, passage.context)
           else {

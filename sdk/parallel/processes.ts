@@ -1,18 +1,25 @@
-import { fork, type ChildProcess } from 'node:child_process'
+import { fork, type ChildProcess, type ForkOptions } from 'node:child_process'
 import * as os from 'node:os'
 import { reviveError, WorkerError, type FettleError, type SerializedError } from '../errors'
+import { boundByLauncher, placeRank, readMachine } from './launch'
 
 /** What a rank process says when it has done its job, or cannot. */
 export type FromRank = { readonly kind: 'here' } | { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: SerializedError }
 
-/** Cores that each of so many ranks of this machine gets. */
-export function threadsOf(ranks: number, threads: number | null = null): number {
-  return Math.max(1, threads ?? Math.floor(os.availableParallelism() / ranks))
+/** How a rank's process is started on its share of the machine: bound to its cores, with as many threads as they are. */
+export function forkPlaced(rank: number, ranks: number, threads: number | null = null): Pick<ForkOptions, 'env' | 'execPath' | 'execArgv'> {
+  if (ranks === 1) return { env: { ...process.env, ...(threads === null ? {} : { OMP_NUM_THREADS: String(threads) }) }, execArgv: [] }
+  const { prefix, environment } = placeRank(readMachine(), rank, ranks, 'cpu', boundByLauncher(process.env))
+  const env = { ...process.env, ...environment, ...(threads === null ? {} : { OMP_NUM_THREADS: String(threads) }) }
+  // The binding program becomes the rank: the process keeps its id.
+  const [program, ...words] = prefix
+  return program === undefined ? { env, execArgv: [] } : { env, execPath: program, execArgv: [...words, process.execPath] }
 }
 
-/** Environment of a rank that shares cores: threads that wait for each other do not spin (native.md: a spinning barrier takes the core that another rank needs). */
-export function sharedCores(env: NodeJS.ProcessEnv, ranks: number, threads: number): NodeJS.ProcessEnv {
-  return { ...env, OMP_NUM_THREADS: String(threads), ...(ranks > 1 ? { OMP_WAIT_POLICY: 'passive' } : {}) }
+/** Threads of this rank's operators: what it was started with, else its share of the cores. */
+export function threadsOf(ranks: number, threads: number | null = null): number {
+  const given = ranks > 1 ? Number(process.env.OMP_NUM_THREADS) : NaN
+  return threads ?? (given >= 1 ? given : Math.max(1, Math.floor(os.availableParallelism() / ranks)))
 }
 
 /** A failure that another rank's caused: the collective of a rank whose peer is gone. */
@@ -26,10 +33,9 @@ export function isCollateral({ name, message }: Pick<SerializedError, 'name' | '
  * @param entry a module that takes one message and answers `FromRank`
  */
 export function runRanks(entry: string, jobs: readonly object[]): Promise<void> {
-  const env = sharedCores(process.env, jobs.length, threadsOf(jobs.length))
   return new Promise((resolve, reject) => {
-    const children = jobs.map((job): ChildProcess => {
-      const child = fork(entry, [], { execArgv: [], env, serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+    const children = jobs.map((job, rank): ChildProcess => {
+      const child = fork(entry, [], { ...forkPlaced(rank, jobs.length), serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
       child.send(job)
       return child
     })

@@ -10,12 +10,18 @@ export interface Rendezvous {
   readonly rank: number
   /** Among the ranks of this machine. Default: `rank`. */
   readonly localRank?: number
+  /** Ranks of this machine. Default: all. */
+  readonly localSize?: number
+  /** Before the names of groups in a store that others use too. */
+  readonly prefix?: string
   /** ms after which a collective without its peers fails. */
   readonly timeout: number
   /** ms that a rank waits for the first one's word. Default: `timeout`. */
   readonly commandTimeout?: number
   /** Address of this machine that peers connect to. */
   readonly address: string
+  /** Their tensors are on GPUs: what carries them speaks NCCL, where its addon is built, else Gloo. Default false. */
+  readonly gpu?: boolean
 }
 
 /** The groups that this rank speaks in; `null` where it would be alone. */
@@ -44,8 +50,8 @@ export class Ranks {
   readonly size: number
   readonly place: Place
 
-  /** @param local number among the ranks of its machine */
-  private constructor(readonly shape: MeshShape, readonly rank: number, readonly local: number, readonly groups: Groups) {
+  /** @param local place among the ranks of its machine */
+  private constructor(readonly shape: MeshShape, readonly rank: number, readonly local: { readonly rank: number; readonly size: number }, readonly groups: Groups) {
     this.size = worldSize(shape)
     this.place = placeOf(shape, rank)
   }
@@ -53,7 +59,7 @@ export class Ranks {
   /** A rank that is alone. */
   static alone(): Ranks {
     const none = { world: null, command: null, tensor: null, pipe: null, ends: null, model: null, data: null, sharding: null, replicas: null }
-    return new Ranks({ dp: 1, sharding: 1, pp: 1, tp: 1 }, 0, 0, none)
+    return new Ranks({ dp: 1, sharding: 1, pp: 1, tp: 1 }, 0, { rank: 0, size: 1 }, none)
   }
 
   /** All ranks call it; it waits for them. @throws NativeError `native.torch` when a peer does not come */
@@ -61,7 +67,7 @@ export class Ranks {
     const { rank } = meeting
     const along = (name: string, ...of: Axis[]): ProcessGroup | null => open(meeting, name, peersOf(shape, rank, of))
     const stages = peersOf(shape, rank, ['pp']), ends = [stages[0], stages[stages.length - 1]]
-    return new Ranks(shape, rank, meeting.localRank ?? rank, {
+    return new Ranks(shape, rank, { rank: meeting.localRank ?? rank, size: meeting.localSize ?? worldSize(shape) }, {
       world: along('world', ...axes), command: open({ ...meeting, timeout: meeting.commandTimeout ?? meeting.timeout }, 'command', peersOf(shape, rank, axes)),
       tensor: along('tensor', 'tp'), pipe: along('pipe', 'pp'),
       ends: stages.length > 1 && ends.includes(rank) ? open(meeting, 'ends', ends) : null,
@@ -76,7 +82,10 @@ export class Ranks {
 }
 
 /** A group is named by its members: those of other ranks along the same axis are others. */
-function open({ store, rank, timeout, address }: Rendezvous, name: string, members: readonly number[]): ProcessGroup | null {
+function open({ store, rank, timeout, address, prefix = '', gpu = false }: Rendezvous, name: string, members: readonly number[]): ProcessGroup | null {
   if (members.length === 1) return null
-  return ProcessGroup.open(store, `${name}:${members.join('-')}`, members.indexOf(rank), members.length, timeout, address)
+  const full = `${prefix}${name}:${members.join('-')}`, own = members.indexOf(rank)
+  // Numbers and words are on the CPU; and a pipeline's messages have tags, by which alone they are told apart.
+  const carried = gpu && name !== 'world' && name !== 'command' && name !== 'pipe' ? ProcessGroup.openNccl(store, full, own, members.length, timeout) : null
+  return carried ?? ProcessGroup.open(store, full, own, members.length, timeout, address)
 }

@@ -1,5 +1,5 @@
 import { noGrad, ops, scope, type Device, type ProcessGroup, type Tensor } from 'fettle-native'
-import type { Blocks, BlockContext, EmbeddingBlock, Forward, LinearBlock, LinearWeights, Place, Weight } from '../models/blocks/types'
+import type { Blocks, BlockContext, DividedTokens, EmbeddingBlock, Forward, LinearBlock, LinearWeights, Place, Saved, Weight } from '../models/blocks/types'
 import { addRows } from '../models/blocks/plain'
 import { noiseSeed, withSeed } from '../models/noise'
 import type { Stretch } from '../models/share'
@@ -18,11 +18,14 @@ export interface TensorRank {
  * blocks on its cut; what they put out is joined here. q/k/v and up are cut by rows: each rank's output is its own, and
  * gradients of their input are summed. out and down are cut by columns: outputs are summed, bias and residual added
  * once, behind. Hidden states are whole, and the same bits, on every rank.
+ * @param sequence between the matrices ranks divide the tokens instead (arXiv 2205.05198)
  */
-export function tensorBlocks(blocks: Blocks, tensor: TensorRank): Blocks {
+export function tensorBlocks(blocks: Blocks, tensor: TensorRank, sequence: boolean): Blocks {
+  const tokens = sequence ? dividedTokens(tensor.group) : undefined
   return {
+    ...(tokens === undefined ? {} : { tokens }),
     form: blocks.form, norm: blocks.norm, headNorm: blocks.headNorm, rotary: blocks.rotary, attention: blocks.attention, activation: blocks.activation,
-    embedding: cutEmbedding(blocks, tensor), linear: cutLinear(blocks.linear, tensor.group), head: vocabularyHead(tensor),
+    embedding: cutEmbedding(blocks, tensor), linear: tokens === undefined ? cutLinear(blocks.linear, tensor.group) : sequenceLinear(blocks.linear, tensor.group, tokens), head: vocabularyHead(tensor),
     weightsChanged: () => blocks.weightsChanged(), reserve: (tokens) => blocks.reserve(tokens), free: () => blocks.free(),
   }
 }
@@ -71,6 +74,68 @@ function cutLinear(linear: LinearBlock, group: ProcessGroup): LinearBlock {
       if (byRows(place)) group.allReduce(gradX)
       return gradX
     },
+  }
+}
+
+/** A record of a linear layer, and how many tokens its pass had. */
+interface SequenceSaved { readonly inner: Saved; readonly tokens: number }
+
+/**
+ * The same where each rank holds some of the tokens between the matrices: what comes in is gathered, and outputs are
+ * summed into the rows of each. As many bytes pass as before, and norms, residuals and their records are divided.
+ */
+function sequenceLinear(linear: LinearBlock, group: ProcessGroup, divided: ExchangedTokens): LinearBlock {
+  const record = ({ out, saved }: Forward, tokens: number): Forward => ({ out, saved: saved === null ? null : { inner: saved, tokens } satisfies SequenceSaved })
+  return {
+    forward(x, residual, weights, place, context) {
+      const { tokens } = context
+      if (byRows(place)) return record(linear.forward(divided.all(x, tokens), null, weights, place, context), tokens)
+      if (!byColumns(place)) return record(linear.forward(x, residual, weights, place, context), tokens)
+      const run = (): Forward => linear.forward(x, null, withoutBias(weights), place, context)
+      const partial = drops(weights, context) ? ownRandomness(group.rank, x.device, run) : run()
+      const out = noGrad(() => divided.sum(partial.out))
+      noGrad(() => {
+        if (weights.bias !== null) ops.add_(out, weights.bias.value)
+        if (residual !== null) ops.add_(out, residual)
+      })
+      return record({ out, saved: partial.saved }, tokens)
+    },
+    backward(grad, saved, weights, place) {
+      const { inner, tokens } = saved as SequenceSaved
+      if (byRows(place)) return divided.sum(linear.backward(grad, inner, weights, place))
+      if (!byColumns(place)) return linear.backward(grad, inner, weights, place)
+      const sum = weights.bias?.grad ?? null
+      if (sum !== null) scope(() => ops.add_(sum, ops.sum_dim(grad, [0], false, { dtype: 'float32' })))
+      return linear.backward(divided.all(grad, tokens), inner, withoutBias(weights), place)
+    },
+  }
+}
+
+/** Tokens that ranks divide: gathered, and summed into the rows of each. */
+interface ExchangedTokens extends DividedTokens {
+  /** `[tokens, width]` of which each rank has a part of the sum → this rank's rows of it. */
+  sum(part: Tensor): Tensor
+}
+
+function dividedTokens(group: ProcessGroup): ExchangedTokens {
+  const { size, rank } = group, rows = (tokens: number): number => Math.ceil(tokens / size)
+  const padded = (x: Tensor): Tensor => {
+    const [tokens, width] = x.shape, missing = rows(tokens) * size - tokens
+    return missing === 0 ? ops.contiguous(x) : ops.cat([x, ops.zeros([missing, width], { dtype: x.dtype, device: x.device })])
+  }
+  return {
+    rows,
+    own: (x) => scope(() => ops.clone(ops.narrow(padded(x), 0, rank * rows(x.shape[0]), rows(x.shape[0])))),
+    all: (own, tokens) => scope(() => {
+      const out = ops.empty([own.shape[0] * size, own.shape[1]], { dtype: own.dtype, device: own.device })
+      group.allGather(out, ops.contiguous(own))
+      return ops.narrow(out, 0, 0, tokens)
+    }),
+    sum: (part) => scope(() => {
+      const sent = padded(part), pieces = ops.empty_like(sent)
+      group.allToAll(pieces, sent)
+      return ops.sum_dim(ops.view(pieces, [size, rows(part.shape[0]), part.shape[1]]), [0])
+    }),
   }
 }
 

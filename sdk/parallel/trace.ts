@@ -3,10 +3,10 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { familyOf } from '../models/families'
 import { openWeights, writeSafetensors } from '../models/weights'
+import { JoinedParts } from '../models/weights/parts'
 import type { MeshPlan } from '../plan/plan'
 import { refuseMesh } from './fit'
 import { worldSize } from './mesh'
-import { JoinedParts } from './parts'
 import { runRanks } from './processes'
 import { meshShape } from './shape'
 import type { TraceJob } from './trace-rank'
@@ -23,7 +23,7 @@ export async function traceOnMesh(mesh: MeshPlan, job: Omit<TraceJob, 'mesh' | '
   try {
     const jobs = Array.from({ length: count }, (_, rank): TraceJob => ({ ...job, mesh, rank, ranks: count, store: path.join(folder, 'store'), folder }))
     await runRanks(path.join(__dirname, 'trace-rank.js'), jobs)
-    const joined = new JoinedParts(folder, 'trace', jobs.map(({ rank }) => rank))
+    const joined = new JoinedParts(folder, 'trace', count)
     try {
       writeSafetensors(out, new Map(joined.names().map((name) => [name, joined.lazy(name)])))
       return joined.names().map((name) => ({ name, shape: joined.shape(name)! }))

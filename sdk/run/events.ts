@@ -1,4 +1,5 @@
 import type { MeshShape } from '../parallel/mesh'
+import type { LayerRange } from '../parallel/stages'
 import type { SerializedError } from '../errors'
 
 /** Events of a run, as they stand in metrics.jsonl (one JSON object a line) and reach the front. Times in ms since epoch. */
@@ -43,7 +44,10 @@ export interface StartedEvent extends Turn {
   readonly type: 'started'
   /** Where several ranks train together: how many, and the mesh that they make. Figures of a step that are one process's are the first rank's. */
   readonly ranks?: number
+  /** The degrees of their mesh. */
   readonly mesh?: MeshShape
+  /** Ranges of layers in order, range i on pipeline stage i modulo the number of stages. */
+  readonly stages?: readonly LayerRange[]
   /** Process id of the worker, of several ranks the first one's. */
   readonly pid: number
   /** Host name of the worker: on another host the pid says nothing about it. */

@@ -5,6 +5,7 @@ import type { GenerationPlan, Plan } from '../plan/plan'
 import type { EvalEvent, RunEvent, SampleEvent } from './events'
 import { PieceQueue, readGenerateOptions } from './generate'
 import { EventLog } from './log'
+import { RunMesh } from './mesh'
 import type { StepColumns } from './metrics'
 import { readSettings } from './rate'
 import type { ChatReply, Command, Replies } from './protocol'
@@ -93,6 +94,8 @@ export abstract class RunHandle implements AsyncIterable<RunEvent> {
 
   /** All events so far, oldest first. */
   get events(): readonly RunEvent[] { return this.log.events }
+  /** The ranks that train: their places, and their layers once the model is read. It draws itself. */
+  get mesh(): RunMesh { return new RunMesh(this.runningPlan().mesh, this.log.last('started') ?? null) }
   /** Step events as an Arrow table, up to date at each look. */
   get metrics(): Table<StepColumns> { return this.log.metrics }
 

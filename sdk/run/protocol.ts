@@ -1,5 +1,6 @@
 import type { SerializedError } from '../errors'
 import type { ChatSide } from '../chat/state'
+import type { Meeting } from '../parallel/meet'
 import type { GenerationPlan, Plan } from '../plan/plan'
 import type { ServePlan } from '../chat/serve-plan'
 import type { ChatMessage } from '../tokenizers'
@@ -10,8 +11,8 @@ import type { EvalEvent, RunEvent, SampleEvent } from './events'
  * gets one `reply` with its id; ids count for each front by itself.
  */
 export type ToWorker =
-  /** `run`: the run's id; `detached`: it outlives its front. Over the pipe alone. */
-  | { readonly kind: 'start'; readonly plan: Plan; readonly run?: string; readonly detached?: boolean }
+  /** `run`: the run's id; `detached`: it outlives its front; `meeting`: where it meets ranks that a launcher started. Over the pipe alone. */
+  | { readonly kind: 'start'; readonly plan: Plan; readonly run?: string; readonly detached?: boolean; readonly meeting?: Meeting }
   /** First line over the control socket; a worker that knows the token answers `ready`. */
   | { readonly kind: 'hello'; readonly token: string }
   /** Instead of a run: answers `chat` with a model, until `close`. It answers `served`, or a `failed` event. */

@@ -1,6 +1,9 @@
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, rmSync } from 'node:fs'
 import * as path from 'node:path'
 import { FettleError, reviveError, serializeError, WorkerError } from '../errors'
+import type { Meeting } from '../parallel/meet'
+import { worldSize } from '../parallel/mesh'
+import { meshShape } from '../parallel/shape'
 import type { Plan } from '../plan/plan'
 import { newRunId } from './control'
 import { countOomKills, explainDeath, logTail, startAgain } from './death'
@@ -16,6 +19,9 @@ import { WorkerProcess, type Exit } from './worker-process'
 
 export type { GenerateOptions, RunProgress, RunState } from './handle'
 
+/** ms after which ranks that neither speak nor compute count as hung. */
+const ranksHangLimit = 9000
+
 /** Options of `.start()`. */
 export interface StartOptions {
   /** Called with each event as it comes. */
@@ -26,7 +32,7 @@ export interface StartOptions {
   readonly startTimeout?: number
   /**
    * While it trains the worker must tell something or compute within so many ms; else it counts as hung, is killed, and the
-   * run fails with a `WorkerError` `worker.hung`. Default 120000. Where the system has no /proc nothing is found.
+   * run fails with a `WorkerError` `worker.hung`. Default 120000, of several ranks 9000. Where the system has no /proc nothing is found.
    */
   readonly hangTimeout?: number
   /**
@@ -37,6 +43,8 @@ export interface StartOptions {
   readonly detached?: boolean
   /** Access tokens for the hubs that it fetches from and uploads to. Default: those of the environment. */
   readonly tokens?: Tokens
+  /** This process is the first of ranks that a launcher started: where it meets the others. Default: it starts them itself. */
+  readonly meeting?: Meeting
   /** In a notebook: draw the run's board under the cell. Default true; `show(run)` draws it later. */
   readonly board?: boolean
 }
@@ -51,10 +59,14 @@ export class Run extends RunHandle {
   readonly plan: Plan
   readonly detached: boolean
 
-  readonly #worker: WorkerProcess
+  #worker: WorkerProcess
+  readonly #entry: string
   readonly #options: StartOptions
   readonly #oomBefore = countOomKills()
-  readonly #hang: HangWatch
+  #hang: HangWatch
+  /** How often it was started again, and why it shall be once the worker has ended. */
+  #restarts = 0
+  #again: FettleError | null = null
   #state: RunState = 'starting'
   #training = false
   #progress: RunProgress | null = null
@@ -68,16 +80,22 @@ export class Run extends RunHandle {
     super(dir)
     this.plan = plan
     this.#options = options
+    this.#entry = entry
     this.detached = options.detached ?? false
-    const limit = options.startTimeout ?? 60_000, { detached } = this
-    this.#timer = setTimeout(() => this.#tooLate(limit), limit)
-    if (detached) this.#timer.unref()
-    this.#worker = new WorkerProcess({ kind: 'start', plan, run: this.id, detached }, dir, entry, {
+    ;[this.#worker, this.#hang, this.#timer] = this.#launch(plan)
+  }
+
+  #launch(plan: Plan): [WorkerProcess, HangWatch, NodeJS.Timeout] {
+    const { detached } = this, { startTimeout = 60_000, meeting, tokens } = this.#options, many = worldSize(meshShape(plan.mesh)) > 1
+    const timer = setTimeout(() => this.#tooLate(startTimeout), startTimeout)
+    if (detached) timer.unref()
+    const worker = new WorkerProcess({ kind: 'start', plan, run: this.id, detached, ...(meeting === undefined ? {} : { meeting }) }, this.dir, this.#entry, {
       onMessage: (message) => this.#receive(message),
       onExit: (exit) => this.#onExit(exit),
-    }, detached, options.tokens)
-    const hangLimit = options.hangTimeout ?? 120_000
-    this.#hang = new HangWatch(this.pid, hangLimit, () => this.#hung(hangLimit))
+    }, detached, tokens)
+    // Ranks wait for each other: one that hangs keeps all of them from working, and is found soon.
+    const hangLimit = this.#options.hangTimeout ?? (many ? ranksHangLimit : 120_000)
+    return [worker, new HangWatch(worker.pid, hangLimit, () => this.#hung(hangLimit), many), timer]
   }
 
   /** Where the run stands. The worker lives on after `finished` and `stopped`, to answer, until `close()`. */
@@ -168,6 +186,7 @@ export class Run extends RunHandle {
   }
 
   #take(event: RunEvent): void {
+    if (event.type === 'failed' && this.#restart(reviveError(event.error))) return
     this.log.push(event)
     if (event.type === 'started') {
       this.#training = true
@@ -178,6 +197,34 @@ export class Run extends RunHandle {
     if (event.type === 'done') this.#settle(event.stopped ? 'stopped' : 'finished')
     if (event.type === 'failed') this.#settle('failed', reviveError(event.error))
     this.#options.onEvent?.(event)
+  }
+
+  /**
+   * A rank that died takes the run with it, which begins again from its last checkpoint as often as the plan allows.
+   * @returns false when the plan does not
+   */
+  #restart(error: FettleError): boolean {
+    if (!(error instanceof WorkerError) || this.#state === 'stopping' || this.#settled || this.#closing || this.#restarts >= this.plan.restart) return false
+    this.#restarts++
+    this.#hang.watch(false)
+    const from = hasCheckpoint(this.dir) ? 'its last checkpoint' : 'the beginning'
+    const event: RunEvent = { type: 'warning', time: Date.now(), code: 'run.restart', message: `${error.message}. The run goes on from ${from} (restart ${this.#restarts} of ${this.plan.restart}).` }
+    this.#note(event)
+    this.#take(event)
+    this.#again = error
+    if (this.#worker.exited) this.#begin()
+    else this.kill()
+    return true
+  }
+
+  /** Another worker, when the one before has ended. */
+  #begin(): void {
+    this.#again = null
+    this.#training = false
+    this.#state = 'starting'
+    if (!hasCheckpoint(this.dir)) rmSync(path.join(this.dir, metricsName), { force: true })
+    ;[this.#worker, this.#hang, this.#timer] = this.#launch(hasCheckpoint(this.dir) ? { ...this.plan, resume: true } : this.plan)
+    this.#hold()
   }
 
   /** A command that was taken, from this front or another. */
@@ -206,10 +253,12 @@ export class Run extends RunHandle {
   #onExit({ code, signal }: Exit): void {
     clearTimeout(this.#timer)
     this.#hang.watch(false)
-    this.#exited()
-    if (this.#settled || this.#closing) return
+    if (this.#again !== null) return this.#begin()
+    if (this.#settled || this.#closing) return this.#exited()
     const step = this.log.last('step')
     const error = explainDeath({ pid: this.pid, code, signal, step: step?.step ?? null, memory: step?.memory ?? null, oomBefore: this.#oomBefore, log: this.#worker.log, checkpoint: hasCheckpoint(this.dir) })
+    if (this.#restart(error)) return
+    this.#exited()
     this.#failHere(error)
   }
 
@@ -225,14 +274,20 @@ export class Run extends RunHandle {
     const again = startAgain(hasCheckpoint(this.dir)), more = 'if it only waits long (a slow disk, a stopped process), a longer .start({ hangTimeout }) gives it time'
     const remedy = `${again.calls}; ${more}`
     const error = new WorkerError('worker.hung', `rank 0 (process ${pid}) hangs after step ${step}: for ${limit / 1000} s it neither said anything nor computed, and was ended; ${remedy}${logTail(log)}`, { rank: 0, pid, step, limit, log, remedy, remedyFlags: `${again.flags}; ${more}` })
+    if (this.#restart(error)) return
     this.#failHere(error)
     this.kill()
+  }
+
+  /** In the log of the folder, where no worker writes now. */
+  #note(event: RunEvent): void {
+    try { appendFileSync(path.join(this.dir, metricsName), `${JSON.stringify(event)}\n`) } catch { /* The folder is gone; the error still tells the story. */ }
   }
 
   /** The worker cannot say any more that it failed, so the front says it, in the log too. */
   #failHere(error: FettleError): void {
     const event: RunEvent = { type: 'failed', time: Date.now(), run: this.id, error: serializeError(error) }
-    try { appendFileSync(path.join(this.dir, metricsName), `${JSON.stringify(event)}\n`) } catch { /* The folder is gone; the error below still tells the story. */ }
+    this.#note(event)
     this.log.push(event)
     this.#settle('failed', error)
     this.#options.onEvent?.(event)

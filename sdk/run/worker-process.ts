@@ -5,7 +5,7 @@ import { WorkerError } from '../errors'
 import { aiStudioVariable, huggingFaceVariable } from '../models/hub/endpoint'
 import { reveal, type Tokens } from '../secret'
 import { worldSize } from '../parallel/mesh'
-import { sharedCores, threadsOf } from '../parallel/processes'
+import { forkPlaced } from '../parallel/processes'
 import { meshShape } from '../parallel/shape'
 import { hasWeights, workerLogName } from './folder'
 import type { Command, FromWorker, Replies, ToWorker } from './protocol'
@@ -133,15 +133,21 @@ export class WorkerProcess implements Requester {
 }
 
 function forkOptions(opening: Opening, log: number, tokens: Tokens): Parameters<typeof fork>[2] {
-  const { threads } = opening.kind === 'start' ? opening.plan : opening.serve, ranks = opening.kind === 'start' ? worldSize(meshShape(opening.plan.mesh)) : 1
-  const env: NodeJS.ProcessEnv = ranks > 1 ? sharedCores(process.env, ranks, threadsOf(ranks, threads)) : { ...process.env, ...(threads === null ? {} : { OMP_NUM_THREADS: String(threads) }) }
+  const { threads } = opening.kind === 'start' ? opening.plan : opening.serve
+  const { rank, size } = opening.kind === 'start' ? placeOf(opening) : { rank: 0, size: 1 }
+  const placed = forkPlaced(rank, size, threads), env = placed.env!
   const { huggingface, aistudio } = tokens
   if (huggingface !== undefined) env[huggingFaceVariable] = reveal(huggingface)
   if (aistudio !== undefined) env[aiStudioVariable] = reveal(aistudio)
   return {
-    env, execArgv: [], serialization: 'advanced',
+    ...placed, env, serialization: 'advanced',
     // Its own process group: Ctrl-C at the terminal reaches the front alone, which stops the worker cleanly.
     detached: true,
     stdio: ['ignore', log, log, 'ipc'],
   }
+}
+
+/** Which of the ranks of this machine a worker is. */
+function placeOf({ plan, meeting }: Extract<Opening, { kind: 'start' }>): { rank: number; size: number } {
+  return meeting === undefined ? { rank: 0, size: worldSize(meshShape(plan.mesh)) } : { rank: meeting.localRank, size: meeting.localWorldSize }
 }

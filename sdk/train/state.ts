@@ -3,10 +3,11 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { CheckpointError } from '../errors'
 import type { NamedParameter, Parameters } from '../models/parameters'
-import { takeCut } from '../models/share'
+import { takeCut, type Cut } from '../models/share'
 import { SafetensorsFile, writeSafetensors } from '../models/weights'
 import { meshText, worldSize, type MeshShape } from '../parallel/mesh'
-import { JoinedParts, partOf, writeParts } from '../parallel/parts'
+import { JoinedParts, stateStem } from '../models/weights/parts'
+import { partOf, writeParts } from '../parallel/parts'
 import type { Ranks } from '../parallel/ranks'
 import { completePlan } from '../plan/complete'
 import type { Plan } from '../plan/plan'
@@ -16,6 +17,9 @@ import type { AdamW } from './optimizer'
 
 /** Files of a checkpoint beside the weights. */
 export const stateNames = { optimizer: 'optimizer.safetensors', training: 'training.json', plan: 'plan.json' } as const
+
+/** Is it of what a resume needs beside the weights? */
+export function isStateFile(name: string): boolean { return (Object.values(stateNames) as string[]).includes(name) || /^(optimizer|generators)-rank-\d+\./.test(name) }
 
 /** `training.json`: where a run stands. Rows follow from step, seed and batch sizes alone, so that there is no other position. */
 export interface TrainingState {
@@ -51,9 +55,6 @@ export interface LiveState { readonly parameters: Parameters; readonly optimizer
 const kinds = ['master', 'exp_avg', 'exp_avg_sq'] as const
 type Kind = (typeof kinds)[number]
 
-/** Stem of the files that ranks write what they hold into. */
-export const partsStem = 'optimizer'
-
 /** Writes all that a resume needs but the model's own weights: fp32 masters, moments, generator states, position, plan. Of many ranks the first; each also calls `writeRank`. */
 export function writeState(folder: string, live: LiveState, { step, data, dataStart, learningRate, best, lossScale, taken }: Position, plan: Plan): void {
   const { ranks } = live
@@ -72,7 +73,7 @@ export function writeState(folder: string, live: LiveState, { step, data, dataSt
 /** Writes what a rank of many holds: its parts of masters and moments, and its generators. Nothing is gathered. */
 export function writeRank(folder: string, live: LiveState): void {
   const { ranks, parameters } = live
-  scope(() => writeParts(folder, partsStem, ranks.rank, parameters.trainable().flatMap((parameter) => kinds.flatMap((kind) =>
+  scope(() => writeParts(folder, stateStem, ranks.rank, parameters.trainable().flatMap((parameter) => kinds.flatMap((kind) =>
     partOf(parameter, parameters, bufferOf(live, kind), `${kind}.${parameter.name}`, ranks) ?? []))))
   fs.writeFileSync(path.join(folder, generatorName(ranks.rank)), `${JSON.stringify(randomness(live))}\n`)
 }
@@ -99,15 +100,23 @@ export interface SavedState {
   shape(name: string): readonly number[] | undefined
   /** For the caller's scope. */
   read(name: string): Tensor
+  /** What a rank holds of it. */
+  readCut(name: string, cut: Cut | null): Tensor
   close(): void
 }
 
 /** Opens what a checkpoint holds of masters and moments. */
 export function openState(folder: string): SavedState {
   const { mesh } = readTrainingState(folder)
-  if (mesh !== undefined) return new JoinedParts(folder, partsStem, Array.from({ length: worldSize(mesh) }, (_, rank) => rank))
+  if (mesh !== undefined) return new JoinedParts(folder, stateStem, worldSize(mesh))
   const file = new SafetensorsFile(path.join(folder, stateNames.optimizer))
-  return { names: () => [...file.tensors.keys()], shape: (name) => file.tensors.get(name)?.shape, read: (name) => file.read(name), close: () => file.close() }
+  // The mapping goes with the tensor: one of the whole file would stay in memory, page by page.
+  const read = (name: string): Tensor => {
+    const tensor = file.read(name)
+    file.close()
+    return tensor
+  }
+  return { names: () => [...file.tensors.keys()], shape: (name) => file.tensors.get(name)?.shape, read, readCut: (name, cut) => takeCut(read(name), cut), close: () => file.close() }
 }
 
 /**
@@ -150,7 +159,7 @@ function restore(folder: string, live: LiveState, which: readonly Kind[]): void 
         const piece = parameters.flat!.own(parameter.start, parameter.value.numel)
         if (piece === null) continue
         scope(() => {
-          const own = ops.reshape(takeCut(saved.read(name), parameter.cut), [parameter.value.numel])
+          const own = ops.reshape(saved.readCut(name, parameter.cut), [parameter.value.numel])
           ops.copy_(ops.narrow(bufferOf(live, kind), 0, piece.start, piece.length), ops.narrow(own, 0, piece.from, piece.length))
         })
       }

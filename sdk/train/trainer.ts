@@ -4,6 +4,7 @@ import { TrainingError } from '../errors'
 import { packBatch, type Batch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
 import { noiseSeed } from '../models/noise'
+import { deterministicStep, shardsOfMicroBatch, type ShardBatch } from '../parallel/deterministic'
 import { Ranks } from '../parallel/ranks'
 import { parallelStep } from '../parallel/step'
 import type { Plan } from '../plan/plan'
@@ -52,6 +53,8 @@ export class Trainer {
   readonly lossScale: LossScale | null
   private readonly ranks: Ranks
   private readonly parallel: ParallelStep | null
+  /** Micro-batches of the window that runs. */
+  private micros = 0
   private done = 0
   private failures = 0
   private ownRate: number | undefined
@@ -62,7 +65,7 @@ export class Trainer {
   constructor(readonly parts: TrainerParts) {
     parts.decoder.refuseLength(parts.rows.split.longest)
     this.ranks = parts.ranks ?? Ranks.alone()
-    this.parallel = parallelStep(this.ranks, parts.decoder)
+    this.parallel = parts.plan.deterministic ? deterministicStep(this.ranks, parts.decoder, () => this.micros) : parallelStep(this.ranks, parts.decoder)
     this.best = new BestKeeper(parts.plan.best)
     this.lossScale = parts.plan.precision === 'fp16' ? new LossScale(parts.plan.fp16.lossScale) : null
     this.optimizer = new AdamW(parts.decoder.parameters.flat!, parts.plan.optimizer, parts.plan.lora?.plusRatio)
@@ -93,7 +96,8 @@ export class Trainer {
     const units = windows.units(this.done - this.dataStart), rows = units.flat(2)
     const learningRate = learningRateAt(plan.schedule, this.learningRate, this.done, windows.totalSteps)
     const lossScale = this.lossScale?.value
-    const result = scope(() => trainStep(decoder, this.optimizer, units.flatMap((micro, i) => this.share(micro, i)), {
+    this.micros = units.length
+    const result = scope(() => trainStep(decoder, this.optimizer, units.flatMap((micro, i) => (plan.deterministic ? this.shards(micro, i) : this.share(micro, i))), {
       learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, lossScale, onPoint,
       supervised: this.count(rows, (row) => this.parts.rows.supervised(row)), tokens: this.count(rows, (row) => this.parts.rows.length(row)), parallel: this.parallel ?? undefined,
     }))
@@ -112,6 +116,15 @@ export class Trainer {
     if (own.some(learns) || (count === 1 && own.length > 0)) return [this.batch(own, index * count + rank)]
     const other = count > 1 ? units.flat().find(learns) : undefined
     return other === undefined ? [] : [{ ...this.batch([other], index * count + rank), ghost: true }]
+  }
+
+  /** This rank's shards of a micro-batch, of which there are as many on any number of ranks. */
+  private shards(units: readonly (readonly number[])[], micro: number): ShardBatch[] {
+    const own = Array.from({ length: shardsOfMicroBatch }, (_, index) => index).filter((index) => Math.floor((index * this.ranks.data.count) / shardsOfMicroBatch) === this.ranks.data.index)
+    return own.flatMap((index): ShardBatch[] => {
+      const rows = ownUnits(units, { index, count: shardsOfMicroBatch }).flat(), number = micro * shardsOfMicroBatch + index
+      return rows.length === 0 ? [] : [{ ...this.batch(rows, number), shard: { micro, index, seed: noiseSeed(this.parts.plan.seed, this.done, number) } }]
+    })
   }
 
   private count(rows: readonly number[], of: (row: number) => number): number { return rows.reduce((sum, row) => sum + of(row), 0) }

@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { elements } from '../models/flat'
 import { storedWeights } from '../models/layout'
 import type { Parameters } from '../models/parameters'
+import { rangesOf } from '../parallel/open'
 import type { Cadence } from '../plan/plan'
 import type { DoneEvent } from '../run/events'
 import type { Trainer, TrainerStep } from '../train/trainer'
@@ -96,7 +97,7 @@ function tellStart({ plan, decoder, trainer, ranks }: Session, reporter: Reporte
     type: 'started', pid: process.pid, host: hostname(), model: plan.model,
     parameters: own + (parameters.adapter === null ? 0 : trainable), trainable, totalSteps, startStep,
     epochs: trainer?.parts.windows.epochsDone(totalSteps) ?? 0, device: parameters.device,
-    ...(ranks.size === 1 ? {} : { ranks: ranks.size, mesh: ranks.shape }), blocks: blocks.form === 'fused' ? 'fused' : 'plain', threads: getThreads(),
+    ...(ranks.size === 1 ? {} : { ranks: ranks.size, mesh: ranks.shape, stages: rangesOf(parameters.architecture, plan.mesh) }), blocks: blocks.form === 'fused' ? 'fused' : 'plain', threads: getThreads(),
   })
 }
 

@@ -1,5 +1,6 @@
 import { exportAdapter } from '../export/adapter'
 import { exportModel } from '../export/folder'
+import { describeParts } from '../export/parts'
 import { writeTogether } from './ranks/save'
 import type { Session } from './session'
 
@@ -16,14 +17,15 @@ export function writeTrained(session: Session, folder: string): void {
 
 /**
  * Writes the weights of a checkpoint. Of many ranks each writes all that it holds, and nothing is gathered but an adapter,
- * which is small: a whole model's folder is made of it by `fettle merge-tp`.
+ * which is small: a whole model is read from the parts, and `fettle merge-tp` makes a folder of it.
  */
 export function writeCheckpoint(session: Session, folder: string): void {
-  const { adapter, control, trainer } = session
+  const { adapter, control, trainer, decoder, modelPath, ranks } = session
   if (control !== null) {
     control.tell({ kind: 'save', folder, what: 'state' })
     trainer!.writeRank(folder)
     control.meet()
   }
   if (control === null || adapter !== null) writeTrained(session, folder)
+  else describeParts(decoder.parameters, modelPath, folder, ranks.size)
 }

@@ -1,6 +1,7 @@
 import { tuneAllocator } from 'fettle-native'
 import * as path from 'node:path'
 import { FettleError, PlanError, serializeError } from '../errors'
+import type { Meeting } from '../parallel/meet'
 import type { Plan } from '../plan/plan'
 import { resumeFrom } from '../train/checkpoint'
 import { findCheckpoint, type CheckpointEntry } from '../train/checkpoints'
@@ -26,12 +27,12 @@ export async function runWorker(channel: Channel): Promise<number> {
   const opening = await channel.start()
   if (opening === null) return 0 // the front went away before it said what to do
   if (opening.kind === 'serve') return serveModel(opening.serve, channel)
-  const { plan, run = newRunId() } = opening
+  const { plan, run = newRunId(), meeting = null } = opening
   const reporter = new Reporter(channel, plan.logEvery, run)
   const control = await openControl(channel, { run, plan, detached: opening.detached ?? false }, reporter)
   process.on('uncaughtException', (error) => void fail(error, reporter, channel).then(() => process.exit(1)))
   try {
-    await live(plan, channel, reporter)
+    await live(plan, meeting, channel, reporter)
     return 0
   } catch (error) {
     await fail(error, reporter, channel)
@@ -42,14 +43,14 @@ export async function runWorker(channel: Channel): Promise<number> {
   }
 }
 
-async function live(plan: Plan, channel: Channel, reporter: Reporter): Promise<void> {
+async function live(plan: Plan, meeting: Meeting | null, channel: Channel, reporter: Reporter): Promise<void> {
   const started = performance.now(), output = path.resolve(plan.output)
   const done = (atStep: number, stopped: boolean, best?: DoneEvent['best']): void => { reporter.event({ type: 'done', atStep, stopped, output, ...(best === undefined ? {} : { best }), ms: performance.now() - started }) }
   tuneAllocator()
   const checkpoint = await openOutput(plan, output, reporter)
   // A stop while data is prepared or a model fetched does not wait for that: the process ends, and its helpers with it.
   const abort = new AbortController()
-  const opening = openSession(plan, output, reporter, abort.signal, checkpoint?.folder)
+  const opening = openSession(plan, output, reporter, abort.signal, { checkpoint: checkpoint?.folder ?? null, meeting })
   const session = await Promise.race([opening, channel.leaving.then(() => null)])
   if (session === null) {
     opening.catch(() => undefined) // it fails because of the abort

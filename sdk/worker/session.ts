@@ -7,7 +7,7 @@ import { rowEncoder, templateText, type RowEncoder } from '../data/encode'
 import { openRows } from '../data/arrow-reader'
 import { epochOrder } from '../data/order'
 import { Packs, paddingShare } from '../data/packing'
-import { prepare } from '../data/prepare'
+import { prepare, type PrepareOptions } from '../data/prepare'
 import { RowStream, streamHash } from '../data/stream'
 import { DataError, PlanError } from '../errors'
 import { chooseBlocks } from '../models/blocks/fused'
@@ -20,9 +20,11 @@ import { noiseSeed } from '../models/noise'
 import type { Parameters } from '../models/parameters'
 import { openWeights } from '../models/weights'
 import { Control } from '../parallel/control'
+import { shardsOfMicroBatch } from '../parallel/deterministic'
 import { refuseMesh } from '../parallel/fit'
-import { worldSize } from '../parallel/mesh'
+import { meshText, worldSize } from '../parallel/mesh'
 import { loadRank, rankDecoder } from '../parallel/open'
+import { meetRemote, type Meeting } from '../parallel/meet'
 import { threadsOf } from '../parallel/processes'
 import { Ranks, waits } from '../parallel/ranks'
 import { meshShape } from '../parallel/shape'
@@ -66,15 +68,22 @@ export interface Session {
   readonly followers: Followers | null
 }
 
+/** What a session begins from. */
+export interface SessionOrigin {
+  /** Folder of the checkpoint that the run goes on from. */
+  readonly checkpoint: string | null
+  /** Where it meets other ranks that a launcher started; `null`: it starts them itself, on this machine. */
+  readonly meeting: Meeting | null
+}
+
 /** This rank's part of the model, with what trains. */
 export interface OpenedModel { readonly decoder: Decoder; readonly adapter: Adapter | null }
 
 /**
  * Finds the model, prepares the data in its own process while the weights load, and puts trainer and adapter together.
  * @param signal ends the preparation
- * @param checkpoint folder of the one that the run goes on from
  */
-export async function openSession(plan: Plan, output: string, reporter: Reporter, signal: AbortSignal, checkpoint: string | null = null): Promise<Session> {
+export async function openSession(plan: Plan, output: string, reporter: Reporter, signal: AbortSignal, { checkpoint, meeting }: SessionOrigin): Promise<Session> {
   const modelPath = await resolveModel(plan.model, { onProgress: ({ stage, received, total }) => reporter.progress(`model: ${stage}`, received, total ?? null) })
   const tokenizer = loadTokenizer(modelPath)
   const located = await dataOf(plan, reporter)
@@ -82,7 +91,7 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   // The weights load while the other process tokenises; its failure is met below.
   preparing.catch(() => undefined)
   await new Promise((resolve) => setImmediate(resolve))
-  const { ranks, followers } = await meetRanks(plan, modelPath, output, checkpoint)
+  const { ranks, followers } = await meetRanks(plan, modelPath, output, checkpoint, meeting)
   try {
     reporter.progress('model: read weights', 0, null)
     const { decoder, adapter } = openModel(plan, modelPath, ranks, checkpoint), control = ranks.groups.command && new Control(ranks.groups.command)
@@ -99,17 +108,18 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   }
 }
 
-/** Starts the other ranks of this machine and meets them. */
-async function meetRanks(plan: Plan, modelPath: string, output: string, checkpoint: string | null): Promise<{ readonly ranks: Ranks; readonly followers: Followers | null }> {
+/** Starts the other ranks of this machine and meets them, or meets those that a launcher started. */
+async function meetRanks(plan: Plan, modelPath: string, output: string, checkpoint: string | null, meeting: Meeting | null): Promise<{ readonly ranks: Ranks; readonly followers: Followers | null }> {
   const shape = meshShape(plan.mesh), count = worldSize(shape)
   if (count === 1) return { ranks: Ranks.alone(), followers: null }
   refuseImpossible(plan, modelPath)
+  if (meeting !== null) return { ranks: await meetRemote(shape, meeting, onGpus(plan)), followers: null }
   const followers = new Followers({ plan, modelPath, output, checkpoint }, count)
   try {
     countCollectives(followers.counter(0))
     await followers.here()
     const store = Store.file(followers.store, count, waits.start)
-    return { ranks: Ranks.join(shape, { store, rank: 0, timeout: waits.collective, commandTimeout: waits.command, address: '127.0.0.1' }), followers }
+    return { ranks: Ranks.join(shape, { store, rank: 0, timeout: waits.collective, commandTimeout: waits.command, address: '127.0.0.1', gpu: onGpus(plan) }), followers }
   } catch (error) {
     const cause = await followers.explain(error)
     await followers.close()
@@ -119,6 +129,10 @@ async function meetRanks(plan: Plan, modelPath: string, output: string, checkpoi
 
 /** @throws PlanError `mesh.*` */
 function refuseImpossible(plan: Plan, modelPath: string): void {
+  const { dp, tp, pp, sharding } = plan.mesh
+  if (plan.deterministic && (tp > 1 || pp > 1 || sharding.degree > 1 || shardsOfMicroBatch % dp !== 0)) {
+    throw new PlanError('mesh.deterministic', `deterministic sums are for 1, 2 or 4 data-parallel ranks, got ${meshText(meshShape(plan.mesh))}; try .dp(2), or leave .deterministic() / deterministic out`, { mesh: plan.mesh })
+  }
   const weights = openWeights(modelPath), gpus = devices().filter(({ kind }) => kind === 'cuda').length
   try {
     refuseMesh(plan.mesh, familyOf(weights.config).architecture(weights.config), plan.device === 'cpu' || gpus === 0 ? null : gpus)
@@ -129,7 +143,8 @@ function refuseImpossible(plan: Plan, modelPath: string): void {
 
 /** Reads this rank's part of the model and puts on it what trains. */
 export function openModel(plan: Plan, modelPath: string, ranks: Ranks, checkpoint: string | null): OpenedModel {
-  setThreads(threadsOf(ranks.size, plan.threads))
+  // Products of several threads may be summed in another order than those of one.
+  setThreads(plan.deterministic && plan.threads === null ? 1 : threadsOf(ranks.local.size, plan.threads))
   const { index } = ranks.data, { pp } = ranks.place
   // Dropout draws from it: the same on ranks that hold the same hidden states, another on each stage and each share of the rows.
   // A resume brings the checkpoint's state back.
@@ -141,10 +156,15 @@ export function openModel(plan: Plan, modelPath: string, ranks: Ranks, checkpoin
   return { decoder: rankDecoder(parameters, blocks, ranks), adapter }
 }
 
+/** Whether a plan computes on GPUs here. */
+export function onGpus({ device }: Plan): boolean { return deviceOf(device) !== 'cpu' }
+
+function deviceOf(asked: Plan['device']): Device { return chooseDevice(asked, { gpu: "device 'cuda'", instead: ".device('cpu'), or npm run doctor" }) }
+
 /** The CPU, or a GPU of each rank's own. */
 function rankDevice(plan: Plan, ranks: Ranks): Device {
-  const device = chooseDevice(plan.device, { gpu: "device 'cuda'", instead: ".device('cpu'), or npm run doctor" })
-  return device === 'cpu' || ranks.size === 1 ? device : `cuda:${ranks.local}`
+  const device = deviceOf(plan.device)
+  return device === 'cpu' || ranks.size === 1 ? device : `cuda:${ranks.local.rank}`
 }
 
 /** The plan's data with the folder or file that its name means on this machine. */
@@ -153,10 +173,15 @@ async function dataOf({ data }: Plan, reporter: Reporter): Promise<DataPlan> {
   return { ...data, path: await resolveData(data.path, ({ stage, received, total }) => reporter.progress(`data: ${stage}`, received, total ?? null)) }
 }
 
+/** Which splits a plan asks for. */
+export function neededSplits({ train, predict, evaluate, evalAtEnd, data: { lazy } }: Plan): Pick<PrepareOptions, 'require' | 'skip'> {
+  const evaluates = evaluate.by !== 'no' || evalAtEnd
+  return { require: [...(train && !lazy ? ['train' as const] : []), ...(evaluates ? ['dev' as const] : []), ...(predict ? ['test' as const] : [])], skip: train && !lazy ? [] : ['train'] }
+}
+
 async function prepareData(plan: Plan, located: DataPlan, modelPath: string, reporter: Reporter, signal: AbortSignal): Promise<PreparedData> {
-  const evaluates = plan.evaluate.by !== 'no' || plan.evalAtEnd
   const data = await prepare(located, modelPath, {
-    require: [...(plan.train && !plan.data.lazy ? ['train' as const] : []), ...(evaluates ? ['dev' as const] : []), ...(plan.predict ? ['test' as const] : [])], skip: plan.train && !plan.data.lazy ? [] : ['train'],
+    ...neededSplits(plan),
     onProgress: ({ split, bytes, totalBytes }) => reporter.progress(`preparing ${split}`, bytes, totalBytes), signal,
   })
   for (const split of ['train', 'dev', 'test'] as const) {
@@ -219,7 +244,9 @@ function openStream({ plan, located: data, decoder, modelPath, tokenizer, warn, 
 }
 
 function recomputeOf(plan: Plan, decoder: Decoder, largest: LargestBatch, length: (row: number) => number, warn: Warn): Recompute {
-  const { architecture, device, flat, adapter } = decoder.parameters
+  const { architecture: whole, local, device, flat, adapter } = decoder.parameters
+  // What this rank holds of the model.
+  const architecture = { ...whole, heads: local.heads, kvHeads: local.kvHeads, intermediateSize: local.intermediateSize, layers: decoder.chunks.reduce((sum, { start, end }) => sum + end - start, 0) }
   const bytesPerValue = computeType(plan) === 'float32' ? 4 : 2
   return planMemory({ architecture, bytesPerValue, trainable: flat!.size, prefix: adapter?.prefix?.tokens, device, asked: recomputed[plan.recompute] }, largest, length, warn).recompute
 }

@@ -42,10 +42,10 @@ export function script(t: TestContext, code: string, ...args: string[]): { child
   return { child, line, exit: new Promise((resolve) => child.on('close', (code) => resolve({ code, out: out.trim() }))) }
 }
 
-/** Waits until something holds; fails after 20 s. */
-export async function until(what: string, holds: () => boolean): Promise<void> {
-  const deadline = Date.now() + 20_000
-  while (!holds()) {
+/** Waits until something holds; fails after `ms`. */
+export async function until(what: string, holds: () => boolean | Promise<boolean>, ms = 20_000): Promise<void> {
+  const deadline = Date.now() + ms
+  while (!(await holds())) {
     if (Date.now() > deadline) throw new Error(`still not: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }

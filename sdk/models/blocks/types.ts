@@ -27,12 +27,24 @@ export interface Blocks {
   readonly attention: AttentionBlock
   readonly activation: ActivationBlock
   readonly head: HeadBlock
+  /** Set where ranks divide the tokens of a pass between them, within the layers. */
+  readonly tokens?: DividedTokens
   /** Trainable values were written (load, optimizer step, resume): anything packed from them is stale. */
   weightsChanged(): void
   /** No batch will be longer than so many tokens: planned buffers are laid out for it at once. Longer ones still run. */
   reserve(tokens: number): void
   /** Gives planned buffers and packed weights back. */
   free(): void
+}
+
+/** How hidden states are divided between ranks: each holds as many rows, the last ones some of zeros. */
+export interface DividedTokens {
+  /** Rows of each rank. */
+  rows(tokens: number): number
+  /** This rank's rows of `[tokens, hidden]`. */
+  own(x: Tensor): Tensor
+  /** All tokens, of which each rank has its rows. */
+  all(own: Tensor, tokens: number): Tensor
 }
 
 /** Output of a forward and what its backward needs. */

@@ -5,18 +5,20 @@ import { GgufWeights } from './gguf'
 import { formatOf, HuggingFaceWeights, type FolderFormat } from './hugging-face'
 import { readJsonObject } from './json'
 import { paddleFiles, paddleRanks, PaddleWeights, speaksPaddle } from './paddle'
+import { partsIndexName, PartWeights } from './parts'
 import { PickleFile } from './pickle'
 import type { TensorFile, Weights } from './types'
 
 /**
  * Opens a Hugging Face folder (model.safetensors or pytorch_model.bin, or an index and shards), a folder in PaddleNLP's
- * layout, or a .gguf file; a folder that holds nothing but one .gguf file stands for that file. Reads headers only.
+ * layout, a checkpoint that several ranks wrote, or a .gguf file; a folder that holds nothing but one .gguf file stands for that file. Reads headers only.
  * @throws ModelError naming the file, what was seen and what to do
  */
 export function openWeights(path: string): Weights {
   const { place, kind } = locate(path)
   if (kind === 'gguf') return new GgufWeights(place)
   if (kind === 'paddle') return openPaddle(place)
+  if (kind === 'parts') return new PartWeights(place)
   const weights = new HuggingFaceWeights(place, kind)
   return speaksPaddle(weights.config, weights.names()) ? new PaddleWeights(place, [joined([weights])], weights.config) : weights
 }
@@ -43,7 +45,7 @@ function joined(sources: readonly Pick<Weights, 'names' | 'info' | 'read' | 'clo
 export function locateWeights(path: string): string { return locate(path).place }
 
 /** A folder or a .gguf file, and what its weights are in. */
-interface Location { readonly place: string; readonly kind: 'gguf' | 'paddle' | FolderFormat }
+interface Location { readonly place: string; readonly kind: 'gguf' | 'paddle' | 'parts' | FolderFormat }
 
 function locate(path: string): Location {
   if (!existsSync(path)) throw new ModelError('model.path', `${path}: does not exist; give a model folder or a .gguf file`, { path })
@@ -57,6 +59,7 @@ function locateInFolder(folder: string): Location {
   const format = formatOf(folder)
   if (format !== undefined) return { place: folder, kind: format }
   if (paddleFiles(folder).length > 0) return { place: folder, kind: 'paddle' }
+  if (existsSync(join(folder, partsIndexName))) return { place: folder, kind: 'parts' }
   const files = readdirSync(folder)
   const gguf = files.filter(f => f.endsWith('.gguf'))
   if (gguf.length === 1) return { place: join(folder, gguf[0]), kind: 'gguf' }

@@ -62,7 +62,7 @@ export type TokenizerSource = { readonly kind: 'file'; readonly folder: string }
  * Opening reads headers only and needs no native addon; `read` does.
  */
 export interface Weights {
-  readonly kind: 'safetensors' | 'pickle' | 'paddle' | 'gguf'
+  readonly kind: 'safetensors' | 'pickle' | 'paddle' | 'gguf' | 'parts'
   /** The folder or the .gguf file. */
   readonly path: string
   /** Content of config.json, or the equivalent built from GGUF metadata. */

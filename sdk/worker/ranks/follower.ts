@@ -1,7 +1,10 @@
+import { existsSync } from 'node:fs'
 import { countCollectives, noGrad, Store, tuneAllocator } from 'fettle-native'
 import type { RowReader } from '../../data/dataset'
 import { openRows } from '../../data/arrow-reader'
+import { prepare } from '../../data/prepare'
 import { Control, type Task } from '../../parallel/control'
+import { meetRemote, type Meeting } from '../../parallel/meet'
 import { Ranks, waits } from '../../parallel/ranks'
 import { meshShape } from '../../parallel/shape'
 import { loadTokenizer } from '../../tokenizers'
@@ -9,7 +12,7 @@ import { evaluateSteps } from '../../train/evaluate'
 import { generateSteps } from '../../train/generate'
 import type { Plan } from '../../plan/plan'
 import type { Trainer } from '../../train/trainer'
-import { openModel, openTrainer, type OpenedModel } from '../session'
+import { neededSplits, onGpus, openModel, openTrainer, type OpenedModel } from '../session'
 import { writeWeights } from './save'
 
 /** What a rank beside the first is told. */
@@ -19,7 +22,12 @@ export interface FollowerJob {
   readonly output: string
   /** Folder of the checkpoint that the run goes on from. */
   readonly checkpoint: string | null
-  /** File of the store. */
+  /** Where it meets the others: by files of the first rank of its machine, or as a launcher says. */
+  readonly meeting: LocalMeeting | Meeting
+}
+
+/** Ranks of one machine meet in a file. */
+export interface LocalMeeting {
   readonly store: string
   readonly rank: number
   readonly ranks: number
@@ -29,16 +37,19 @@ export interface FollowerJob {
 
 /** The life of a rank beside the first: it loads its part and does with the others what the first rank says, until the end. */
 /** @param here called when it is ready to meet the others */
-export async function follow({ plan, modelPath, checkpoint, store, rank, ranks: count, count: counter }: FollowerJob, here: () => void): Promise<void> {
+export async function follow({ plan, modelPath, checkpoint, meeting }: FollowerJob, here: () => void): Promise<void> {
   tuneAllocator()
+  const shape = meshShape(plan.mesh)
+  if (!('store' in meeting)) return followAs(await meetRemote(shape, meeting, onGpus(plan)), plan, modelPath, checkpoint)
+  const { store, rank, ranks: count, count: counter } = meeting
   countCollectives(counter)
   here()
-  const ranks = Ranks.join(meshShape(plan.mesh), { store: Store.file(store, count, waits.start), rank, timeout: waits.collective, commandTimeout: waits.command, address: '127.0.0.1' })
+  const ranks = Ranks.join(shape, { store: Store.file(store, count, waits.start), rank, timeout: waits.collective, commandTimeout: waits.command, address: '127.0.0.1', gpu: onGpus(plan) })
   await followAs(ranks, plan, modelPath, checkpoint)
 }
 
 /** The same on ranks that have met. */
-export async function followAs(ranks: Ranks, plan: Plan, modelPath: string, checkpoint: string | null): Promise<void> {
+async function followAs(ranks: Ranks, plan: Plan, modelPath: string, checkpoint: string | null): Promise<void> {
   const control = new Control(ranks.groups.command!)
   const model = openModel(plan, modelPath, ranks, checkpoint)
   const follower = new Follower(plan, modelPath, model, control, ranks)
@@ -72,8 +83,11 @@ class Follower {
     }
   }
 
-  private open({ data, located, checkpoint }: Extract<Task, { kind: 'open' }>): void {
+  private async open({ data: theirs, located, checkpoint }: Extract<Task, { kind: 'open' }>): Promise<void> {
     const { plan, model, modelPath, ranks } = this
+    // On another machine the first rank's cache is not there: the same rows are prepared once more.
+    const isHere = [theirs.train, theirs.dev, theirs.test].every((split) => split === null || existsSync(split.file))
+    const data = isHere ? theirs : await prepare(located, modelPath, neededSplits(plan))
     this.rows = { dev: data.dev && openRows(data.dev), test: data.test && openRows(data.test) }
     if (plan.train) this.trainer = openTrainer({ plan, located, decoder: model.decoder, data, modelPath, tokenizer: loadTokenizer(modelPath), warn: () => undefined, ranks }).trainer
     if (checkpoint !== null) this.trainer!.restore(checkpoint)
@@ -83,7 +97,7 @@ class Follower {
   private evaluate(rows: RowReader): void {
     const { plan, model: { decoder } } = this
     noGrad(() => {
-      const walk = evaluateSteps(decoder, rows, { rows: plan.batch.evalSize, tokens: undefined })
+      const walk = evaluateSteps(decoder, rows, { rows: plan.batch.evalSize, tokens: undefined }, this.ranks)
       while (this.control.go(false) && !walk.next().done);
     })
   }

@@ -5,7 +5,7 @@ import * as path from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { reviveError, WorkerError, type FettleError } from '../../errors'
 import { logTail } from '../../run/death'
-import { isCollateral, sharedCores, threadsOf, type FromRank } from '../../parallel/processes'
+import { forkPlaced, isCollateral, type FromRank } from '../../parallel/processes'
 import type { FollowerJob } from './follower'
 import type { Supervised, Verdict } from './supervisor'
 
@@ -31,18 +31,17 @@ export class Followers {
   constructor(job: Pick<FollowerJob, 'plan' | 'modelPath' | 'output' | 'checkpoint'>, private readonly count: number) {
     const { plan, output } = job
     this.output = output
-    const env = sharedCores(process.env, count, threadsOf(count, plan.threads))
     this.all = Array.from({ length: count - 1 }, (_, i): Follower => {
       const rank = i + 1, log = fs.openSync(rankLog(output, rank), 'w')
       try {
-        const child = fork(path.join(__dirname, 'follower-process.js'), [], { execArgv: [], env, serialization: 'advanced', stdio: ['ignore', log, log, 'ipc'] })
+        const child = fork(path.join(__dirname, 'follower-process.js'), [], { ...forkPlaced(rank, count, plan.threads), serialization: 'advanced', stdio: ['ignore', log, log, 'ipc'] })
         const follower: Follower = { rank, child, here: false, error: null, exit: null }
         child.on('message', (message: FromRank) => {
           if (message.kind === 'failed') follower.error = reviveError(message.error)
           if (message.kind === 'here') follower.here = true
         })
         child.on('exit', (code, signal) => { follower.exit = signal === null ? `exited with code ${code}` : `was killed by ${signal}` })
-        child.send({ ...job, store: this.store, rank, ranks: count, count: this.counter(rank) } satisfies FollowerJob)
+        child.send({ ...job, meeting: { store: this.store, rank, ranks: count, count: this.counter(rank) } } satisfies FollowerJob)
         return follower
       } finally { fs.closeSync(log) }
     })

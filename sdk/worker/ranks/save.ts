@@ -7,8 +7,9 @@ import type { LoraConfig } from '../../adapters/lora-config'
 import { exportAdapter } from '../../export/adapter'
 import { writeMergedFolder } from '../../export/parts'
 import type { Parameters } from '../../models/parameters'
+import { JoinedParts } from '../../models/weights/parts'
 import type { Control } from '../../parallel/control'
-import { JoinedParts, partOf, writeParts } from '../../parallel/parts'
+import { partOf, writeParts } from '../../parallel/parts'
 import type { Ranks } from '../../parallel/ranks'
 import type { Session } from '../session'
 
@@ -33,7 +34,7 @@ export function writeTogether(session: Session, control: Control, folder: string
     control.tell({ kind: 'save', folder: parts, what: 'weights' })
     writeWeights(parts, parameters, ranks)
     control.meet()
-    const joined = new JoinedParts(parts, stem, Array.from({ length: ranks.size }, (_, rank) => rank))
+    const joined = new JoinedParts(parts, stem, ranks.size)
     try {
       if (adapter === null) writeMergedFolder(joined, parameters, modelPath, folder)
       else scope(() => saveLoraState(adapter as LoraAdapter, { config: adapter.config as LoraConfig, tensors: stateOf(joined) }, folder, plan.model))

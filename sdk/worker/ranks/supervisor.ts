@@ -38,9 +38,10 @@ export class Supervisor {
   }
 }
 
+/** State and CPU time of a process's first thread, which computes and waits; in the first rank another one is this supervisor. */
 function processOf(pid: number): { state: string; cpu: number } {
   try {
-    const text = fs.readFileSync(`/proc/${pid}/stat`, 'utf8'), fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+    const text = fs.readFileSync(`/proc/${pid}/task/${pid}/stat`, 'utf8'), fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
     return { state: fields[0], cpu: Number(fields[11]) + Number(fields[12]) }
   } catch { return { state: isAlive(pid) ? '?' : 'gone', cpu: 0 } }
 }

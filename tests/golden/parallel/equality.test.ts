@@ -4,7 +4,7 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { scope } from 'fettle-native'
-import { JoinedParts } from 'fettle/dist/parallel/parts'
+import { JoinedParts } from 'fettle/dist/models/weights/parts'
 import { largestDifference } from '../../support/golden'
 import { ranksOf, visitMeshes } from '../../support/mesh'
 import { repoRoot } from '../../support/paths'
@@ -51,7 +51,7 @@ before(async () => {
 after(() => fs.rmSync(folder, { recursive: true, force: true }))
 
 const told = (mesh: string, each: Case, rank: number): Trained => JSON.parse(fs.readFileSync(path.join(folder, mesh || 'alone', `${caseName(each)}-${rank}.json`), 'utf8')) as Trained
-const weights = (mesh: string, each: Case): JoinedParts => new JoinedParts(path.join(folder, mesh || 'alone'), caseName(each), Array.from({ length: ranksOf(mesh) }, (_, rank) => rank))
+const weights = (mesh: string, each: Case): JoinedParts => new JoinedParts(path.join(folder, mesh || 'alone'), caseName(each), ranksOf(mesh))
 const relative = (values: readonly number[], reference: readonly number[]): number => Math.max(...values.map((value, i) => Math.abs(value / reference[i] - 1)))
 
 function compare(mesh: string, each: Case): Difference {

@@ -1,0 +1,10 @@
+/** Which rank a process is, where it computes, and how ranks are started. */
+export { nodeFromEnvironment, rankFromEnvironment, rankVariables } from './environment'
+export type { RankEnvironment, RankSource } from './rank'
+export { ranksOfNode, type NodeEnvironment } from './node'
+export { readMachine, type Core, type Machine } from './machine'
+export { boundByLauncher, placeRank, type Bound, type Placement } from './place'
+export { fettleProgram, freePort, localCommands, remoteCommands } from './commands'
+export { parseHosts, type Host } from './hosts'
+export { supervise, type SuperviseOptions } from './supervise'
+export type { RankCommand, RankOutput } from './rank-process'
