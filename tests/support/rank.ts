@@ -1,5 +1,5 @@
 // Entry of a rank process of a test: visits meshes one after the other and does on each what the test's module says.
-import { noGrad, scope, setThreads, Store } from 'fettle-native'
+import { dieWithParent, noGrad, scope, setThreads, Store } from 'fettle-native'
 import { serializeError } from 'fettle/dist/errors'
 import { worldSize } from 'fettle/dist/parallel/mesh'
 import { parseMesh } from 'fettle/dist/parallel/parse'
@@ -25,6 +25,9 @@ export interface Here { readonly name: string; readonly mesh: MeshPlan; readonly
 
 /** What the module of a test exports: it runs on each rank of each mesh. */
 export type VisitOf<T> = (here: Here, argument: T) => void
+
+// A rank that waits in a collective does not see that the test has ended.
+if (!dieWithParent(process.ppid)) process.exit(1)
 
 process.once('message', (job: RankJob) => {
   const say = (message: FromRank): void => { process.send!(message, undefined, undefined, () => process.exit(message.kind === 'done' ? 0 : 1)) }
