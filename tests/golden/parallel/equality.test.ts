@@ -14,6 +14,7 @@ const meshes = [
   'tp=2', 'pp=2', 'pp=2:virtual2', 'dp=2', 'sharding=2:stage1', 'sharding=2:stage2', 'sharding=2:stage3',
   'tp=4', 'pp=4', 'dp=4', 'sharding=4:stage2', 'sharding=4:stage3',
   'pp=2,tp=2', 'dp=2,tp=2', 'sharding=2:stage3,tp=2', 'sharding=2:stage2,pp=2', 'dp=2,sharding=2:stage1',
+  'tp=2,sequence', 'pp=2,tp=2,sequence',
 ]
 /** Of these methods fewer meshes: what they change is in the layers alone. */
 const fewer = { methods: ['DoRA', 'prefix', 'prefix with encoder'] as Method[], meshes: ['tp=2', 'pp=2:virtual2', 'sharding=2:stage3', 'pp=2,tp=2'] }
