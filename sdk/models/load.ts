@@ -9,6 +9,8 @@ import { fileNameOf } from './file-names'
 import { FlatParameters, type TrainedValues } from './flat'
 import { storedWeights, type StoredWeight } from './layout'
 import { Parameters, type LayerHooks } from './parameters'
+import type { Quantization } from './quantized/codes'
+import { QuantizedWeights } from './quantized/weights'
 import { takeCut, wholeShare, type Share } from './share'
 import type { Weights } from './weights'
 
@@ -18,6 +20,8 @@ export interface LoadOptions {
   readonly device: Device
   /** All weights train (full fine-tuning), or none (inference, adapters). */
   readonly train: boolean
+  /** Frozen matrices of the layers are kept in few bits. Default `null`: as they compute. */
+  readonly quantize?: Quantization | null
   /** What of the model is read. Default: all. */
   readonly share?: (architecture: Architecture) => Share
   /** Holds the weights where ranks divide them; `layers` of the whole model. Default: this process holds all that it reads. */
@@ -48,7 +52,8 @@ export function loadParameters(weights: Weights, options: LoadOptions): Paramete
   const find: Find = (name) => fileNameOf(weights, names.body, name)
   const copies = tiedCopies(weights, architecture, names, find)
   checkNames(weights, storedWeights(architecture, names), find, [...copies.keys()], names.ignore)
-  const divided = options.hold?.(stored, architecture.layers) ?? null
+  const few = options.quantize && !options.train ? new QuantizedWeights(stored, architecture.layers, options.dtype, options.device, options.quantize) : null
+  const divided = options.hold?.(stored, architecture.layers) ?? few
   const held = divided ?? (options.train ? new FlatParameters(stored, options.dtype, options.device) : null)
   const entries = stored.map((spec, i): [string, Weight] => {
     held?.fill(i, (whole) => fill(whole, weights, spec, find))
@@ -59,6 +64,7 @@ export function loadParameters(weights: Weights, options: LoadOptions): Paramete
   const flat = held === null || 'frozen' in held ? null : held
   const parameters = new Parameters(architecture, names, new Map(entries), flat, options.dtype, options.device, fileNames, copies, share)
   parameters.hooks = divided
+  if (divided !== null && 'frozen' in divided) parameters.held = divided
   return parameters
 }
 

@@ -79,8 +79,10 @@ export class Parameters {
   readonly head: HeadWeights
   /** Set while an adapter is attached; then only the adapter trains. */
   adapter: AttachedAdapter | null = null
-  /** Set where ranks divide what trains. */
+  /** Set where weights are made whole as a layer runs, or ranks reduce its gradients. */
   hooks: LayerHooks | null = null
+  /** What holds frozen weights that are not whole. */
+  held: { free(): void } | null = null
   /** Sums a tensor over the tensor ranks, *in place*: what needs whole rows of a matrix whose columns are cut (DoRA). */
   sumOverColumns: ((tensor: Tensor) => void) | null = null
   /** Heads and widths of this rank. */
@@ -167,6 +169,7 @@ export class Parameters {
     this.adapter?.free()
     for (const { value, master, grad } of this.weights.values()) { value.free(); master?.free(); grad?.free() }
     this.flat?.free()
+    this.held?.free()
   }
 
   private weight(key: string): Weight { return this.weights.get(key) as Weight }

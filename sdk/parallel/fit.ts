@@ -24,6 +24,9 @@ export function refuseMesh(mesh: MeshPlan, architecture: Cuttable, devices: numb
   if (misfit !== null) throw misfitError(misfit, nearestMeshes(mesh, (other) => misfitOf(other, architecture, devices) === null, architecture))
 }
 
+/** Can a model have a mesh? */
+export function fitsMesh(mesh: MeshPlan, architecture: Cuttable): boolean { return misfitOf(mesh, architecture, null) === null }
+
 /**
  * Refuses a mesh whose degrees do not multiply to the number of ranks that were started.
  *

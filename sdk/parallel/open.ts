@@ -20,8 +20,7 @@ export function rangesOf(architecture: Architecture, { pp, virtual }: Pick<MeshP
 }
 
 /** What a rank of a mesh holds of a model. */
-export function shareOf(architecture: Architecture, { pp, tp, virtual, sequenceParallel }: Pick<MeshPlan, 'pp' | 'tp' | 'virtual' | 'sequenceParallel'>, place: Pick<Place, 'pp' | 'tp'>): Share {
-  const ranges = rangesOf(architecture, { pp, virtual })
+export function shareOf(architecture: Architecture, { pp, tp, virtual, sequenceParallel }: Pick<MeshPlan, 'pp' | 'tp' | 'virtual' | 'sequenceParallel'>, place: Pick<Place, 'pp' | 'tp'>, ranges = rangesOf(architecture, { pp, virtual })): Share {
   return {
     tensor: { index: place.tp, count: tp }, sequence: tp > 1 && sequenceParallel, chunks: Array.from({ length: virtual }, (_, chunk) => ranges[chunk * pp + place.pp]),
     first: place.pp === 0, last: place.pp === pp - 1,

@@ -1,10 +1,10 @@
-import { defaultAlpha, defaultGeneration, defaultLora, defaultPlan, defaultPrefix, settle, type Settled } from './defaults'
+import { defaultAlpha, defaultGeneration, defaultLora, defaultPlan, defaultPrefix, defaultQuantize, settle, type Settled } from './defaults'
 import { deepFreeze } from './freeze'
 import type {
   AdamOptions, BestOptions, CadenceOptions, DataOptions, EvaluateOptions, Fp16Options, GenerationOptions, LogOptions, LoraOptions, PrefixOptions, ResumeOptions, SampleOptions, SaveOptions,
-  PipelineOptions, ScheduleOptions, ShardingOptions, UploadOptions,
+  PipelineOptions, QuantizeOptions, ScheduleOptions, ShardingOptions, UploadOptions,
 } from './options'
-import type { Cadence, MeshPlan, Plan, ReportKind, SchedulePlan } from './plan'
+import type { Cadence, MeshPlan, Plan, QuantizePlan, ReportKind, SchedulePlan } from './plan'
 import { conflict, refusal } from './refuse'
 import { readOptions, readValue } from './read'
 import type { RuleName } from './rules'
@@ -89,6 +89,16 @@ export abstract class PlanBuilder {
   prefix(options: PrefixOptions = {}): this {
     const read = readOptions('prefix', options, { tokens: 'prefix.tokens', projection: 'prefix.projection', projectionSize: 'prefix.projectionSize', from: 'prefix.from' })
     return this.#with({ method: 'prefix', prefix: { ...defaultPrefix, ...read }, lora: null })
+  }
+
+  /**
+   * Keeps the frozen matrices of the layers in few bits while an adapter or a prefix trains (QLoRA, arXiv 2305.14314): a quarter
+   * of bf16's memory, for the time that it takes to make each layer whole as it runs. `null`: as they compute.
+   */
+  quantize(algorithm: QuantizePlan['algorithm'] | null = 'nf4', options: QuantizeOptions = {}): this {
+    if (algorithm === null) return this.#with({ quantize: null })
+    const read = readOptions('quantize', options, { blockSize: 'quantize.blockSize', doubleQuant: 'quantize.doubleQuant', doubleQuantBlockSize: 'quantize.doubleQuantBlockSize' })
+    return this.#with({ quantize: { ...defaultQuantize, ...read, algorithm: readValue('quantize', algorithm, 'quantize.algorithm') } })
   }
 
   /** Noise on input embeddings in training (NEFTune, arXiv 2310.05914), U(−m, m) with m = alpha / √(tokens · hidden size). At least 0; `null`: none. `.neftune()` alone: 5. */

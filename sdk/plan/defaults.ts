@@ -1,4 +1,4 @@
-import type { GenerationPlan, LoraPlan, MeshPlan, Plan, PrefixPlan, UploadPlan } from './plan'
+import type { GenerationPlan, LoraPlan, MeshPlan, Plan, PrefixPlan, QuantizePlan, UploadPlan } from './plan'
 
 export const defaultGeneration: GenerationPlan = Object.freeze({
   maxNewTokens: 128, minNewTokens: 0, temperature: 0, topK: 0, topP: 1, seed: 0, stop: Object.freeze([]),
@@ -11,6 +11,9 @@ export const defaultLora: LoraPlan = Object.freeze({
 
 /** `.prefix()` alone. */
 export const defaultPrefix: PrefixPlan = Object.freeze({ tokens: 128, projection: false, projectionSize: null, from: null })
+
+/** `.quantize()` alone. */
+export const defaultQuantize: QuantizePlan = Object.freeze({ algorithm: 'nf4', blockSize: 64, doubleQuant: false, doubleQuantBlockSize: 256 })
 
 /** One rank. */
 export const defaultMesh: MeshPlan = Object.freeze({ dp: 1, sharding: Object.freeze({ degree: 1, stage: 0 }), pp: 1, virtual: 1, tp: 1, sequenceParallel: false, devices: null })
@@ -29,7 +32,7 @@ const learningRates: Readonly<Record<Plan['method'], number>> = { sft: 3e-5, lor
 /** The plan of a builder that nothing was said to but the model's name. */
 export function defaultPlan(model: string): Plan {
   return {
-    version: 1, model, method: 'sft', lora: null, prefix: null, neftune: null,
+    version: 1, model, method: 'sft', lora: null, prefix: null, quantize: null, neftune: null,
     data: { path: null, srcLength: 1024, maxLength: 2048, template: 'auto', system: null, packing: false, lazy: false, shuffleBuffer: 10_000, seed: null, dropLast: false },
     precision: 'fp32', fp16: { level: 'O1', lossScale: 32768 }, recompute: 'none', device: 'auto', blocks: 'auto',
     optimizer: { learningRate: 3e-5, weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 },

@@ -69,6 +69,16 @@ export interface PrefixOptions {
   readonly from?: string | null
 }
 
+/** Options of `.quantize()`. */
+export interface QuantizeOptions {
+  /** Neighbouring values that share a scale, with nf4 and fp4. Even, at least 2. Default 64. */
+  readonly blockSize?: number
+  /** Keeps the scales of nf4 and fp4 in 8 bits. Default `false`. */
+  readonly doubleQuant?: boolean
+  /** Scales that then share a scale of their own. At least 1. Default 256. */
+  readonly doubleQuantBlockSize?: number
+}
+
 /** Options of `.fp16()`. */
 export interface Fp16Options {
   /** `'O1'`: matrix products in half, the rest in fp32. `'O2'`: weights in half, with fp32 masters. Default `'O1'`. */

@@ -68,6 +68,18 @@ export interface PrefixPlan {
   readonly from: string | null
 }
 
+/** Frozen weights in few bits (QLoRA, arXiv 2305.14314): the matrices of the layers, made whole as each layer runs. */
+export interface QuantizePlan {
+  /** `nf4` and `fp4`: 4 bits and a scale a block; `weight_only_int8` and `weight_only_int4`: whole numbers and a scale a row. */
+  readonly algorithm: 'nf4' | 'fp4' | 'weight_only_int8' | 'weight_only_int4'
+  /** Neighbouring values that share a scale, with nf4 and fp4. An even number. Default 64. */
+  readonly blockSize: number
+  /** The scales of nf4 and fp4 are kept in 8 bits. Default `false`. */
+  readonly doubleQuant: boolean
+  /** Scales that then share a scale of their own. Default 256. */
+  readonly doubleQuantBlockSize: number
+}
+
 /** AdamW on fp32 masters. */
 export interface OptimizerPlan {
   /** Highest learning rate, which the schedule scales. Default 3e-5, with LoRA 3e-4, with a prefix 3e-2. */
@@ -239,6 +251,8 @@ export interface Plan {
   readonly lora: LoraPlan | null
   /** Set exactly when method is `prefix`. */
   readonly prefix: PrefixPlan | null
+  /** Frozen weights in few bits, while an adapter or a prefix trains; `null` (default): as they compute. */
+  readonly quantize: QuantizePlan | null
   /** Noise on input embeddings in training, U(−m, m) with m = this / √(tokens of the row · hidden size) (NEFTune, arXiv 2310.05914); `null` (default): none. */
   readonly neftune: number | null
   /** What it trains on. */

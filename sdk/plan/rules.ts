@@ -132,6 +132,10 @@ export const rules = {
   'generation.seed': whole(0, 1),
   'generation.stop': list('a list of texts that end an answer', ['\n\n'], 0),
   'save.keep': orNull(whole(1, 2)),
+  'quantize.algorithm': oneOf('nf4', 'fp4', 'weight_only_int8', 'weight_only_int4'),
+  'quantize.blockSize': { expected: 'an even number of at least 2', example: 64, ok: (value) => whole(2, 64).ok(value) && (value as number) % 2 === 0 },
+  'quantize.doubleQuant': flag,
+  'quantize.doubleQuantBlockSize': whole(1, 256),
   'upload.to': oneOf('huggingface', 'aistudio'),
   'upload.repository': {
     expected: 'a repository as OWNER/NAME', example: 'me/my-run',

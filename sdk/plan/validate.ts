@@ -1,7 +1,7 @@
 import { PlanError } from '../errors'
 import { figureNames, figureOf, isScore } from '../train/best'
 import { completePlan } from './complete'
-import { defaultLora, defaultPlan, defaultPrefix, defaultUpload } from './defaults'
+import { defaultLora, defaultPlan, defaultPrefix, defaultQuantize, defaultUpload } from './defaults'
 import { deepFreeze } from './freeze'
 import type { Plan } from './plan'
 import { isRecord } from './record'
@@ -22,7 +22,7 @@ export function validatePlan(value: unknown): Plan {
 const shape = defaultPlan('model')
 const cadences = new Set(['evaluate', 'sample.cadence', 'save.cadence'])
 /** Parts that are `null` unless they are asked for. */
-const parts: Readonly<Record<string, object>> = { lora: defaultLora, prefix: defaultPrefix, upload: defaultUpload }
+const parts: Readonly<Record<string, object>> = { lora: defaultLora, prefix: defaultPrefix, quantize: defaultQuantize, upload: defaultUpload }
 /** Objects with names of the user's own. */
 const tables = new Set(['lora.rankPattern', 'lora.alphaPattern'])
 
@@ -70,6 +70,9 @@ export function checkConsistent(plan: Plan, where = ''): void {
     throw conflict(['method', method], `method is ${show(plan.method)} while ${method} is ${show(plan[method])}`, method === 'lora' ? "method: 'lora' with lora: { rank, … }" : "method: 'prefix' with prefix: { tokens, … }", where)
   }
   if (plan.lora !== null && plan.lora.pissa && plan.lora.from !== null) throw conflict(['lora.pissa', 'lora.from'], 'pissa begins from the weights, and from goes on from an adapter', 'pissa: false, or from: null', where)
+  if (plan.quantize !== null && plan.method === 'sft') throw conflict(['quantize', 'method'], 'quantize keeps frozen weights in few bits, and all weights train', '.lora() or .prefix(), or no quantize', where)
+  if (plan.quantize !== null && plan.lora?.pissa) throw conflict(['quantize', 'lora.pissa'], 'pissa changes the weights that quantize keeps in few bits', 'one of them alone', where)
+  if (plan.quantize !== null && plan.mesh.sharding.stage === 3) throw conflict(['quantize', 'mesh.sharding.stage'], 'quantize keeps frozen weights in few bits on each rank, and stage 3 divides them between ranks', 'stage 1 or 2, or no quantize', where)
   if (plan.data.srcLength >= plan.data.maxLength) {
     throw refusal('srcLength', `less than maxLength (${plan.data.maxLength}), so that a target has room`, plan.data.srcLength,
       `srcLength ${Math.floor(plan.data.maxLength / 2)}, or a longer maxLength`, where)

@@ -97,6 +97,8 @@ function prepare(weights: Weights, options: TraceOptions, mesh: MeshPlan, ranks:
 interface OwnRows {
   readonly all: TraceBatch
   readonly rows: TraceBatch
+  /** It has none of its own, and goes along with one of the others'. */
+  readonly isEmpty: boolean
   readonly first: number
   /** What this rank trains on: its rows; or, where they have no label, one of another's, which it walks along with. */
   readonly trained: Batch | null
@@ -106,16 +108,15 @@ interface OwnRows {
 /** Rows are divided as evenly as they go between ranks that read their own. */
 function ownRows(inputs: TraceOptions['inputs'], { parameters: { architecture, device } }: Decoder, ranks: Ranks): OwnRows {
   const all = traceBatch(inputs, architecture, device), { index, count } = ranks.data, supervised = all.batch.targets?.count ?? 0
-  if (all.rows < count) refuse('the mesh', `at least ${count} rows for ${count} data ranks`, String(all.rows))
   const first = Math.floor((all.rows * index) / count), end = Math.floor((all.rows * (index + 1)) / count), longest = Math.max(...all.batch.lengths)
   const cut = (from: number, length: number): TraceBatch => {
     const rows = new Map([...inputs].map(([name, value]) => [name, value.shape.length > 1 && value.shape[0] === all.rows ? ops.narrow(value, 0, from, length) : value]))
     const part = traceBatch(rows, architecture, device)
     return { ...part, batch: { ...part.batch, lengths: part.batch.lengths.map(() => longest) } }
   }
-  const rows = count === 1 ? all : cut(first, end - first)
-  const trained = rows.batch.targets !== undefined ? rows.batch : supervised === 0 || count === 1 ? null : { ...cut(labelled(inputs, all), 1).batch, ghost: true }
-  return { all, rows, first, trained, supervised }
+  const isEmpty = first === end, rows = count === 1 ? all : isEmpty ? cut(0, 1) : cut(first, end - first)
+  const trained = rows.batch.targets !== undefined && !isEmpty ? rows.batch : supervised === 0 || count === 1 ? null : { ...cut(labelled(inputs, all), 1).batch, ghost: true }
+  return { all, rows, isEmpty, first, trained, supervised }
 }
 
 /** A row that has a label. */
@@ -154,8 +155,8 @@ class TraceRun {
   }
 
   private logits(logits: Tensor): Part[] {
-    const { place } = this.ranks, { all, rows: own, first } = this.own, { vocabSize } = this.decoder.parameters.architecture
-    if (place.tp > 0 || place.pp > 0) return []
+    const { place } = this.ranks, { all, rows: own, first, isEmpty } = this.own, { vocabSize } = this.decoder.parameters.architecture
+    if (place.tp > 0 || place.pp > 0 || isEmpty) return []
     const whole = [all.rows, all.length, vocabSize], cut: Cut = { dim: 0, stretches: [{ start: first, length: own.rows }], holders: [1] }
     return [{ name: 'logits', whole, cut, shape: [own.rows, own.length, vocabSize], from: 0, length: logits.numel, values: ops.view(logits, [logits.numel]) }]
   }
@@ -174,9 +175,9 @@ class TraceRun {
   }
 
   private loss(hidden: Tensor, context: BlockContext): number {
-    const { decoder, ranks: { place }, own: { rows: { batch: { targets } }, supervised } } = this
+    const { decoder, ranks: { place }, own: { rows: { batch: { targets } }, supervised, isEmpty } } = this
     const own = targets === undefined ? 0 : decoder.headLoss(hidden, targets, { scale: 0, gradient: false, context }).lossSum.item()
-    return sumOver(this.ranks, [place.tp === 0 && place.pp === 0 ? own : 0])[0] / supervised
+    return sumOver(this.ranks, [place.tp === 0 && place.pp === 0 && !isEmpty ? own : 0])[0] / supervised
   }
 
   /** Gradients afresh, and the loss. */

@@ -18,6 +18,7 @@ import { familyOf } from '../models/families'
 import type { LoadOptions } from '../models/load'
 import { noiseSeed } from '../models/noise'
 import type { Parameters } from '../models/parameters'
+import type { Quantization } from '../models/quantized/codes'
 import { openWeights } from '../models/weights'
 import { Control } from '../parallel/control'
 import { shardsOfMicroBatch } from '../parallel/deterministic'
@@ -206,10 +207,15 @@ export function computeType({ precision, fp16 }: Pick<Plan, 'precision' | 'fp16'
   return precision === 'bf16' ? 'bfloat16' : precision === 'fp16' && fp16.level === 'O2' ? 'float16' : 'float32'
 }
 
+/** How frozen weights are kept; `null`: as they compute. */
+function quantizationOf({ quantize }: Plan): Quantization | null {
+  return quantize && { algorithm: quantize.algorithm, blockSize: quantize.blockSize, doubleBlockSize: quantize.doubleQuant ? quantize.doubleQuantBlockSize : null }
+}
+
 function loadModel(plan: Plan, modelPath: string, device: Device, ranks: Ranks): Parameters {
   const weights = openWeights(modelPath)
   try {
-    return noGrad(() => loadRank(weights, { dtype: computeType(plan), device, train: plan.train && plan.method === 'sft' }, plan.mesh, ranks))
+    return noGrad(() => loadRank(weights, { dtype: computeType(plan), device, train: plan.train && plan.method === 'sft', quantize: quantizationOf(plan) }, plan.mesh, ranks))
   } finally {
     weights.close()
   }
@@ -244,7 +250,9 @@ function openStream({ plan, located: data, decoder, modelPath, tokenizer, warn, 
 }
 
 function recomputeOf(plan: Plan, decoder: Decoder, largest: LargestBatch, length: (row: number) => number, warn: Warn): Recompute {
-  const { architecture, device, flat, adapter } = decoder.parameters
+  const { architecture: whole, local, device, flat, adapter } = decoder.parameters
+  // What this rank holds of the model.
+  const architecture = { ...whole, heads: local.heads, kvHeads: local.kvHeads, intermediateSize: local.intermediateSize, layers: decoder.chunks.reduce((sum, { start, end }) => sum + end - start, 0) }
   const bytesPerValue = computeType(plan) === 'float32' ? 4 : 2
   return planMemory({ architecture, bytesPerValue, trainable: flat!.size, prefix: adapter?.prefix?.tokens, device, asked: recomputed[plan.recompute] }, largest, length, warn).recompute
 }

@@ -49,10 +49,10 @@ export class Tasks {
   }
 
   private async figures(rows: RowReader, what: string): Promise<Omit<EvalEvent, 'type' | 'time' | 'atStep'> | null> {
-    const { plan, decoder, mostTokens, control, dev } = this.session, started = performance.now()
+    const { plan, decoder, mostTokens, control, dev, ranks } = this.session, started = performance.now()
     control?.tell({ kind: 'evaluate', split: rows === dev ? 'dev' : 'test' })
-    // Ranks divide the model, not the rows: batches must be the same on each.
-    const walk = evaluateSteps(decoder, rows, { rows: plan.batch.evalSize, tokens: control === null ? mostTokens : undefined })
+    // Batches must be the same on each rank, and what a rank's longest batch holds is its own affair.
+    const walk = evaluateSteps(decoder, rows, { rows: plan.batch.evalSize, tokens: control === null ? mostTokens : undefined }, ranks)
     let next: IteratorResult<void, EvaluateResult>
     while (control?.go(true), !(next = walk.next()).done) {
       await new Promise((resolve) => setImmediate(resolve)) // a stop comes in

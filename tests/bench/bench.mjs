@@ -4,6 +4,7 @@
 //   --rounds 2           times each side runs        --steps 12          steps a run, at most
 //   --seconds 90         time a run may take beyond its third step       --threads N   default: all cores
 //   --sides fettle,best,plain                        --write             put the tables into docs/performance.md
+//   --parallel           instead: ranks on this machine against the formulas of docs/parallel.md, 4 minutes (parallel/main.mjs)
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
@@ -20,6 +21,7 @@ const { values } = parseArgs({
   options: {
     case: { type: 'string', default: 'heavy' }, dtype: { type: 'string' }, rounds: { type: 'string', default: '2' }, steps: { type: 'string', default: '12' },
     seconds: { type: 'string', default: '90' }, threads: { type: 'string' }, sides: { type: 'string', default: 'fettle,best,plain' }, write: { type: 'boolean', default: false },
+    parallel: { type: 'boolean', default: false },
   },
 })
 
@@ -74,17 +76,22 @@ function markdown({ cpu, kernels, load, threads, cases, small }) {
   ].join('\n')
 }
 
-const cpu = machine(), load = await otherLoad(), threads = Number(values.threads ?? cpu.cores)
-if (load.share > 0.1) console.error(`Other work takes ${Math.round(load.share * 100)}% of the cores: the figures will not be worth keeping.`)
-const python = peerPython(join(home, 'peer')), files = await prepare(join(home, 'bench'))
-const cases = []
-for (const c of casesOf(cpu)) cases.push(await runCase(c, files, python, threads))
-const result = { date: new Date().toISOString(), cpu, load, threads, kernels: kernelsInUse(), cases, small: dispatch(python) }
-mkdirSync(join(home, 'bench'), { recursive: true })
-writeFileSync(join(home, 'bench', 'result.json'), JSON.stringify(result, null, 2))
-const text = markdown(result)
-console.log(`\n${text}`)
-if (values.write) {
-  const page = join(root, 'docs', 'performance.md'), mark = /(<!-- bench -->\n)[\s\S]*?(<!-- \/bench -->)/
-  writeFileSync(page, readFileSync(page, 'utf8').replace(mark, (_, open, close) => `${open}${text}\n${close}`))
+async function compare() {
+  const cpu = machine(), load = await otherLoad(), threads = Number(values.threads ?? cpu.cores)
+  if (load.share > 0.1) console.error(`Other work takes ${Math.round(load.share * 100)}% of the cores: the figures will not be worth keeping.`)
+  const python = peerPython(join(home, 'peer')), files = await prepare(join(home, 'bench'))
+  const cases = []
+  for (const c of casesOf(cpu)) cases.push(await runCase(c, files, python, threads))
+  const result = { date: new Date().toISOString(), cpu, load, threads, kernels: kernelsInUse(), cases, small: dispatch(python) }
+  mkdirSync(join(home, 'bench'), { recursive: true })
+  writeFileSync(join(home, 'bench', 'result.json'), JSON.stringify(result, null, 2))
+  const text = markdown(result)
+  console.log(`\n${text}`)
+  if (values.write) {
+    const page = join(root, 'docs', 'performance.md'), mark = /(<!-- bench -->\n)[\s\S]*?(<!-- \/bench -->)/
+    writeFileSync(page, readFileSync(page, 'utf8').replace(mark, (_, open, close) => `${open}${text}\n${close}`))
+  }
 }
+
+if (values.parallel) await (await import('./parallel/main.mjs')).main(values.write)
+else await compare()

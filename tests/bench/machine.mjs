@@ -13,7 +13,8 @@ export function machine() {
 /** True when the CPU multiplies bf16 itself. */
 export function multipliesBf16({ features }) { return features.includes('avx512_bf16') || features.includes('amx_bf16') }
 
-function busy() {
+/** Jiffies of all cores since the machine started, and those of them in which nothing ran. */
+export function busy() {
   const [, ...t] = /^cpu +(.*)$/m.exec(readFileSync('/proc/stat', 'utf8'))[1].split(' ').map(Number).reduce((all, x) => [...all, x], [0])
   return { idle: t[3] + t[4], all: t.slice(0, 8).reduce((a, b) => a + b, 0) }
 }

@@ -22,6 +22,10 @@ const contradictions: readonly Contradiction[] = [
     message: () => 'lora and prefix_tuning are both true, and a run trains with one method', remedy: '"prefix_tuning": false',
   },
   {
+    fields: ['weight_quantize_algo', 'lora', 'prefix_tuning'], holds: (args) => args.get('weight_quantize_algo') !== null && !on(args, 'lora') && !on(args, 'prefix_tuning'),
+    message: () => 'weight_quantize_algo keeps frozen weights in few bits, and without lora or prefix_tuning all weights train', remedy: '"lora": true',
+  },
+  {
     fields: ['pissa', 'lora_path'], holds: (args) => on(args, 'lora', 'pissa') && args.get('lora_path') !== null,
     message: () => 'pissa begins from the weights, and lora_path from an adapter', remedy: '"pissa": false',
   },

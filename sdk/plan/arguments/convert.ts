@@ -1,6 +1,6 @@
 import { aiStudioPrefix } from '../../models/hub/names'
 import { defaultAlpha } from '../defaults'
-import type { Cadence, GenerationPlan, LoraPlan, Plan, PrefixPlan, ReportKind, UploadPlan } from '../plan'
+import type { Cadence, GenerationPlan, LoraPlan, Plan, PrefixPlan, QuantizePlan, ReportKind, UploadPlan } from '../plan'
 import { refusal } from '../refuse'
 import { evalSteps } from './contradictions'
 import { meshFrom } from './mesh'
@@ -19,7 +19,7 @@ export function planFrom(args: Arguments): Plan {
   const generation = generationFrom(args)
   return {
     version: 1, model: modelFrom(args),
-    method: args.get('lora') ? 'lora' : args.get('prefix_tuning') ? 'prefix' : 'sft', lora: loraFrom(args), prefix: prefixFrom(args),
+    method: args.get('lora') ? 'lora' : args.get('prefix_tuning') ? 'prefix' : 'sft', lora: loraFrom(args), prefix: prefixFrom(args), quantize: quantizeFrom(args),
     neftune: args.get('neftune') ? args.get('neftune_noise_alpha') : null,
     data: {
       path: data, srcLength: args.get('src_length'), maxLength: args.get('max_length'),
@@ -71,6 +71,11 @@ const examples: Record<string, string> = {
 function modelFrom(args: Arguments): string {
   const name = args.get<string>('model_name_or_path')
   return args.get('from_aistudio') && !name.startsWith(aiStudioPrefix) ? `${aiStudioPrefix}${name}` : name
+}
+
+function quantizeFrom(args: Arguments): QuantizePlan | null {
+  const algorithm = args.get<QuantizePlan['algorithm'] | null>('weight_quantize_algo')
+  return algorithm && { algorithm, blockSize: args.get('weight_blocksize'), doubleQuant: args.get('weight_double_quant'), doubleQuantBlockSize: args.get('weight_double_quant_block_size') }
 }
 
 function uploadFrom(args: Arguments): UploadPlan | null {

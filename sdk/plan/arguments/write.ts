@@ -14,7 +14,7 @@ export function toArguments(plan: Plan): Record<string, unknown> {
     eval_with_do_generation: evaluation.generate, save_generation_output: evaluation.saveOutput,
     load_best_model_at_end: best.load, metric_for_best_model: best.metric, greater_is_better: best.greaterIsBetter,
     early_stopping_patience: best.patience, early_stopping_threshold: best.minDelta,
-    save_strategy: save.cadence.by, ...every('save_steps', save.cadence), save_total_limit: save.keep, ...uploadArguments(plan),
+    save_strategy: save.cadence.by, ...every('save_steps', save.cadence), save_total_limit: save.keep, ...quantizeArguments(plan), ...uploadArguments(plan),
     per_device_train_batch_size: batch.size, per_device_eval_batch_size: batch.evalSize, gradient_accumulation_steps: batch.accumulate,
     learning_rate: optimizer.learningRate, weight_decay: optimizer.weightDecay, adam_beta1: optimizer.beta1, adam_beta2: optimizer.beta2,
     adam_epsilon: optimizer.epsilon, max_grad_norm: optimizer.maxGradNorm,
@@ -38,6 +38,11 @@ function modelArguments({ model }: Plan): Record<string, unknown> {
 }
 
 /** Where the result goes; never with a token. */
+function quantizeArguments({ quantize }: Plan): Record<string, unknown> {
+  if (quantize === null) return {}
+  return { weight_quantize_algo: quantize.algorithm, weight_blocksize: quantize.blockSize, weight_double_quant: quantize.doubleQuant, weight_double_quant_block_size: quantize.doubleQuantBlockSize }
+}
+
 function uploadArguments({ upload }: Plan): Record<string, unknown> {
   if (upload === null) return {}
   if (upload.to === 'huggingface') return { push_to_hub: true, hub_model_id: upload.repository, hub_private_repo: upload.private, hub_license: upload.license }

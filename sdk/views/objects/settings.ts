@@ -89,6 +89,7 @@ const groups: readonly (readonly [title: string, readers: readonly Reader[]])[] 
     ['test rows', (p) => (p.predict ? 'evaluated at the end' : 'left alone')], ['best checkpoint', bestText], ['evaluation batch', (p) => `${whole(p.batch.evalSize)} rows`],
     ['sample', (p) => cadenceText(p.sample.cadence)], ['prompts', (p) => p.sample.prompts.length === 0 ? 'first rows of the data' : p.sample.prompts.map((text) => JSON.stringify(text)).join(', ')],
     ['answers', (p) => samplingText(p.sample.generation)], ['save', (p) => cadenceText(p.save.cadence)],
+    ['quantize', (p) => p.quantize && `${p.quantize.algorithm}${p.quantize.algorithm.startsWith('weight_only') ? ', a scale a row' : `, blocks of ${p.quantize.blockSize}${p.quantize.doubleQuant ? `, scales in 8 bits by ${p.quantize.doubleQuantBlockSize}` : ''}`}`],
     ['upload', (p) => p.upload && `to ${p.upload.repository} of ${{ huggingface: 'Hugging Face', aistudio: 'AI Studio' }[p.upload.to]}, ${p.upload.private ? 'private' : 'public'}${p.upload.license === null ? '' : `, ${p.upload.license}`}`],
     ['keep', (p) => p.save.keep === null ? 'all checkpoints' : `${p.save.keep} checkpoint${p.save.keep === 1 ? '' : 's'}`], ['show', (p) => cadenceText({ by: 'steps', every: p.logEvery })],
   ]],

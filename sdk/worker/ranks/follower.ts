@@ -97,7 +97,7 @@ class Follower {
   private evaluate(rows: RowReader): void {
     const { plan, model: { decoder } } = this
     noGrad(() => {
-      const walk = evaluateSteps(decoder, rows, { rows: plan.batch.evalSize, tokens: undefined })
+      const walk = evaluateSteps(decoder, rows, { rows: plan.batch.evalSize, tokens: undefined }, this.ranks)
       while (this.control.go(false) && !walk.next().done);
     })
   }

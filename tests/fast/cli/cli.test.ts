@@ -35,7 +35,7 @@ test('help of a command shows its flags; of run, the whole argument table', () =
   assert.equal(fettle(['trace', '--help']).stdout, fettle(['help', 'trace']).stdout)
   const { stdout } = fettle(['help', 'run'])
   assert.match(stdout, /--learning_rate \(0\.00005\)/)
-  assert.match(stdout, /--weight_quantize_algo \(null\)\n +not there yet: use bf16 with lora/)
+  assert.match(stdout, /--optim \("adamw"\)\n +not there yet: use adamw/)
 })
 
 test('--version is the version of the package', () => {

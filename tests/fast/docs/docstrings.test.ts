@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import * as path from 'node:path'
 import { test } from 'node:test'
 import { sft } from 'fettle'
-import { defaultPrefix, defaultUpload } from 'fettle/dist/plan/defaults'
+import { defaultPrefix, defaultQuantize, defaultUpload } from 'fettle/dist/plan/defaults'
 import { rule, type RuleName } from 'fettle/dist/plan/rules'
 import * as ts from 'typescript'
 import { repoRoot } from '../../support/paths'
@@ -81,6 +81,7 @@ const options: Record<string, Record<string, readonly [RuleName, unknown]>> = {
   SampleOptions: { prompts: ['sample.prompts', 'Default: the first rows of dev'] },
   SaveOptions: { keep: ['save.keep', plan.save.keep] },
   UploadOptions: { to: ['upload.to', defaultUpload.to], private: ['upload.private', defaultUpload.private], license: ['upload.license', 'none at Hugging Face'] },
+  QuantizeOptions: { blockSize: ['quantize.blockSize', defaultQuantize.blockSize], doubleQuant: ['quantize.doubleQuant', defaultQuantize.doubleQuant], doubleQuantBlockSize: ['quantize.doubleQuantBlockSize', defaultQuantize.doubleQuantBlockSize] },
   LogOptions: { every: ['logEvery', plan.logEvery] },
   PipelineOptions: { virtual: ['mesh.virtual', plan.mesh.virtual] },
   ShardingOptions: { stage: ['call.stage', 1], degree: ['mesh.sharding.degree', 'No default'] },

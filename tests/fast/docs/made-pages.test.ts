@@ -25,6 +25,13 @@ test('the tables of arguments are what the code says now; if not: npm run docs',
   assert.equal(fs.readFileSync(made, 'utf8'), fs.readFileSync(path.join(repoRoot, 'docs', 'command-line.md'), 'utf8'))
 })
 
+test('the plan for many GPUs is what the simulation says now; if not: npm run docs', (t) => {
+  const made = path.join(temporaryFolder(t), 'page.md')
+  const { status, stderr } = spawnSync(process.execPath, [path.join(repoRoot, 'docs', 'parallel-plan.mjs'), made], { encoding: 'utf8' })
+  assert.equal(status, 0, stderr)
+  assert.equal(fs.readFileSync(made, 'utf8'), fs.readFileSync(path.join(repoRoot, 'docs', 'parallel.md'), 'utf8'))
+})
+
 test('each family has a command there, of flags that fettle run takes', () => {
   const commands = [...fs.readFileSync(kept, 'utf8').matchAll(/^npx fettle run ((?:.*\\\n)*.*)$/gm)].map(([, words]) => words.replaceAll('\\\n', ' ').split(/\s+/))
   assert.equal(commands.length, catalog().length)

@@ -17,7 +17,7 @@ test("defaults are the reference's", () => {
   const { plan, notes } = parseArguments(base)
   assert.deepEqual(notes, [])
   assert.deepEqual(plan, {
-    version: 1, model: 'm', method: 'sft', lora: null, prefix: null, neftune: null,
+    version: 1, model: 'm', method: 'sft', lora: null, prefix: null, quantize: null, neftune: null,
     data: { path: './data', srcLength: 1024, maxLength: 2048, template: 'auto', system: null, packing: false, lazy: false, shuffleBuffer: 10_000, seed: null, dropLast: false },
     precision: 'fp32', fp16: { level: 'O1', lossScale: 32768 }, recompute: 'none', device: 'auto', blocks: 'auto',
     optimizer: { learningRate: 5e-5, weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 },
@@ -147,8 +147,8 @@ test('contradictions name the way out', () => {
 })
 
 test('what is not there yet is refused by name, all of it at once', () => {
-  refused(() => planOf({ weight_double_quant: true, weight_quantize_algo: 'nf4', sharding: 'stage2 offload' }), 'plan.notYet', /weight_quantize_algo "nf4" is not there yet; use bf16/, /weight_double_quant true/, /sharding "stage2 offload" is not there yet; leave offload out/)
-  for (const [name, value] of Object.entries({ weight_double_quant: true, weight_quantize_algo: 'nf4', sharding: 'offload' })) {
+  refused(() => planOf({ sharding: 'stage2 offload', optim: 'sgd' }), 'plan.notYet', /sharding "stage2 offload" is not there yet; leave offload out/, /optim "sgd" is not there yet/)
+  for (const [name, value] of Object.entries({ optim: 'sgd', sharding: 'offload' })) {
     refused(() => planOf({ [name]: value }), 'plan.notYet', new RegExp(`${name} .*not there yet`))
   }
   assert.doesNotThrow(() => planOf({ fp16: false, recompute: false, neftune_noise_alpha: 5.0, tensor_parallel_degree: -1, sharding: '' }))

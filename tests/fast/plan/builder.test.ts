@@ -32,9 +32,9 @@ test('every method reaches its field', () => {
     .adam({ beta1: 0.8, beta2: 0.95, epsilon: 1e-6 }).schedule('cosine', { warmupRatio: 0.1 }).steps(200).batch(2, 4).accumulate(3)
     .evaluate({ every: 50 }).sample({ each: 'epoch', prompts: ['p'], topK: 5, temperature: 1, maxNewTokens: 7 }).save({ every: 25, keep: null })
     .output('out').overwrite().seed(7).device('cpu').threads(1).blocks('plain').log({ every: 10 }).tp(1).pp(1).dp(1).sharding({ degree: 1 }).sequenceParallel(false).gpus(null).deterministic(false).restart(0)
-    .upload('me/first', { to: 'aistudio', private: false })
+    .upload('me/first', { to: 'aistudio', private: false }).quantize('fp4', { blockSize: 32, doubleQuant: true })
   assert.deepEqual(plan, {
-    version: 1, model: 'm', method: 'lora', lora: { rank: 4, alpha: 8, dropout: 0.1, targets: ['q_proj'], rsLora: false, dora: false, pissa: false, plusRatio: 1, rankPattern: {}, alphaPattern: {}, from: null }, prefix: null, neftune: null,
+    version: 1, model: 'm', method: 'lora', lora: { rank: 4, alpha: 8, dropout: 0.1, targets: ['q_proj'], rsLora: false, dora: false, pissa: false, plusRatio: 1, rankPattern: {}, alphaPattern: {}, from: null }, prefix: null, quantize: { algorithm: 'fp4', blockSize: 32, doubleQuant: true, doubleQuantBlockSize: 256 }, neftune: null,
     data: { path: 'd', srcLength: 100, maxLength: 200, template: 'none', system: 'S', packing: false, lazy: false, shuffleBuffer: 10_000, seed: null, dropLast: false }, precision: 'bf16', fp16: { level: 'O1', lossScale: 32768 }, recompute: 'none', device: 'cpu', blocks: 'plain',
     optimizer: { learningRate: 1e-4, weightDecay: 0.1, beta1: 0.8, beta2: 0.95, epsilon: 1e-6, maxGradNorm: 2 },
     schedule: { type: 'cosine', warmupSteps: 0, warmupRatio: 0.1, cycles: 0.5, endRate: 1e-7, power: 1 }, batch: { size: 2, evalSize: 4, accumulate: 3 }, epochs: 3, steps: 200,

@@ -1,0 +1,26 @@
+import type { MeshPlan } from '../plan/plan'
+import { fitsMesh } from './fit'
+import { simulate, type Cluster, type Estimate } from './simulate'
+import { microBatches, type Workload } from './workload'
+
+/** A mesh with what it would take. */
+export interface Candidate { readonly mesh: MeshPlan; readonly recompute: boolean; readonly estimate: Estimate }
+
+/**
+ * Every mesh of so many ranks that the model can have and whose ranks fit into their memory, fastest first. Degrees are divisors of the
+ * number of ranks; `virtual` is 1 or 2; tensor ranks stay within a node; each with layers run again in the backward and without.
+ */
+export function candidates(workload: Omit<Workload, 'recompute'>, cluster: Cluster, ranks: number): Candidate[] {
+  const found = meshes(workload, cluster, ranks).flatMap((mesh) => [false, true].map((recompute): Candidate => ({ mesh, recompute, estimate: simulate({ ...workload, recompute }, mesh, cluster) })))
+  return found.filter(({ estimate }) => estimate.memory.total <= cluster.memory).sort((a, b) => a.estimate.seconds - b.estimate.seconds)
+}
+
+function meshes(workload: Omit<Workload, 'recompute'>, { perNode }: Cluster, ranks: number): MeshPlan[] {
+  const divisors = (of: number): number[] => Array.from({ length: of }, (_, i) => i + 1).filter((degree) => of % degree === 0)
+  return divisors(ranks).filter((tp) => tp <= perNode).flatMap((tp) => divisors(ranks / tp).flatMap((pp) => divisors(ranks / tp / pp).flatMap((degree) => {
+    // Of an adapter nothing is divided but the model under it.
+    const stages = degree === 1 ? [0 as const] : workload.adapterRank === null ? [1 as const, 2 as const, 3 as const] : [3 as const]
+    return stages.flatMap((stage) => (pp === 1 ? [1] : [1, 2]).map((virtual): MeshPlan =>
+      ({ dp: ranks / tp / pp / degree, sharding: { degree, stage }, pp, virtual, tp, sequenceParallel: false, devices: null })))
+  }))).filter((mesh) => fitsMesh(mesh, workload.model.architecture) && Number.isInteger(microBatches(workload, mesh)))
+}
