@@ -28,10 +28,10 @@ export class Store {
 }
 
 /**
- * Counts the collectives that this process begins in the first eight bytes (unsigned, little-endian) of a file, where a
- * supervisor sees which rank the others wait for.
+ * Shows in a file how far this process is, for a supervisor: in the first eight bytes (unsigned, little-endian) how many
+ * collectives it has begun, in the next eight 1 while it waits for its peers, else 0.
  */
-export function countCollectives(path: string): void { native().countCollectives(path) }
+export function showProgress(path: string): void { native().showProgress(path) }
 
 /** How values of the ranks become one. */
 export type Reduction = 'sum' | 'max' | 'min'

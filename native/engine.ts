@@ -80,6 +80,6 @@ export interface Engine {
   send(group: number, tensor: Handle, rank: number, tag: number, later: boolean): number
   receive(group: number, tensor: Handle, rank: number, tag: number, later: boolean): number
   waitWork(work: number): void
-  countCollectives(path: string): void
+  showProgress(path: string): void
   dieWithParent(pid: number): boolean
 }

@@ -150,29 +150,42 @@ napi_value closeGroup(Args& a) {
   return a.none();
 }
 
-/// Collectives that this rank has begun, where others can read it: who has begun fewest is the one that the others wait for.
-std::atomic<uint64_t>* begun = nullptr;
+/// What a supervisor reads of this rank in a file: collectives that it has begun, and whether it waits for one now.
+struct Progress {
+  std::atomic<uint64_t> begun{0};
+  std::atomic<uint64_t> waits{0};
+};
+Progress* progress = nullptr;
 
-/// countCollectives(path): counts them in the first eight bytes of a file.
-napi_value countCollectives(Args& a) {
+/// showProgress(path): shows it there.
+napi_value showProgress(Args& a) {
   const std::string path = a.text(0);
   int file = open(path.c_str(), O_RDWR | O_CREAT, 0600);
-  if (file < 0 || ftruncate(file, 8) != 0) {
+  if (file < 0 || ftruncate(file, sizeof(Progress)) != 0) {
     if (file >= 0) close(file);
     throw CodedError("native.file", "cannot write " + path);
   }
-  void* memory = mmap(nullptr, 8, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  void* memory = mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   close(file);
   if (memory == MAP_FAILED) throw CodedError("native.file", "cannot map " + path);
-  begun = new (memory) std::atomic<uint64_t>(0);
+  progress = new (memory) Progress();
   return a.none();
+}
+
+/// Waits for the peers, and shows that it does.
+void await(c10d::Work& work) {
+  struct Waiting {
+    Waiting() { if (progress) progress->waits = 1; }
+    ~Waiting() { if (progress) progress->waits = 0; }
+  } waiting;
+  work.wait();
 }
 
 /// Waits for a collective now, or gives its number back. `later` is the argument that says which.
 napi_value finish(Args& a, size_t later, c10::intrusive_ptr<c10d::Work> work, std::vector<at::Tensor> tensors) {
-  if (begun) begun->fetch_add(1);
+  if (progress) progress->begun.fetch_add(1);
   if (a.n > later && a.boolean(later)) return a.make(static_cast<double>(works().put({std::move(work), std::move(tensors)})));
-  work->wait();
+  await(*work);
   return a.make(0.0);
 }
 
@@ -224,7 +237,7 @@ napi_value receive(Args& a) {
 
 napi_value waitWork(Args& a) {
   Pending pending = works().take(a.handle(0), "collective");
-  pending.work->wait();
+  await(*pending.work);
   return a.none();
 }
 
@@ -249,7 +262,7 @@ void defineDistributed(napi_env env, napi_value exports) {
   define(env, exports, "send", guarded<send>);
   define(env, exports, "receive", guarded<receive>);
   define(env, exports, "waitWork", guarded<waitWork>);
-  define(env, exports, "countCollectives", guarded<countCollectives>);
+  define(env, exports, "showProgress", guarded<showProgress>);
 }
 
 }  // namespace fettle

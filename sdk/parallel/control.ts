@@ -1,6 +1,8 @@
 import { fromBytes, ops, scope, tensor, type ProcessGroup } from 'fettle-native'
 import type { PreparedData } from '../data/dataset'
+import { CheckpointError } from '../errors'
 import type { DataPlan } from '../plan/plan'
+import { isDiskFull } from '../train/disk'
 import type { TokenOptions } from '../train/generate'
 
 /** What all ranks do next, together. The first rank decides; the others wait for its word. */
@@ -55,6 +57,25 @@ export class Control {
     })
   }
 
-  /** Waits until all ranks have come here. */
-  meet(): void { scope(() => { this.group.allReduce(tensor([0n])) }) }
+  /**
+   * Each rank writes what it holds, and waits until all have written or failed: who cannot write must not leave the others waiting.
+   * @throws what it failed with here, else CheckpointError `checkpoint.rank` when another rank failed
+   */
+  write(part: () => void): void {
+    let failure: { readonly error: unknown } | null = null
+    try { part() } catch (error) { failure = { error } }
+    const worst = scope(() => {
+      const word = tensor([failure === null ? 0n : isDiskFull(failure.error) ? 1n : 2n])
+      this.group.allReduce(word, 'max')
+      return word.item()
+    })
+    if (failure !== null) throw (failure as { readonly error: unknown }).error
+    if (worst === 0) return
+    throw worst === 1
+      ? new CheckpointError('checkpoint.rank', 'no space is left on the disk that another rank writes its part to; free some there', { errno: 'ENOSPC' })
+      : new CheckpointError('checkpoint.rank', 'another rank could not write its part; the log of that rank tells why', {})
+  }
 }
+
+/** Did another rank fail to write its part? */
+export function isOfAnother(error: unknown): boolean { return error instanceof CheckpointError && error.code === 'checkpoint.rank' }

@@ -40,6 +40,8 @@ export function* generateSteps(decoder: Decoder, prompts: readonly (readonly num
   const front = architecture.countsPrefix ? prefix?.tokens ?? 0 : 0, room = roomOf(architecture) - front
   const sampler = new Sampler(options, prompts.length), placements = prompts.map((prompt) => placementOf(architecture.prompt, prompt))
   const longest = Math.max(...prompts.map((p) => p.length))
+  // Refused here, before other ranks begin: they would fail with it.
+  decoder.refuseLength(longest)
   const cache = new KeyValueCache({ ...architecture, kvHeads: local.kvHeads }, prompts.length, longest + Math.min(maxNewTokens, growth), dtype, device, prefix)
   decoder.together?.begin(prompts, options)
   // The other ranks wait for a word: whether there is one more token.

@@ -1,4 +1,5 @@
 import { PlanError, serializeError } from '../errors'
+import { isCollateral } from '../parallel/processes'
 import { readRate } from '../run/rate'
 import type { Command, Replies } from '../run/protocol'
 import type { Ask, Channel } from './channel'
@@ -76,7 +77,10 @@ export class Commands {
       if (command.name !== 'chat') this.tell(command)
       this.channel.send({ kind: 'reply', id, value: await this.perform(id, command) })
     } catch (error) {
-      this.channel.send({ kind: 'reply', id, error: serializeError(error) })
+      const cause = await this.tasks.explain(error)
+      this.channel.send({ kind: 'reply', id, error: serializeError(cause) })
+      // A rank that is gone takes the run with it; any other error is the command's own.
+      if (error instanceof Error && isCollateral(error)) throw cause
     }
   }
 

@@ -23,8 +23,7 @@ export function writeCheckpoint(session: Session, folder: string): void {
   const { adapter, control, trainer, decoder, modelPath, ranks } = session
   if (control !== null) {
     control.tell({ kind: 'save', folder, what: 'state' })
-    trainer!.writeRank(folder)
-    control.meet()
+    control.write(() => trainer!.writeRank(folder))
   }
   if (control === null || adapter !== null) writeTrained(session, folder)
   else describeParts(decoder.parameters, modelPath, folder, ranks.size)

@@ -1,4 +1,4 @@
-import { countCollectives, devices, manualSeed, noGrad, scope, setThreads, Store, tensor, type Device } from 'fettle-native'
+import { devices, manualSeed, noGrad, scope, setThreads, showProgress, Store, tensor, type Device } from 'fettle-native'
 import type { Adapter } from '../adapters/adapter'
 import type { PreparedData, PreparedSplit, RowReader } from '../data/dataset'
 import { resolveData } from '../data/builtin/resolve'
@@ -117,7 +117,7 @@ async function meetRanks(plan: Plan, modelPath: string, output: string, checkpoi
   if (meeting !== null) return { ranks: await meetRemote(shape, meeting, onGpus(plan)), followers: null }
   const followers = new Followers({ plan, modelPath, output, checkpoint }, count)
   try {
-    countCollectives(followers.counter(0))
+    showProgress(followers.progressFile(0))
     await followers.here()
     const store = Store.file(followers.store, count, waits.start)
     return { ranks: Ranks.join(shape, { store, rank: 0, timeout: waits.collective, commandTimeout: waits.command, address: '127.0.0.1', gpu: onGpus(plan) }), followers }

@@ -50,6 +50,7 @@ export class Tasks {
 
   private async figures(rows: RowReader, what: string): Promise<Omit<EvalEvent, 'type' | 'time' | 'atStep'> | null> {
     const { plan, decoder, mostTokens, control, dev, ranks } = this.session, started = performance.now()
+    decoder.refuseLength(rows.split.longest) // before other ranks begin: they would fail with it
     control?.tell({ kind: 'evaluate', split: rows === dev ? 'dev' : 'test' })
     // Batches must be the same on each rank, and what a rank's longest batch holds is its own affair.
     const walk = evaluateSteps(decoder, rows, { rows: plan.batch.evalSize, tokens: control === null ? mostTokens : undefined }, ranks)
@@ -64,6 +65,9 @@ export class Tasks {
     const scores = plan.evaluation.generate ? await this.scores(rows.split, what) : {}
     return scores && { loss, perplexity, accuracy, ...scores, rows: rows.rows, ms: performance.now() - started }
   }
+
+  /** Why a collective failed; any other error as it is. */
+  async explain(error: unknown): Promise<unknown> { return await this.session.followers?.explain(error) ?? error }
 
   private scores(split: PreparedSplit, what: string): Promise<CharacterScores | null> {
     return scoreAnswers(this.session, split, { isOver: () => this.channel.isLeaving, onProgress: (done, total) => this.reporter.progress(`answering ${what}`, done, total) })

@@ -1,13 +1,14 @@
 import { existsSync } from 'node:fs'
-import { countCollectives, noGrad, Store, tuneAllocator } from 'fettle-native'
+import { noGrad, showProgress, Store, tuneAllocator } from 'fettle-native'
 import type { RowReader } from '../../data/dataset'
 import { openRows } from '../../data/arrow-reader'
 import { prepare } from '../../data/prepare'
-import { Control, type Task } from '../../parallel/control'
+import { Control, isOfAnother, type Task } from '../../parallel/control'
 import { meetRemote, type Meeting } from '../../parallel/meet'
 import { Ranks, waits } from '../../parallel/ranks'
 import { meshShape } from '../../parallel/shape'
 import { loadTokenizer } from '../../tokenizers'
+import { isDiskFull } from '../../train/disk'
 import { evaluateSteps } from '../../train/evaluate'
 import { generateSteps } from '../../train/generate'
 import type { Plan } from '../../plan/plan'
@@ -31,8 +32,8 @@ export interface LocalMeeting {
   readonly store: string
   readonly rank: number
   readonly ranks: number
-  /** File in which it counts its collectives. */
-  readonly count: string
+  /** File in which it shows how far it is. */
+  readonly progress: string
 }
 
 /** The life of a rank beside the first: it loads its part and does with the others what the first rank says, until the end. */
@@ -41,8 +42,8 @@ export async function follow({ plan, modelPath, checkpoint, meeting }: FollowerJ
   tuneAllocator()
   const shape = meshShape(plan.mesh)
   if (!('store' in meeting)) return followAs(await meetRemote(shape, meeting, onGpus(plan)), plan, modelPath, checkpoint)
-  const { store, rank, ranks: count, count: counter } = meeting
-  countCollectives(counter)
+  const { store, rank, ranks: count, progress } = meeting
+  showProgress(progress)
   here()
   const ranks = Ranks.join(shape, { store: Store.file(store, count, waits.start), rank, timeout: waits.collective, commandTimeout: waits.command, address: '127.0.0.1', gpu: onGpus(plan) })
   await followAs(ranks, plan, modelPath, checkpoint)
@@ -75,9 +76,7 @@ class Follower {
         for (const step of generateSteps(this.model.decoder, task.prompts, task.options)) void step
         return
       case 'save':
-        if (task.what === 'state') this.trainer!.writeRank(task.folder)
-        else writeWeights(task.folder, this.model.decoder.parameters, this.ranks)
-        return this.control.meet()
+        return this.save(task)
       case 'take': return this.trainer!.takeWeights(task.folder)
       case 'end': return
     }
@@ -92,6 +91,15 @@ class Follower {
     if (plan.train) this.trainer = openTrainer({ plan, located, decoder: model.decoder, data, modelPath, tokenizer: loadTokenizer(modelPath), warn: () => undefined, ranks }).trainer
     if (checkpoint !== null) this.trainer!.restore(checkpoint)
     this.model.decoder.together = { begin: () => undefined, go: () => this.control.go(false) }
+  }
+
+  /** What else becomes of a run whose disk is full, or that another rank could not save, is the first rank's to say. */
+  private save({ folder, what }: Extract<Task, { kind: 'save' }>): void {
+    try {
+      this.control.write(() => { if (what === 'state') this.trainer!.writeRank(folder); else writeWeights(folder, this.model.decoder.parameters, this.ranks) })
+    } catch (error) {
+      if (!isDiskFull(error) && !isOfAnother(error)) throw error
+    }
   }
 
   private evaluate(rows: RowReader): void {

@@ -5,6 +5,7 @@ import * as path from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { reviveError, WorkerError, type FettleError } from '../../errors'
 import { logTail } from '../../run/death'
+import { isOfAnother } from '../../parallel/control'
 import { forkPlaced, isCollateral, type FromRank } from '../../parallel/processes'
 import type { FollowerJob } from './follower'
 import type { Supervised, Verdict } from './supervisor'
@@ -41,11 +42,11 @@ export class Followers {
           if (message.kind === 'here') follower.here = true
         })
         child.on('exit', (code, signal) => { follower.exit = signal === null ? `exited with code ${code}` : `was killed by ${signal}` })
-        child.send({ ...job, meeting: { store: this.store, rank, ranks: count, count: this.counter(rank) } } satisfies FollowerJob)
+        child.send({ ...job, meeting: { store: this.store, rank, ranks: count, progress: this.progressFile(rank) } } satisfies FollowerJob)
         return follower
       } finally { fs.closeSync(log) }
     })
-    const supervised: Supervised = { ranks: [{ rank: 0, pid: process.pid, counter: this.counter(0) }, ...this.all.map(({ rank, child }) => ({ rank, pid: child.pid ?? -1, counter: this.counter(rank) }))], limit: hangLimit() }
+    const supervised: Supervised = { ranks: [{ rank: 0, pid: process.pid, progress: this.progressFile(0) }, ...this.all.map(({ rank, child }) => ({ rank, pid: child.pid ?? -1, progress: this.progressFile(rank) }))], limit: hangLimit() }
     this.supervisor = new Worker(path.join(__dirname, 'supervisor.js'), { workerData: supervised })
     this.supervisor.unref()
     this.supervisor.on('message', (verdict: Verdict) => { this.verdict = verdict })
@@ -61,8 +62,8 @@ export class Followers {
     }
   }
 
-  /** File in which a rank counts its collectives. */
-  counter(rank: number): string { return path.join(this.folder, `collectives-${rank}`) }
+  /** File in which a rank shows how far it is. */
+  progressFile(rank: number): string { return path.join(this.folder, `progress-${rank}`) }
 
   /**
    * Why a collective failed: the error of the rank that failed first, or that it is gone or hangs. An error of this rank's
@@ -70,7 +71,7 @@ export class Followers {
    */
   async explain(error: unknown): Promise<unknown> {
     const own = error as { name?: string; message?: string }
-    if (!isCollateral({ name: own?.name ?? '', message: own?.message ?? '' })) return error
+    if (!isCollateral({ name: own?.name ?? '', message: own?.message ?? '' }) && !isOfAnother(error)) return error
     // Their last words and their ends come as events of this process's loop.
     const cause = (): Follower | undefined => this.all.find((each) => each.error !== null && !isCollateral({ name: 'NativeError', message: each.error.message })) ?? undefined
     for (let waited = 0; waited < 3000 && cause() === undefined && this.verdict === null; waited += 50) {
@@ -109,7 +110,7 @@ export class Followers {
 /** What a rank beside the first prints, in the output folder. */
 export function rankLog(output: string, rank: number): string { return path.join(output, `worker-rank-${rank}.log`) }
 
-/** ms without progress of any rank after which the one that the others wait for counts as hung. */
+/** ms without progress of any rank after which one that the others wait for counts as hung. */
 function hangLimit(): number { return Number(process.env.FETTLE_RANK_TIMEOUT ?? 8000) }
 
 function blamed(error: FettleError, rank: number): FettleError {

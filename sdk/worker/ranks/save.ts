@@ -32,8 +32,7 @@ export function writeTogether(session: Session, control: Control, folder: string
   const parts = fs.mkdtempSync(path.join(folder, '.parts-'))
   try {
     control.tell({ kind: 'save', folder: parts, what: 'weights' })
-    writeWeights(parts, parameters, ranks)
-    control.meet()
+    control.write(() => writeWeights(parts, parameters, ranks))
     const joined = new JoinedParts(parts, stem, ranks.size)
     try {
       if (adapter === null) writeMergedFolder(joined, parameters, modelPath, folder)

@@ -4,18 +4,18 @@ import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { isAlive } from '../../process'
 
 /** Who is watched, and how long nothing may move, in ms. */
-export interface Supervised { readonly ranks: readonly { readonly rank: number; readonly pid: number; readonly counter: string }[]; readonly limit: number }
+export interface Supervised { readonly ranks: readonly { readonly rank: number; readonly pid: number; readonly progress: string }[]; readonly limit: number }
 
 /** The rank that was found and ended, and why. */
 export interface Verdict { readonly rank: number; readonly why: string }
 
 /** A look at one rank. */
-interface Look { readonly rank: number; readonly pid: number; readonly state: string; readonly cpu: number; readonly begun: bigint }
+interface Look { readonly rank: number; readonly state: string; readonly cpu: number; readonly begun: bigint; readonly waits: boolean }
 
 /**
- * Finds a rank that is stopped or waits for ever: ranks that wait for a peer are not at fault. Each has counted the collectives that
- * it began; while nobody computes and nobody begins another, the one with the fewest is the one that is missing. It is
- * killed, so that the others' collectives fail at once.
+ * Finds a rank that is stopped or hangs: while nobody computes and nobody begins another collective, it is one that does not wait for
+ * its peers. How many each has begun does not tell it: stages and their first and last ranks have collectives of their own.
+ * The rank is killed, so that the others' collectives fail at once.
  */
 export class Supervisor {
   private before = ''
@@ -25,16 +25,17 @@ export class Supervisor {
 
   /** @param passed ms since the last look */
   look(passed: number): Verdict | null {
-    const looks = this.watched.ranks.map(({ rank, pid, counter }): Look => ({ rank, pid, ...processOf(pid), begun: begunOf(counter) }))
+    const looks = this.watched.ranks.map(({ rank, pid, progress }): Look => ({ rank, ...processOf(pid), ...progressOf(progress) }))
     const now = JSON.stringify(looks.map(({ cpu, begun }) => [cpu, String(begun)]))
     this.still = now === this.before ? this.still + passed : 0
     this.before = now
-    if (this.still < this.watched.limit || looks.every(({ begun }) => begun === looks[0].begun)) return null
-    const missing = looks.reduce((least, each) => (each.begun < least.begun ? each : least))
-    // The first rank may wait for commands for ever, and is watched by its front; a slow disk gets more time.
-    if (missing.rank === 0 || (missing.state === 'D' && this.still < 10 * this.watched.limit)) return null
-    const why = missing.state === 'T' || missing.state === 't' ? 'is stopped' : `did not move for ${Math.round(this.still / 1000)} s`
-    return { rank: missing.rank, why }
+    if (this.still < this.watched.limit) return null
+    // The first rank may wait for commands for ever, and is watched by its front.
+    const [first] = looks, missing = looks.find(isStopped) ?? looks.find(({ waits }) => !waits)
+    if (!first.waits || missing === undefined || missing === first) return null
+    // A slow disk gets more time.
+    if (missing.state === 'D' && this.still < 10 * this.watched.limit) return null
+    return { rank: missing.rank, why: isStopped(missing) ? 'is stopped' : `did not move for ${Math.round(this.still / 1000)} s` }
   }
 }
 
@@ -46,17 +47,24 @@ function processOf(pid: number): { state: string; cpu: number } {
   } catch { return { state: isAlive(pid) ? '?' : 'gone', cpu: 0 } }
 }
 
-function begunOf(file: string): bigint {
-  try { return fs.readFileSync(file).readBigUInt64LE(0) } catch { return -1n }
+function isStopped({ state }: Look): boolean { return state === 'T' || state === 't' }
+
+function progressOf(file: string): Pick<Look, 'begun' | 'waits'> {
+  try {
+    const bytes = fs.readFileSync(file)
+    return { begun: bytes.readBigUInt64LE(0), waits: bytes.readBigUInt64LE(8) === 1n }
+  } catch { return { begun: -1n, waits: false } }
 }
 
 if (!isMainThread && parentPort !== null && (workerData as Partial<Supervised> | null)?.ranks !== undefined) {
   const watched = workerData as Supervised, supervisor = new Supervisor(watched), interval = 500
-  setInterval(() => {
+  const timer = setInterval(() => {
     const verdict = supervisor.look(interval)
     if (verdict === null) return
+    // The run ends with it: there is no second verdict.
+    clearInterval(timer)
     parentPort!.postMessage(verdict)
     const { pid } = watched.ranks.find(({ rank }) => rank === verdict.rank)!
-    process.kill(pid, 'SIGKILL')
+    try { process.kill(pid, 'SIGKILL') } catch { /* It has ended by itself. */ }
   }, interval)
 }

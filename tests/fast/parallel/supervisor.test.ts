@@ -9,22 +9,27 @@ import { temporaryFolder } from '../../support/tiny'
 
 const limit = 1000
 
-/** Three processes that do nothing, and what each is said to have begun. */
+/** How far a rank is said to be. */
+interface Progress { readonly begun: number; readonly waits: boolean }
+
+const waiting: Progress = { begun: 12, waits: true }, elsewhere: Progress = { begun: 12, waits: false }
+
+/** Processes that do nothing, and how far each is said to be. */
 class Ranks {
   readonly children: ChildProcess[] = []
   readonly supervisor: Supervisor
-  private readonly counters: string[]
+  private readonly files: string[]
 
-  constructor(t: TestContext, begun: readonly number[]) {
+  constructor(t: TestContext, progress: readonly Progress[]) {
     const folder = temporaryFolder(t)
-    this.counters = begun.map((_, rank) => path.join(folder, `collectives-${rank}`))
-    for (const _ of begun) this.children.push(spawn('sleep', ['1000'], { stdio: 'ignore' }))
+    this.files = progress.map((_, rank) => path.join(folder, `progress-${rank}`))
+    for (const _ of progress) this.children.push(spawn('sleep', ['1000'], { stdio: 'ignore' }))
     t.after(() => { for (const child of this.children) child.kill('SIGKILL') })
-    begun.forEach((count, rank) => this.count(rank, count))
-    this.supervisor = new Supervisor({ ranks: this.counters.map((counter, rank) => ({ rank, pid: this.children[rank].pid!, counter })), limit })
+    progress.forEach((each, rank) => this.show(rank, each))
+    this.supervisor = new Supervisor({ ranks: this.files.map((file, rank) => ({ rank, pid: this.children[rank].pid!, progress: file })), limit })
   }
 
-  count(rank: number, begun: number): void { fs.writeFileSync(this.counters[rank], Buffer.from(BigUint64Array.of(BigInt(begun)).buffer)) }
+  show(rank: number, { begun, waits }: Progress): void { fs.writeFileSync(this.files[rank], Buffer.from(BigUint64Array.of(BigInt(begun), waits ? 1n : 0n).buffer)) }
 
   /** Looks until the limit is over. */
   wait(): Verdict | null {
@@ -41,29 +46,30 @@ function stateOf(pid: number): string {
   return text.slice(text.lastIndexOf(')') + 2)[0]
 }
 
-test('of ranks that wait, the one that began the fewest collectives is missing', async (t) => {
-  const ranks = new Ranks(t, [12, 12, 9])
+test('of ranks of which nobody moves, one that does not wait for the others is missing, however many collectives it has begun', async (t) => {
+  const ranks = new Ranks(t, [waiting, { begun: 7, waits: true }, { begun: 40, waits: false }])
   await ranks.settle()
   assert.deepEqual(ranks.wait(), { rank: 2, why: 'did not move for 1 s' })
 })
 
-test('a stopped one is said to be stopped', async (t) => {
-  const ranks = new Ranks(t, [12, 9, 12])
+test('a stopped one is said to be stopped, even where it is in a collective', async (t) => {
+  const ranks = new Ranks(t, [waiting, waiting, waiting])
   await ranks.settle()
   ranks.children[1].kill('SIGSTOP')
   await until('it is stopped', () => stateOf(ranks.children[1].pid!) === 'T')
   assert.deepEqual(ranks.wait(), { rank: 1, why: 'is stopped' })
 })
 
-test('nobody is blamed while one moves, while all have begun the same, or where the first is missing', async (t) => {
-  const moving = new Ranks(t, [12, 12, 9])
+test('nobody is blamed while one moves, while all wait, or while the first one waits for commands', async (t) => {
+  const moving = new Ranks(t, [waiting, waiting, elsewhere])
   await moving.settle()
   for (let i = 0; i < 10; i++) {
-    moving.count(0, 13 + i)
+    moving.show(0, { begun: 13 + i, waits: true })
     assert.equal(moving.supervisor.look(500), null)
   }
-  const idle = new Ranks(t, [12, 12, 12]), first = new Ranks(t, [9, 12, 12])
-  await Promise.all([idle.settle(), first.settle()])
+  // Stages have begun as many as their layers ask for.
+  const all = new Ranks(t, [waiting, waiting, { begun: 5, waits: true }]), idle = new Ranks(t, [elsewhere, waiting, { begun: 5, waits: true }])
+  await Promise.all([all.settle(), idle.settle()])
+  assert.equal(all.wait(), null)
   assert.equal(idle.wait(), null)
-  assert.equal(first.wait(), null)
 })
