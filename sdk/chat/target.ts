@@ -8,6 +8,7 @@ import type { GenerationPlan, Plan } from '../plan/plan'
 import { conflict } from '../plan/refuse'
 import { AttachedRun } from '../run/attach'
 import { metricsName } from '../run/folder'
+import { here } from '../run/remote/address'
 import { Run } from '../run/run'
 import { listCheckpoints } from '../train/checkpoints'
 import { readChatOptions, type ChatOptions, type ReadChatOptions } from './options'
@@ -45,7 +46,7 @@ export type ChatTarget = string | Run | AttachedRun
 export function partyOf(target: ChatTarget, options: ChatOptions): Party {
   if (target instanceof Run || target instanceof AttachedRun) {
     const { plan } = target
-    return plan !== null && target.alive ? liveParty(target, plan, options) : folderParty(target.dir, options, plan ?? savedPlan(target.dir))
+    return plan !== null && target.alive ? liveParty(target, plan, options) : folderParty(here(target.dir), options, plan ?? savedPlan(target.dir))
   }
   if (typeof target !== 'string' || target.trim() === '') {
     throw new PlanError('plan.value', "expected a run, a folder or a model's name for chat(), got something else; try chat('builtin:smollm2-135m') or chat(run)", {})

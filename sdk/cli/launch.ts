@@ -9,6 +9,7 @@ import { ranksOfNode } from '../parallel/launch/node'
 import { loopback, type RankEnvironment } from '../parallel/launch/rank'
 import type { RankCommand, RankOutput } from '../parallel/launch/rank-process'
 import { splitWords } from '../parallel/launch/shell'
+import { sshWords } from '../parallel/launch/ssh'
 import { supervise } from '../parallel/launch/supervise'
 import { conflict, refusal } from '../plan/refuse'
 import { whole } from '../plan/rules'
@@ -19,7 +20,8 @@ import type { Terminal } from './terminal'
 const flags: readonly Flag[] = [
   { name: 'ranks', type: 'number', value: 'N', help: 'ranks on this machine', rule: whole(1, 2, 1024) },
   { name: 'hosts', type: 'text', value: 'A,B:4', help: 'machines, each with its number of ranks (1 where none is said); reached over ssh' },
-  { name: 'ssh', type: 'text', value: 'COMMAND', help: "how to reach them, such as 'ssh -p 2222'; never asks for a password when left out" },
+  { name: 'ssh', type: 'text', value: 'COMMAND', help: "how to reach them, such as 'ssh -p 2222'; when left out, as FETTLE_SSH says, else an ssh that never asks for a password" },
+  { name: 'here', type: 'flag', help: 'the first of them is this machine: its ranks start without ssh' },
   { name: 'program', type: 'text', value: 'COMMAND', help: 'Fettle on them; when left out, the same Node and folder as here' },
   { name: 'cwd', type: 'text', value: 'DIR', help: 'the folder to run in; when left out, the current one' },
   { name: 'env', type: 'text', value: 'A,B', help: 'variables to hand on to the other machines, with their values here' },
@@ -27,9 +29,6 @@ const flags: readonly Flag[] = [
   { name: 'port', type: 'number', value: 'P', help: 'TCP port of the store there', rule: whole(1, 29500, 65535) },
   { name: 'grace', type: 'number', value: 'SECONDS', help: 'what the other ranks have to end after a failure (15)', rule: whole(0, 15, 86400) },
 ]
-
-/** ssh that fails rather than asks, and that notices a machine that is gone. */
-const defaultSsh = 'ssh -o BatchMode=yes -o ServerAliveInterval=15'
 
 export const launchCommand: Command = {
   name: 'launch',
@@ -46,7 +45,7 @@ export const launchCommand: Command = {
   },
 }
 
-const remoteOnly = ['ssh', 'program', 'env', 'master']
+const remoteOnly = ['ssh', 'here', 'program', 'env', 'master']
 
 async function here({ values, positionals }: Parsed): Promise<RankCommand[]> {
   const without = remoteOnly.find((name) => name in values)
@@ -70,7 +69,7 @@ function overSsh({ values, positionals }: Parsed): RankCommand[] {
   if (values.ranks !== undefined) throw conflict(['ranks', 'hosts'], '--ranks is of this machine, and --hosts of others', '--hosts a:2,b:2')
   const runId = randomUUID()
   return remoteCommands(parseHosts(values.hosts as string), {
-    words: positionals, ssh: splitWords(values.ssh as string | undefined ?? defaultSsh, '--ssh'),
+    words: positionals, ssh: sshWords(values.ssh as string | undefined, '--ssh'), here: values.here === true,
     program: values.program === undefined ? fettleProgram : splitWords(values.program as string, '--program'),
     cwd: values.cwd as string | undefined ?? process.cwd(), environment: handedOn(values.env as string | undefined),
     master: values.master as string | undefined, port: values.port as number | undefined ?? portOf(runId), runId,

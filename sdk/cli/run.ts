@@ -90,13 +90,19 @@ async function begun(run: Run): Promise<boolean> {
   return false
 }
 
+/** ms that a run which has not begun may take to stop: less than a launcher gives its ranks. */
+const startGrace = 10_000
+
 /** Waits for the end, or of a detached run for its beginning; a first signal stops cleanly, a second at once. */
 async function watch(run: Run, lines: ProgressLines, terminal: Terminal): Promise<number> {
-  let code: number = exitCodes.ok, killed = false
+  let code: number = exitCodes.ok, killed = false, unheard: NodeJS.Timeout | undefined
+  const kill = (): void => { killed = true; run.kill() }
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (code !== exitCodes.ok) { killed = true; run.kill(); return }
+    if (code !== exitCodes.ok) return kill()
     code = signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated
     lines.line('stopping after this step, with a checkpoint; once more to end at once')
+    // Before its first step it has nothing to save, and a rank that waits for others which never come hears nothing.
+    if (run.state === 'starting') unheard = setTimeout(kill, startGrace)
     run.stop().catch(() => { /* `done` below tells it. */ })
   }
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
@@ -114,6 +120,7 @@ async function watch(run: Run, lines: ProgressLines, terminal: Terminal): Promis
     terminal.err('ended without a checkpoint of the last steps\n')
     return code
   } finally {
+    clearTimeout(unheard)
     lines.clear()
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
     await run.close()

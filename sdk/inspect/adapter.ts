@@ -5,6 +5,7 @@ import { adapterKind, readPrefixConfig } from '../adapters/kind'
 import { modulesOf, readLoraConfig } from '../adapters/peft-config'
 import { metricsName } from '../run/folder'
 import { newest, readLog } from '../run/read-log'
+import { here } from '../run/remote/address'
 import { manifestName, readManifest } from '../train/manifest'
 import { adapterView, type TextAndHtml } from '../views/objects'
 import { Shown } from './shown'
@@ -29,10 +30,10 @@ export class AdapterInfo extends Shown {
  * the configuration and the header of the weights.
  *
  * @param source The folder, or a run that has written it.
- * @throws ModelError `lora.files`, `lora.config`, `lora.kind`, `prefix.files`, `prefix.config`, `prefix.kind`
+ * @throws ModelError `lora.files`, `lora.config`, `lora.kind`, `prefix.files`, `prefix.config`, `prefix.kind`; WorkerError `run.elsewhere` for a run on another host
  */
 export async function adapter(source: string | { readonly dir: string }): Promise<AdapterInfo> {
-  const folder = resolve(typeof source === 'string' ? source : source.dir)
+  const folder = resolve(here(typeof source === 'string' ? source : source.dir))
   if (adapterKind(folder) === 'prefix') return prefixInfo(folder)
   const { config, baseModel } = readLoraConfig(folder)
   const file = adapterFile(folder), shapes = adapterShapes(file)

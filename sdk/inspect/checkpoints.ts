@@ -5,6 +5,7 @@ import { partsIndexName } from '../models/weights/parts'
 import type { RunEvent } from '../run/events'
 import { metricsName } from '../run/folder'
 import { readLog } from '../run/read-log'
+import { here } from '../run/remote/address'
 import { readManifest, verifyManifest, type Manifest } from '../train/manifest'
 import { checkpointsView, type TextAndHtml } from '../views/objects'
 import { Shown } from './shown'
@@ -44,10 +45,10 @@ export interface CheckpointsOptions {
  * `.resume()` would take.
  *
  * @param source The run's output folder, or the run.
- * @throws CheckpointError `checkpoint.missing` when there is no such folder
+ * @throws CheckpointError `checkpoint.missing` when there is no such folder; WorkerError `run.elsewhere` for a run on another host
  */
 export async function checkpoints(source: string | { readonly dir: string }, options: CheckpointsOptions = {}): Promise<CheckpointList> {
-  const dir = path.resolve(typeof source === 'string' ? source : source.dir)
+  const dir = path.resolve(here(typeof source === 'string' ? source : source.dir))
   if (!fs.statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
     throw new CheckpointError('checkpoint.missing', `expected a run's output folder at ${dir}, found none; try the folder of .output()`, { folder: dir })
   }

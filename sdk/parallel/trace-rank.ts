@@ -1,5 +1,5 @@
 // Entry of a rank process of `fettle trace --mesh`: runs its part of the trace and writes it.
-import { scope, setThreads, Store, type Device } from 'fettle-native'
+import { dieWithParent, scope, setThreads, Store, type Device } from 'fettle-native'
 import { serializeError } from '../errors'
 import { chooseBlocks } from '../models/blocks/fused'
 import { readSafetensors } from '../models/weights'
@@ -23,6 +23,9 @@ export interface TraceJob {
   readonly options: Omit<TraceOptions, 'inputs' | 'blocks'>
   readonly blocks: 'plain' | 'auto'
 }
+
+// A rank that waits in a collective does not see that the command has ended.
+if (!dieWithParent(process.ppid)) process.exit(1)
 
 process.once('message', (job: TraceJob) => {
   const say = (message: FromRank): void => { process.send!(message, undefined, undefined, () => process.exit(message.kind === 'done' ? 0 : 1)) }

@@ -283,8 +283,9 @@ export abstract class PlanBuilder {
    * holding all of it (ZeRO, arXiv 1910.02054). `.sharding({ degree: 4 })` alone: stage 1.
    */
   sharding(options: ShardingOptions): this {
-    const { stage = 1, degree } = readOptions<{ stage?: 1 | 2 | 3; degree?: number }>('sharding', options, { stage: 'call.stage', degree: 'mesh.sharding.degree' })
+    const { stage = 1, degree } = readOptions<{ stage?: 0 | 1 | 2 | 3; degree?: number }>('sharding', options, { stage: 'mesh.sharding.stage', degree: 'mesh.sharding.degree' })
     if (degree === undefined) throw refusal('.sharding()', 'a degree', options, `.sharding({ stage: ${stage}, degree: 2 })`)
+    if (stage === 0 && degree > 1) throw conflict(['stage', 'degree'], `.sharding() got stage 0, which shares nothing, and degree ${degree}`, `.sharding({ stage: 1, degree: ${degree} }), or .dp(${degree})`)
     return this.#mesh({ sharding: degree === 1 ? { degree, stage: 0 } : { degree, stage } })
   }
 

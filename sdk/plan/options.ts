@@ -200,8 +200,8 @@ export interface PipelineOptions {
 
 /** Options of `.sharding()`. */
 export interface ShardingOptions {
-  /** What the ranks share. 1: optimizer state, 2: gradients too, 3: parameters too. Default 1. */
-  readonly stage?: 1 | 2 | 3
+  /** What the ranks share. 1: optimizer state, 2: gradients too, 3: parameters too; 0, with degree 1: nothing. Default 1. */
+  readonly stage?: 0 | 1 | 2 | 3
   /** Ranks that share it, each on rows of its own. At least 1; 1 shares nothing. No default: it must be said. */
   readonly degree: number
 }

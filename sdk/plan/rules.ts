@@ -177,7 +177,6 @@ export const rules = {
   // What a builder call takes, where the plan may also hold null.
   'call.data': dataPath,
   'call.steps': steps,
-  'call.stage': oneOf(1, 2, 3),
   // What tools compute in; training has more.
   'call.dtype': oneOf('fp32', 'bf16'),
 } satisfies Record<string, Rule>

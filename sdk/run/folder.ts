@@ -9,6 +9,8 @@ import { isTurn, newest, readLog, verdict } from './read-log'
 export const metricsName = 'metrics.jsonl'
 /** What the worker's process prints, in the output folder. */
 export const workerLogName = 'worker.log'
+/** What the launcher and the ranks print of a run that was started from another host, in the output folder. */
+export const launchLogName = 'launch.log'
 const finalNames = ['model.safetensors', 'model.safetensors.index.json', 'adapter_model.safetensors', 'adapter_config.json']
 const checkpointName = /^checkpoint-\d+$/
 

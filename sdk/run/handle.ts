@@ -40,10 +40,10 @@ export interface GenerateOptions extends GenerationOptions {
  * begin, but for `stop`, which ends the run at once.
  */
 export abstract class RunHandle implements AsyncIterable<RunEvent> {
-  /** The output folder: checkpoints, metrics.jsonl, worker.log, final weights. */
+  /** The output folder: checkpoints, metrics.jsonl, worker.log, final weights. Of a run on another host `ssh://HOST/PATH`, as `attach()` takes it. */
   readonly dir: string
   /** @internal */
-  protected readonly log = new EventLog()
+  protected readonly log: EventLog
   /** @internal */
   protected readonly settled: Promise<RunResult>
   /** @internal */
@@ -52,8 +52,9 @@ export abstract class RunHandle implements AsyncIterable<RunEvent> {
   protected reject!: (error: Error) => void
 
   /** @internal */
-  protected constructor(dir: string) {
+  protected constructor(dir: string, log = new EventLog()) {
     this.dir = dir
+    this.log = log
     this.settled = new Promise((resolve, reject) => { this.resolve = resolve; this.reject = reject })
     this.settled.catch(() => { /* Whoever awaits `done` gets the error; a run that nobody awaits must not end the process. */ })
   }

@@ -3,8 +3,14 @@ import * as os from 'node:os'
 import { isAlive } from '../process'
 import type { CommandEvent, RunEvent, TurnEvent } from './events'
 
-/** Where a run stands, judged from its events alone. `crashed`: it ended without a word. */
-export type Verdict = 'starting' | 'training' | 'paused' | 'finished' | 'stopped' | 'failed' | 'crashed'
+/**
+ * Where a run stands, judged from its events alone. `crashed`: it ended without a word; `lost`: it is on another host, to which
+ * the connection was lost, and goes on there.
+ */
+export type Verdict = 'starting' | 'training' | 'paused' | 'finished' | 'stopped' | 'failed' | 'crashed' | 'lost'
+
+/** No more is to come of a run that stands so, at least for who sees it. */
+export function isOver(state: Verdict): boolean { return state !== 'starting' && state !== 'training' && state !== 'paused' }
 
 /** A worker on another host counts as gone when it has not written for so long, ms. */
 const silence = 10 * 60_000

@@ -1,6 +1,8 @@
 import type { DataViewOptions } from '../inspect/dataset'
 import { inspect, type RunInfo } from '../inspect/run-info'
 import { PlanBuilder, type BuilderState } from '../plan/builder'
+import type { AttachedRun } from './attach'
+import type { RemoteStartOptions } from './remote/options'
 import type { Run, StartOptions } from './run'
 import { start } from './start'
 
@@ -12,7 +14,12 @@ export class Sft extends PlanBuilder {
   protected override next(from: BuilderState): this { return new Sft(from) as this }
 
   /** Starts the run in a worker process and gives its handle. Throws a `PlanError` when something is missing. */
-  start(options: StartOptions = {}): Promise<Run> { return start(this.plan, options) }
+  start(options?: StartOptions): Promise<Run>
+  /** Starts its ranks on other hosts over ssh, and attaches to it. It goes on when this process ends; paths are those of the hosts. */
+  start(options: RemoteStartOptions): Promise<AttachedRun>
+  start(options: StartOptions | RemoteStartOptions = {}): Promise<Run | AttachedRun> {
+    return 'hosts' in options ? start(this.plan, options) : start(this.plan, options)
+  }
 
   /**
    * What would train, on what and for how many steps, without training: model, tokenised data and settings, which a

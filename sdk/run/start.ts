@@ -9,9 +9,12 @@ import { uploadEndpoint } from '../export/upload/endpoint'
 import type { Plan } from '../plan/plan'
 import { refusal, unknownName } from '../plan/refuse'
 import { validatePlan } from '../plan/validate'
-import { reveal, Secret } from '../secret'
+import { reveal, Secret, type Tokens } from '../secret'
 import { callHook, displayHook } from '../views/show'
+import type { AttachedRun } from './attach'
 import { prepareFolder } from './folder'
+import type { RemoteStartOptions } from './remote/options'
+import { startRemote } from './remote/start'
 import { Run, type StartOptions } from './run'
 
 const workerEntry = path.join(__dirname, '..', 'worker.js')
@@ -24,16 +27,22 @@ const runs = new Map<string, Run>()
  * Throws a `PlanError` for a plan that cannot run and for an output folder that holds an earlier run, and a `DataError`
  * where the data set lacks a file that the plan needs, a `ModelError` for an adapter to go on from that is none, and a
  * `HubError` where the plan uploads and no access token is there.
+ *
+ * With `hosts` the ranks start on those, over ssh, and the run is one that `attach('ssh://…')` sees: it goes on when this process
+ * ends. Paths are those of the hosts, and the same errors come from there; besides, an `EnvironmentError` `remote.ssh`,
+ * `remote.program`, `remote.folder`, `remote.timeout` for a host that cannot be reached, has no Fettle or lacks the folder, and a
+ * `WorkerError` `launch.failed`, `launch.timeout` where the ranks do not come up.
  */
-export async function start(plan: Plan, options: StartOptions = {}): Promise<Run> { return launch(plan, options, workerEntry) }
+export function start(plan: Plan, options?: StartOptions): Promise<Run>
+export function start(plan: Plan, options: RemoteStartOptions): Promise<AttachedRun>
+export async function start(plan: Plan, options: StartOptions | RemoteStartOptions = {}): Promise<Run | AttachedRun> {
+  return 'hosts' in options ? startRemote(plan, options) : launch(plan, options, workerEntry)
+}
 
 /** `start` with another worker program. */
 export async function launch(plan: Plan, options: StartOptions, entry: string): Promise<Run> {
   checkOptions(options)
-  const valid = validatePlan(plan)
-  checkData(valid)
-  checkAdapter(valid)
-  checkUpload(valid, options)
+  const valid = checkPlan(plan, options.tokens)
   const dir = path.resolve(valid.output)
   // Nothing awaits between the last look and `runs.set`: of two starts at once into one folder the second is refused.
   for (let earlier = busy(dir); earlier; earlier = busy(dir)) await earlier.close()
@@ -43,6 +52,15 @@ export async function launch(plan: Plan, options: StartOptions, entry: string): 
   callHook(displayHook, run, { board: options.board ?? true })
   void run.gone.then(() => { if (runs.get(dir) === run) runs.delete(dir) })
   return run
+}
+
+/** The checked plan, all that it needs from outside being there. */
+export function checkPlan(plan: Plan, tokens: Tokens = {}): Plan {
+  const valid = validatePlan(plan)
+  checkData(valid)
+  checkAdapter(valid)
+  checkUpload(valid, tokens)
+  return valid
 }
 
 function checkOptions({ startTimeout, hangTimeout, detached, board, tokens = {} }: StartOptions): void {
@@ -69,7 +87,7 @@ function checkData(plan: Plan): void {
 }
 
 /** A token is there for the upload at the end: found out before hours of training. */
-function checkUpload({ upload, train }: Plan, { tokens = {} }: StartOptions): void {
+function checkUpload({ upload, train }: Plan, tokens: Tokens): void {
   if (upload !== null && train) uploadEndpoint(upload, reveal(tokens[upload.to]))
 }
 

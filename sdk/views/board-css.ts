@@ -21,7 +21,7 @@ const header = `
 .fb-line{display:flex;flex-wrap:wrap;align-items:baseline;gap:2px 10px;min-width:0}
 .fb-status{font-weight:600;white-space:nowrap}
 .fb-status::before{content:"";display:inline-block;width:8px;height:8px;border-radius:50%;margin-inline-end:7px;background:var(--main)}
-.fb-status[data-status=paused]::before,.fb-status[data-status=stopping]::before,.fb-status[data-status=stopped]::before{background:var(--second)}
+.fb-status[data-status=paused]::before,.fb-status[data-status=stopping]::before,.fb-status[data-status=stopped]::before,.fb-status[data-status=lost]::before{background:var(--second)}
 .fb-status[data-status=preparing]::before{background:var(--soft)}
 .fb-status[data-status=done]::before{background:var(--good)}
 .fb-status[data-status=failed]::before,.fb-status[data-status=crashed]::before{background:var(--bad)}
@@ -30,7 +30,7 @@ const header = `
 .fb-bar{height:5px;border-radius:3px;background:var(--rule);overflow:hidden}
 .fb-bar i{display:block;height:100%;width:0;border-radius:3px;background:var(--main)}
 .fb-bar[data-status=done] i{background:var(--good)}
-.fb-bar[data-status=stopped] i,.fb-bar[data-status=paused] i,.fb-bar[data-status=stopping] i{background:var(--second)}
+.fb-bar[data-status=stopped] i,.fb-bar[data-status=paused] i,.fb-bar[data-status=stopping] i,.fb-bar[data-status=lost] i{background:var(--second)}
 .fb-bar[data-status=failed] i,.fb-bar[data-status=crashed] i{background:var(--bad)}
 .fb-unknown i{width:30%;opacity:.55}
 @media (prefers-reduced-motion:no-preference){.fb-bar i{transition:width .4s linear}.fb-unknown i{animation:fb-slide 1.8s ease-in-out infinite alternate}}

@@ -14,7 +14,7 @@ export interface BoardOptions {
   readonly detached?: boolean
   /** Commands that reach the run; of these the board offers what its status allows. Default: none. */
   readonly controls?: readonly BoardCommand['name'][]
-  /** Why the run ended, where its events do not tell (its worker vanished): the board says crashed. */
+  /** Why the run ended, where its events do not tell (its worker vanished): the board says crashed, or of `run.lost` that the connection is. */
   readonly crashed?: { readonly name: string; readonly code: string; readonly message: string } | null
   /** How it trains, in words: `LoRA rank 8`. */
   readonly method?: string

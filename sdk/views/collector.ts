@@ -68,7 +68,7 @@ export class Collector {
   private status(options: BoardOptions): BoardState['status'] {
     if (this.failed) return 'failed'
     if (this.done) return this.done.stopped ? 'stopped' : 'done'
-    if (options.crashed) return 'crashed'
+    if (options.crashed) return options.crashed.code === 'run.lost' ? 'lost' : 'crashed'
     if (this.stopping) return 'stopping'
     if (!this.started) return 'preparing'
     return this.clock.paused ? 'paused' : 'training'

@@ -2,12 +2,12 @@ import { digits, duration, percent, whole } from './format'
 import type { BoardState } from './state'
 
 export const statusWords: Readonly<Record<BoardState['status'], string>> = {
-  preparing: 'Preparing', training: 'Training', paused: 'Paused', stopping: 'Stopping', done: 'Done', stopped: 'Stopped', failed: 'Failed', crashed: 'Crashed',
+  preparing: 'Preparing', training: 'Training', paused: 'Paused', stopping: 'Stopping', done: 'Done', stopped: 'Stopped', failed: 'Failed', crashed: 'Crashed', lost: 'Connection lost',
 }
 
-/** Whether nothing more will come. */
+/** Whether nothing more will come, to this display at least. */
 export function isOver(status: BoardState['status']): boolean {
-  return status === 'done' || status === 'stopped' || status === 'failed' || status === 'crashed'
+  return status === 'done' || status === 'stopped' || status === 'failed' || status === 'crashed' || status === 'lost'
 }
 
 /** What stands where there is no number yet. */

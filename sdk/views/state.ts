@@ -17,8 +17,8 @@ export interface BoardState {
   readonly version: 1
   /** Id of the run, the same for every display of it. */
   readonly run: string
-  /** Where the run stands. */
-  readonly status: 'preparing' | 'training' | 'paused' | 'stopping' | 'done' | 'stopped' | 'failed' | 'crashed'
+  /** Where the run stands. `lost`: on another host, to which the connection was lost. */
+  readonly status: 'preparing' | 'training' | 'paused' | 'stopping' | 'done' | 'stopped' | 'failed' | 'crashed' | 'lost'
   /** What trains: model, method and shares, in words. */
   readonly title: string
   /** Further facts, in words. */

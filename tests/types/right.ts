@@ -45,6 +45,8 @@ export async function main(): Promise<void> {
   await run.close()
   const seen: AttachedRun = await attach(run.dir)
   await seen.stop()
+  const far: AttachedRun = await builder.start({ hosts: ['a', 'b:4'], cwd: '/w', ssh: 'ssh -p 22', program: 'fettle', onEvent: (event: RunEvent) => console.log(event.type) })
+  await (await attach(far.dir, { ssh: 'ssh -p 22' })).stop()
   const free: Run = await builder.start({ detached: true })
   await free.done
   const other: Run = await start(plan)

@@ -27,6 +27,8 @@ b.data() // error
 b.epochs('3') // error
 b.bf16(false) // error
 b.start({ detach: true }) // error
+b.start({ hosts: 'a' }) // error
+b.start({ hosts: ['a:2'], detached: true }) // error
 b.start().then((run) => run.set({ learningRat: 1 })) // error
 b.start().then((run) => run.set({ learningRate: '1e-4' })) // error
 b.start().then((run) => run.set()) // error

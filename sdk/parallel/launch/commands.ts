@@ -1,7 +1,7 @@
 import * as net from 'node:net'
 import * as path from 'node:path'
 import { ranksOfHosts, type Host } from './hosts'
-import type { Machine } from './machine'
+import { readMachine, type Machine } from './machine'
 import { placeRank } from './place'
 import { rankVariables } from './environment'
 import type { RankEnvironment } from './rank'
@@ -21,7 +21,7 @@ export function localCommands(ranks: readonly RankEnvironment[], words: readonly
   })
 }
 
-/** Ranks on other machines, one connection each. */
+/** Ranks on several machines, one connection each. */
 export function remoteCommands(hosts: readonly Host[], options: {
   readonly words: readonly string[]
   /** `ssh`, with its options. */
@@ -34,12 +34,16 @@ export function remoteCommands(hosts: readonly Host[], options: {
   readonly master?: string
   readonly port: number
   readonly runId: string
+  /** The first one is this machine: its ranks need no connection. */
+  readonly here?: boolean
 }): RankCommand[] {
   const { words, ssh: [program, ...sshArgs], cwd, environment } = options
-  return ranksOfHosts(hosts, options).map(({ host, rank }) => {
+  const placed = ranksOfHosts(hosts, options), near = options.here === true ? hosts[0].slots : 0
+  const local = near === 0 ? [] : localCommands(placed.slice(0, near).map(({ rank }) => rank), words, readMachine(), process.env, cwd)
+  return [...local, ...placed.slice(near).map(({ host, rank }): RankCommand => {
     const line = remoteCommandLine({ cwd, environment: rankVariables(rank), words: [...options.program, ...words] })
     return { rank: rank.rank, label: `${host.address} ${rank.rank}`, program, args: [...sshArgs, host.target, line], env: process.env, remote: true, input: exportLine(environment) }
-  })
+  })]
 }
 
 /** A TCP port of this machine's loopback that nobody has now. */

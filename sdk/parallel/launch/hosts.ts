@@ -11,13 +11,16 @@ export interface Host {
   readonly slots: number
 }
 
-const pattern = /^(?<target>(?:[\w.-]+@)?(?<address>[A-Za-z0-9_][\w.-]*|\[[\da-fA-F:]+\]))(?::(?<slots>\d+))?$/
+/** A host as ssh takes it, perhaps with a user. Neither can begin with a dash, which ssh would read as an option. */
+export const targetPattern = String.raw`(?<target>(?:\w[\w.-]*@)?(?<address>\w[\w.-]*|\[[\da-fA-F:]+\]))`
 
-/** `a,b:4,me@c`: hosts with their ranks, one where none are said. A name cannot begin with a dash, which ssh would read as an option. */
+const pattern = new RegExp(String.raw`^${targetPattern}(?::(?<slots>\d+))?$`)
+
+/** `a,b:4,me@c`: hosts with their ranks, one where none are said. */
 export function parseHosts(text: string): Host[] {
   const hosts = text.split(',').map((part) => {
     const { target, address, slots = '1' } = pattern.exec(part.trim())?.groups ?? {}
-    if (target === undefined || target.startsWith('-') || Number(slots) < 1 || Number(slots) > 1024) throw refusal('--hosts', 'hosts with their numbers of ranks', text, '--hosts node1,node2:4')
+    if (target === undefined || Number(slots) < 1 || Number(slots) > 1024) throw refusal('--hosts', 'hosts with their numbers of ranks', text, '--hosts node1,node2:4')
     const bare = (name: string) => name.replace(/\[|\]/g, '')
     return { target: bare(target), address: bare(address), slots: Number(slots) }
   })

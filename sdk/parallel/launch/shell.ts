@@ -9,10 +9,10 @@ export function quote(word: string): string {
 export function quoteAll(words: readonly string[]): string { return words.map(quote).join(' ') }
 
 /** The words of a command that a person wrote, with '…' and "…" around what has spaces; nothing is expanded. */
-export function splitWords(text: string, field: string): string[] {
+export function splitWords(text: string, field: string, example = `${field} 'ssh -p 2222'`): string[] {
   const words = [...text.matchAll(/(?:[^\s'"]|'[^']*'|"[^"]*")+/g)].map(([word]) => word)
   const left = text.replace(/(?:[^\s'"]|'[^']*'|"[^"]*")+/g, '').trim()
-  if (words.length === 0 || left !== '') throw refusal(field, 'a command, each quote closed', text, `${field} 'ssh -p 2222'`)
+  if (words.length === 0 || left !== '') throw refusal(field, 'a command, each quote closed', text, example)
   return words.map((word) => word.replace(/'([^']*)'|"([^"]*)"/g, (_, single: string | undefined, double: string | undefined) => single ?? double ?? ''))
 }
 
@@ -41,6 +41,14 @@ export function remoteCommandLine({ cwd, environment, words }: RemoteCommand): s
     'exec 3<&-', 'while :; do wait $p 2>/dev/null; c=$?; kill -0 $p 2>/dev/null || break; done', 'kill $w 2>/dev/null', 'exit $c',
   ].join('; ')
   return `exec sh -c ${quote(script)}`
+}
+
+/** Exit code of `plainCommandLine` where its folder is not there. */
+export const noSuchFolder = 121
+
+/** A command line for the same shell that runs a command as it is, with ssh's input and output; `cwd` null is where ssh begins. */
+export function plainCommandLine(cwd: string | null, words: readonly string[]): string {
+  return `exec sh -c ${quote(`${cwd === null ? '' : `cd ${quote(cwd)} || exit ${noSuchFolder}; `}exec ${quoteAll(words)}`)}`
 }
 
 /** Variables for the far end that no process list should show, as one line of its shell; their values have no line ends. */

@@ -84,7 +84,7 @@ const options: Record<string, Record<string, readonly [RuleName, unknown]>> = {
   QuantizeOptions: { blockSize: ['quantize.blockSize', defaultQuantize.blockSize], doubleQuant: ['quantize.doubleQuant', defaultQuantize.doubleQuant], doubleQuantBlockSize: ['quantize.doubleQuantBlockSize', defaultQuantize.doubleQuantBlockSize] },
   LogOptions: { every: ['logEvery', plan.logEvery] },
   PipelineOptions: { virtual: ['mesh.virtual', plan.mesh.virtual] },
-  ShardingOptions: { stage: ['call.stage', 1], degree: ['mesh.sharding.degree', 'No default'] },
+  ShardingOptions: { stage: ['mesh.sharding.stage', 1], degree: ['mesh.sharding.degree', 'No default'] },
 }
 /** Methods that take one value. */
 const methods: Record<string, readonly [RuleName, unknown]> = {

@@ -9,7 +9,8 @@ import type { Role } from 'fettle/dist/models/architecture'
 import { cutOf, evenly, takeCut } from 'fettle/dist/models/share'
 import { openWeights } from 'fettle/dist/models/weights'
 import { JoinedParts, partNames } from 'fettle/dist/models/weights/parts'
-import { writeParts, type Part } from 'fettle/dist/parallel/parts'
+import { placeOf, type MeshShape } from 'fettle/dist/parallel/mesh'
+import { writeParts, writesPart, type Part } from 'fettle/dist/parallel/parts'
 import { repoRoot } from '../../support/paths'
 import { temporaryFolder } from '../../support/tiny'
 
@@ -101,4 +102,10 @@ test('opening parts and reading their shapes loads no native addon', (t) => {
     console.log(JSON.stringify(Object.keys(require.cache).filter((n) => /fettle-native|[\\\\/]native[\\\\/](?!.*node_modules)/.test(n))))`
   const { stdout, stderr } = spawnSync(process.execPath, ['-e', script], { cwd: repoRoot, encoding: 'utf8' })
   assert.equal(stdout.trim(), '[]', stderr)
+})
+
+test('of what several ranks hold one writes it, and of a stage\'s own one on each stage', () => {
+  const shape: MeshShape = { dp: 2, sharding: 1, pp: 2, tp: 2 }, ranks = Array.from({ length: 8 }, (_, rank) => rank)
+  const writers = (partial: 'model' | 'ends' | 'tensor' | null): number[] => ranks.filter((rank) => writesPart({ cut: null, partial }, { place: placeOf(shape, rank) }))
+  assert.deepEqual([writers('model'), writers('ends'), writers(null), writers('tensor')], [[0], [0], [0, 2], [0, 2]])
 })

@@ -42,6 +42,7 @@ test('each status, from the events or from who watches', () => {
   assert.equal(status([...part, { type: 'done', time: at(20), atStep: 20, stopped: true, output: 'o', ms: 1 }]), 'stopped')
   assert.equal(status([...part, failed]), 'failed')
   assert.equal(status(part, { crashed }), 'crashed')
+  assert.equal(status(part, { crashed: { ...crashed, code: 'run.lost' } }), 'lost')
   assert.equal(status(story(20), { crashed }), 'done')
   assert.deepEqual(boardData(part, { crashed }).state.error, crashed)
   assert.equal(boardData([...part, failed]).state.error?.message, 'out of memory; try .batch({ size: 4 })')

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
+import * as dns from 'node:dns/promises'
 import * as fs from 'node:fs'
+import * as os from 'node:os'
 import * as path from 'node:path'
 import { test } from 'node:test'
-import { byRank, fettle, plainEnvironment, writeProbe } from '../../support/launch'
+import { byRank, fettle, fettleBin, plainEnvironment, writeProbe } from '../../support/launch'
 import { without } from '../../support/programs'
-import { gone, until } from '../../support/runs'
+import { endingRun, farFolder, remoteStory } from '../../support/remote'
+import { gone, leaving, reached, until } from '../../support/runs'
 import { startSshd } from '../../support/sshd'
 import { temporaryFolder } from '../../support/tiny'
 
@@ -43,4 +46,20 @@ test('real ssh: a launcher that is killed leaves no rank behind', { skip }, asyn
   await until('a rank is up', () => fs.existsSync(path.join(folder, 'pid')))
   const pid = Number(fs.readFileSync(path.join(folder, 'pid'), 'utf8'))
   await gone(pid)
+})
+
+test('real ssh: a run that a notebook starts on another host, sees and controls', { skip }, async (t) => {
+  await remoteStory(t, '127.0.0.1', { ssh: await startSshd(t) })
+})
+
+test('real ssh: a rank on each of two hosts, the second reached from the first', { skip }, async (t) => {
+  const ssh = await startSshd(t), { far, builder } = farFolder(t)
+  try { await dns.lookup(os.hostname()) } catch { return t.skip('this machine does not know its own name') }
+  // What the first host says of the way to the others stands in its environment.
+  const program = `env "FETTLE_SSH=${ssh}" '${process.execPath}' '${fettleBin}'`
+  const run = leaving(t, await builder.start({ hosts: ['127.0.0.1', 'localhost'], master: os.hostname(), cwd: far, ssh, program }))
+  endingRun(t, run.dir, { ssh, program })
+  await reached(run, 'step', 2)
+  assert.equal(run.mesh.size, 2)
+  assert.equal((await run.stop()).stopped, true)
 })
