@@ -18,7 +18,7 @@ export interface ShardBatch extends Batch { readonly shard: { readonly micro: nu
  * the gradient for each level of the tree, and a collective for each micro-batch.
  */
 export function deterministicStep(ranks: Ranks, decoder: Decoder, micros: () => number): ParallelStep {
-  const { data } = ranks.groups, { index, count } = ranks.data, own = shardsOfMicroBatch / count
+  const { data, world } = ranks.groups, { index, count } = ranks.data, own = shardsOfMicroBatch / count
   return {
     walk(_decoder, batches, options) {
       const { grad } = decoder.parameters.flat!
@@ -31,7 +31,7 @@ export function deterministicStep(ranks: Ranks, decoder: Decoder, micros: () => 
             const sums = Array.from({ length: shardsOfMicroBatch }, () => ({ lossSum: 0, correct: 0 }))
             const root = branch(decoder, found, options, index * own, own, sums)
             ops.add_(total, data === null ? root : treeSum(data, root))
-            const all = shared(sums, data)
+            const all = shared(sums, world)
             lossSum += tree(all.map((each) => each.lossSum))
             correct += tree(all.map((each) => each.correct))
           })
@@ -83,7 +83,7 @@ function tree(parts: readonly number[]): number {
   return tree(parts.slice(0, parts.length / 2)) + tree(parts.slice(parts.length / 2))
 }
 
-/** The sums of all shards: adding the zeros of the other ranks changes none. */
+/** The sums of all shards: adding the zeros of the other ranks changes none. @param group of numbers on the CPU */
 function shared(sums: readonly { lossSum: number; correct: number }[], group: ProcessGroup | null): readonly { lossSum: number; correct: number }[] {
   if (group === null) return sums
   const both = tensor(Float64Array.from(sums.flatMap(({ lossSum, correct }) => [lossSum, correct])))

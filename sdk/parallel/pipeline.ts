@@ -1,6 +1,7 @@
 import { keep, noGrad, ops, scope, type ProcessGroup, type Tensor, type Work } from 'fettle-native'
 import type { Batch } from '../models/batch'
 import type { Decoder, Pipe } from '../models/decoder'
+import { onDevice } from '../models/device'
 import { freeAll } from '../models/free'
 import type { Parameters } from '../models/parameters'
 import { backwardThrough, forwardThrough, passageOf, type Passage, type Step, type WalkOptions, type WalkResult } from '../train/walk'
@@ -27,15 +28,16 @@ export class StagePipe implements Pipe {
   /** A copy leaves: the caller may go on with the memory. */
   to(stage: number, x: Tensor, tag: number): void {
     while (this.leaving.length > 8) this.wait()
-    const tensor = keep(ops.clone(x))
+    // Gloo sends what the CPU can read alone.
+    const tensor = keep(x.device === 'cpu' ? ops.clone(x) : onDevice(x, 'cpu'))
     this.leaving.push({ tensor, work: this.group.send(tensor, stage, tag, true) })
   }
 
   from(stage: number, rows: number, tag: number): Tensor {
     const { architecture, dtype, device } = this.parameters
-    const x = ops.empty([rows, architecture.hiddenSize], { dtype, device })
+    const x = ops.empty([rows, architecture.hiddenSize], { dtype, device: 'cpu' })
     this.group.receive(x, stage, tag)
-    return x
+    return onDevice(x, device)
   }
 
   /** All that was sent has gone. */
