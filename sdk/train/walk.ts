@@ -64,9 +64,8 @@ export function walk(decoder: Decoder, batch: Batch, options: WalkOptions): Walk
 export function passageOf(decoder: Decoder, batch: Batch, options: WalkOptions, slot?: number): Passage {
   const made = decoder.context(batch, { mode: options.recompute === true ? 'boundary' : 'train', dropout: options.dropout, training: options.training })
   const context: BlockContext = slot === undefined ? made : { ...made, slot }
-  // An attention of its own: planned memory tells by it which passes keep their records.
-  const first: BlockContext = options.recompute === 'attention' ? { ...context, mode: 'boundary', attention: { ...context.attention } } : context
-  return { context, first, again: options.recompute ? { ...first, mode: 'train' } : context, onPoint: options.onPoint }
+  const first: BlockContext = options.recompute === 'attention' ? { ...context, mode: 'boundary' } : context
+  return { context, first, again: options.recompute ? { ...first, mode: 'train', again: true } : context, onPoint: options.onPoint }
 }
 
 /** Layers in order. Every layer's input stays: with recompute of whole layers it is all that stays. */

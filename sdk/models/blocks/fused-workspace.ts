@@ -21,8 +21,6 @@ export class Workspace {
   private readonly buffers = new Map<string, Tensor>()
   private readonly sharedKeys = new Set<string>()
   private context: BlockContext | null = null
-  /** The batch that last passed in `boundary` mode: its layers run again one at a time. */
-  private boundary: unknown = null
 
   /** Bytes laid out. */
   get bytes(): number { return this.slabs.reduce((sum, slab) => sum + slab.bytes, 0) }
@@ -31,7 +29,6 @@ export class Workspace {
   enter(context: BlockContext): void {
     if (context === this.context) return
     this.context = context
-    if (context.mode === 'boundary') this.boundary = context.attention
     if (context.tokens > this.rows) this.layOut(context.tokens)
   }
 
@@ -76,7 +73,6 @@ export class Workspace {
     this.slabs = []
     this.rows = 0
     this.context = null
-    this.boundary = null
   }
 
   /** A fresh view of the buffer under `key`, made at its first use. */
@@ -92,15 +88,14 @@ export class Workspace {
 
   /** Every layer has its own buffers when all layers' backwards follow; layers that run one by one share two sets. */
   private owner({ layer, id }: Place, context: BlockContext): string {
-    const own = context.mode === 'train' ? this.boundary !== context.attention : context.mode === 'boundary' && lastOfLayer(id)
+    const own = context.mode === 'train' ? !context.again : context.mode === 'boundary' && lastOfLayer(id)
     return own ? `${context.slot ?? 0}:${layer}.${id}` : `${context.mode}.${parity(layer)}.${id}`
   }
 
   private layOut(rows: number): void {
-    const before = this.rows, needed = this.planned, { context, boundary } = this
+    const before = this.rows, needed = this.planned, { context } = this
     this.free()
     this.context = context
-    this.boundary = boundary
     this.rows = Math.ceil(rows / rowStep) * rowStep
     this.planned = 0
     if (before > 0 && needed > 0) this.addSlab(Math.ceil((needed / before) * this.rows) + (1 << 16))

@@ -64,6 +64,8 @@ export interface BlockContext {
   /** `false`: adapters are left out. For the decoder, which then gives the blocks weights without one. */
   readonly adapter: boolean
   readonly dtype: DType
+  /** A layer runs again for its records, right before its backward: they serve one layer at a time. Default false. */
+  readonly again?: boolean
   /** Which of several micro-batches between their forward and backward; left out: the only one. */
   readonly slot?: number
   /** Number of rows N of the flat batch. */
