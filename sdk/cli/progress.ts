@@ -1,3 +1,4 @@
+import { meshText } from '../parallel/mesh'
 import type { CommandEvent, DoneEvent, EvalEvent, PredictEvent, PreparedEvent, RunEvent, StartedEvent, StepEvent } from '../run/events'
 import type { RunProgress } from '../run/run'
 import { clip, digits, duration, percent, short, whole } from '../views/format'
@@ -94,7 +95,8 @@ function preparedLines({ split, rows, tokens, supervised, truncated, preview, pa
 
 function startedLines(event: StartedEvent): string[] {
   const from = event.startStep > 0 ? `, from step ${event.startStep}` : ''
-  return [`${event.model}: ${short(event.trainable)} of ${short(event.parameters)} parameters train on ${event.device} (${event.blocks} blocks, ${event.threads} threads), ${whole(event.totalSteps)} steps${from}`]
+  const ranks = event.ranks === undefined || event.mesh === undefined ? '' : ` by ${event.ranks} ranks, ${meshText(event.mesh)}`
+  return [`${event.model}: ${short(event.trainable)} of ${short(event.parameters)} parameters train on ${event.device}${ranks} (${event.blocks} blocks, ${event.threads} thread${event.threads === 1 ? '' : 's'}${event.ranks === undefined ? '' : ' each'}), ${whole(event.totalSteps)} steps${from}`]
 }
 
 /** Commands of other fronts that change how it goes on; what the others do shows in events of its own. */
