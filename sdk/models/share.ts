@@ -5,8 +5,13 @@ import { native } from './weights/native'
 /** Which of so many ranks. */
 export interface RankOf { readonly index: number; readonly count: number }
 
-/** Layers from `start` to before `end`. */
-export interface LayerRange { readonly start: number; readonly end: number }
+/** A stretch of layers, such as those of a pipeline stage. */
+export interface LayerRange {
+  /** The first layer, from 0. */
+  readonly start: number
+  /** The layer behind the last. */
+  readonly end: number
+}
 
 /** The part of a model that a rank holds: its layers, and its cut of each matrix. */
 export interface Share {

@@ -4,8 +4,6 @@ import type { MeshPlan } from '../plan/plan'
 import { worldSize } from './mesh'
 import { meshCalls, meshFlags, meshShape } from './shape'
 
-export { stageCosts, stageLayers, type EndCosts, type LayerRange } from './stages'
-
 /** Why a mesh is impossible. */
 interface Misfit { readonly code: string; readonly message: string; readonly details: Readonly<Record<string, unknown>> }
 

@@ -1,13 +1,6 @@
 import { PlanError } from '../errors'
 import type { Architecture } from '../models/architecture'
-
-/** Layers of a pipeline stage: from `start` to before `end`. */
-export interface LayerRange {
-  /** The first layer, from 0. */
-  readonly start: number
-  /** The layer behind the last. */
-  readonly end: number
-}
+import type { LayerRange } from '../models/share'
 
 /** What stands before the first layer and behind the last, in the cost of one layer. */
 export interface EndCosts { readonly embedding: number; readonly head: number }

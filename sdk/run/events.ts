@@ -1,5 +1,5 @@
 import type { MeshShape } from '../parallel/mesh'
-import type { LayerRange } from '../parallel/stages'
+import type { LayerRange } from '../models/share'
 import type { SerializedError } from '../errors'
 
 /** Events of a run, as they stand in metrics.jsonl (one JSON object a line) and reach the front. Times in ms since epoch. */

@@ -1,7 +1,7 @@
 import { Shown } from '../inspect/shown'
 import { axes, meshText, placeOf, worldSize, type MeshShape, type Place } from '../parallel/mesh'
 import { meshShape } from '../parallel/shape'
-import type { LayerRange } from '../parallel/stages'
+import type { LayerRange } from '../models/share'
 import type { MeshPlan } from '../plan/plan'
 import { meshView } from '../views/objects/mesh'
 import type { TextAndHtml } from '../views/objects'

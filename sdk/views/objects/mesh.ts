@@ -1,5 +1,5 @@
 import { meshText, rankAt, worldSize, type MeshShape } from '../../parallel/mesh'
-import type { LayerRange } from '../../parallel/stages'
+import type { LayerRange } from '../../models/share'
 import { clip, whole } from '../format'
 import { html, type Html } from '../html'
 import type { TextAndHtml } from '../tables'

@@ -36,8 +36,7 @@ export interface LocalMeeting {
   readonly progress: string
 }
 
-/** The life of a rank beside the first: it loads its part and does with the others what the first rank says, until the end. */
-/** @param here called when it is ready to meet the others */
+/** The life of a rank beside the first: it loads its part and does with the others what the first rank says, until the end. @param here called when it is ready to meet the others */
 export async function follow({ plan, modelPath, checkpoint, meeting }: FollowerJob, here: () => void): Promise<void> {
   tuneAllocator()
   const shape = meshShape(plan.mesh)
