@@ -1,12 +1,12 @@
-// Makes the tables of "A plan for many GPUs" in parallel.md from sdk/parallel/simulate.ts. `npm run docs`, or `node docs/parallel-plan.mjs FILE` for a copy.
+// Makes the tables of "A plan for many GPUs" in parallel.md from sdk/parallel/estimate/simulate.ts. `npm run docs`, or `node docs/parallel-plan.mjs FILE` for a copy.
 import * as fs from 'node:fs'
 import { createRequire } from 'node:module'
 import * as path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const docs = path.dirname(fileURLToPath(import.meta.url)), require = createRequire(import.meta.url)
-const { candidates } = require('../sdk/dist/parallel/candidates'), { familyOf } = require('../sdk/dist/models/families')
-const { meshCalls } = require('../sdk/dist/parallel/shape'), { whole } = require('../sdk/dist/views/format')
+const { candidates } = require('../sdk/dist/parallel/estimate/candidates'), { familyOf } = require('../sdk/dist/models/families')
+const { meshCalls } = require('../sdk/dist/parallel/mesh/shape'), { whole } = require('../sdk/dist/views/format')
 
 /** 80 GB GPUs, 8 a node. None of it is measured: what such machines are said to reach, rounded down. */
 const cluster = {

@@ -1,4 +1,4 @@
-import { meshText } from '../parallel/mesh'
+import { meshText } from '../parallel/mesh/mesh'
 import type { CommandEvent, DoneEvent, EvalEvent, PredictEvent, PreparedEvent, RunEvent, StartedEvent, StepEvent } from '../run/events'
 import type { RunProgress } from '../run/run'
 import { clip, digits, duration, percent, short, whole } from '../views/format'

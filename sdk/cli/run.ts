@@ -1,6 +1,6 @@
 import * as path from 'node:path'
 import { PlanError } from '../errors'
-import { refuseRanks } from '../parallel/fit'
+import { refuseRanks } from '../parallel/mesh/fit'
 import { rankFromEnvironment } from '../parallel/launch'
 import { groups, fields, parseArguments, readArguments, type Field } from '../plan/arguments'
 import type { MeshPlan } from '../plan/plan'

@@ -1,5 +1,5 @@
 import { PlanError } from '../errors'
-import { parseMesh } from '../parallel/parse'
+import { parseMesh } from '../parallel/mesh/parse'
 import { conflict } from '../plan/refuse'
 import type { Command } from './command'
 import { exitCodes } from './exit'

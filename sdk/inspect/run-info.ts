@@ -1,5 +1,5 @@
-import { refuseMesh } from '../parallel/fit'
-import { dataRanks } from '../parallel/shape'
+import { refuseMesh } from '../parallel/mesh/fit'
+import { dataRanks } from '../parallel/mesh/shape'
 import type { Plan } from '../plan/plan'
 import { Windows } from '../train/windows'
 import { planView, type TextAndHtml } from '../views/objects'

@@ -2,7 +2,7 @@ import { keep, ops, scope, tensor, type ProcessGroup, type Tensor, type Work } f
 import { alignment, elements, FlatParameters } from '../models/flat'
 import type { NamedParameter, Parameters } from '../models/parameters'
 import type { Ranks } from './ranks'
-import { ShardedParameters } from './sharded'
+import { ShardedParameters } from './sharding/sharded'
 
 /** A stretch of this rank's gradient. */
 interface Stretch { readonly start: number; readonly length: number }

@@ -3,7 +3,7 @@ import * as net from 'node:net'
 import { Store } from 'fettle-native'
 import { EnvironmentError } from '../errors'
 import type { RankEnvironment } from './launch'
-import type { MeshShape } from './mesh'
+import type { MeshShape } from './mesh/mesh'
 import { Ranks, waits } from './ranks'
 
 /** Where ranks that a launcher started meet, and which one this is. */

@@ -1,5 +1,5 @@
 import { ProcessGroup, type Store } from 'fettle-native'
-import { axes, dataPlace, peersOf, placeOf, worldSize, type Axis, type MeshShape, type Place } from './mesh'
+import { axes, dataPlace, peersOf, placeOf, worldSize, type Axis, type MeshShape, type Place } from './mesh/mesh'
 
 /** ms that ranks wait for each other: while they start, in a collective, and for the first one's word. */
 export const waits = { start: 10 * 60_000, collective: 60 * 60_000, command: 20 * 24 * 60 * 60_000 } as const

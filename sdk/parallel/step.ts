@@ -4,7 +4,7 @@ import type { Decoder } from '../models/decoder'
 import { walkAll, type ParallelStep } from '../train/step'
 import type { WalkOptions } from '../train/walk'
 import { Gradients, sumOver } from './gradients'
-import { StagePipe, walkStage } from './pipeline'
+import { StagePipe, walkStage } from './pipeline/pipeline'
 import type { Ranks } from './ranks'
 
 /** The part of a step that ranks take together. `null` for a rank that is alone. */

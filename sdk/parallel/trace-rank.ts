@@ -8,7 +8,7 @@ import { traceRank, type TraceOptions } from '../train/trace'
 import { writeParts } from './parts'
 import { threadsOf, type FromRank } from './processes'
 import { Ranks } from './ranks'
-import { meshShape } from './shape'
+import { meshShape } from './mesh/shape'
 
 /** What a rank of a trace is told. */
 export interface TraceJob {

@@ -5,10 +5,10 @@ import { familyOf } from '../models/families'
 import { openWeights, writeSafetensors } from '../models/weights'
 import { JoinedParts } from '../models/weights/parts'
 import type { MeshPlan } from '../plan/plan'
-import { refuseMesh } from './fit'
-import { worldSize } from './mesh'
+import { refuseMesh } from './mesh/fit'
+import { worldSize } from './mesh/mesh'
 import { runRanks } from './processes'
-import { meshShape } from './shape'
+import { meshShape } from './mesh/shape'
 import type { TraceJob } from './trace-rank'
 
 /**

@@ -1,4 +1,4 @@
-import type { MeshShape } from '../parallel/mesh'
+import type { MeshShape } from '../parallel/mesh/mesh'
 import type { LayerRange } from '../models/share'
 import type { SerializedError } from '../errors'
 

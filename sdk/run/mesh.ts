@@ -1,6 +1,6 @@
 import { Shown } from '../inspect/shown'
-import { axes, meshText, placeOf, worldSize, type MeshShape, type Place } from '../parallel/mesh'
-import { meshShape } from '../parallel/shape'
+import { axes, meshText, placeOf, worldSize, type MeshShape, type Place } from '../parallel/mesh/mesh'
+import { meshShape } from '../parallel/mesh/shape'
 import type { LayerRange } from '../models/share'
 import type { MeshPlan } from '../plan/plan'
 import { meshView } from '../views/objects/mesh'

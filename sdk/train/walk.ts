@@ -42,7 +42,7 @@ export interface Passage { readonly context: BlockContext; readonly first: Block
  *
  * This is how Fettle trains. No graph spans two layers: each layer hands on one tensor of hidden states `[N, hidden]`
  * and, on the way back, one gradient of the same shape. What spreads training over ranks attaches to these hand-overs:
- * a pipeline stage (parallel/pipeline.ts) walks its own stretches of layers, receiving `x` where `embed` stands and sending
+ * a pipeline stage (parallel/pipeline/pipeline.ts) walks its own stretches of layers, receiving `x` where `embed` stands and sending
  * it where the head stands; gathered weights (sharding stage 3) are asked for one layer ahead, and gradients of a
  * layer are final as soon as its `layerBackward` returns, so that their reduction starts there (`LayerHooks`).
  */

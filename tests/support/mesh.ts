@@ -1,10 +1,10 @@
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
-import { worldSize } from 'fettle/dist/parallel/mesh'
-import { parseMesh } from 'fettle/dist/parallel/parse'
+import { worldSize } from 'fettle/dist/parallel/mesh/mesh'
+import { parseMesh } from 'fettle/dist/parallel/mesh/parse'
 import { runRanks } from 'fettle/dist/parallel/processes'
-import { meshShape } from 'fettle/dist/parallel/shape'
+import { meshShape } from 'fettle/dist/parallel/mesh/shape'
 import type { RankJob } from './rank'
 
 /** Ranks of a mesh by its name; an empty one is one rank. */

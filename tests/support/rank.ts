@@ -1,11 +1,11 @@
 // Entry of a rank process of a test: visits meshes one after the other and does on each what the test's module says.
 import { dieWithParent, noGrad, scope, setThreads, Store } from 'fettle-native'
 import { serializeError } from 'fettle/dist/errors'
-import { worldSize } from 'fettle/dist/parallel/mesh'
-import { parseMesh } from 'fettle/dist/parallel/parse'
+import { worldSize } from 'fettle/dist/parallel/mesh/mesh'
+import { parseMesh } from 'fettle/dist/parallel/mesh/parse'
 import type { FromRank } from 'fettle/dist/parallel/processes'
 import { Ranks } from 'fettle/dist/parallel/ranks'
-import { meshShape } from 'fettle/dist/parallel/shape'
+import { meshShape } from 'fettle/dist/parallel/mesh/shape'
 import type { MeshPlan } from 'fettle/dist/plan/plan'
 
 /** A mesh as `parseMesh` reads it, empty for one rank, and the file that its ranks meet at. */

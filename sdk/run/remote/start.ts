@@ -1,4 +1,4 @@
-import { refuseRanks } from '../../parallel/fit'
+import { refuseRanks } from '../../parallel/mesh/fit'
 import { parseHosts } from '../../parallel/launch/hosts'
 import { toArguments } from '../../plan/arguments/write'
 import type { Plan } from '../../plan/plan'

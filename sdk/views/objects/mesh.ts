@@ -1,4 +1,4 @@
-import { meshText, rankAt, worldSize, type MeshShape } from '../../parallel/mesh'
+import { meshText, rankAt, worldSize, type MeshShape } from '../../parallel/mesh/mesh'
 import type { LayerRange } from '../../models/share'
 import { clip, whole } from '../format'
 import { html, type Html } from '../html'

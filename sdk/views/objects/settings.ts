@@ -1,4 +1,4 @@
-import { meshName } from '../../parallel/shape'
+import { meshName } from '../../parallel/mesh/shape'
 import { defaultAlpha, defaultLora, defaultPlan, defaultPrefix, settle } from '../../plan/defaults'
 import type { Cadence, GenerationPlan, LoraPlan, Plan } from '../../plan/plan'
 import { rateText, whole } from '../format'

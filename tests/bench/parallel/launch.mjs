@@ -6,8 +6,8 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const require = createRequire(import.meta.url), here = dirname(fileURLToPath(import.meta.url))
-const { defaultMesh, defaultPlan } = require('fettle/dist/plan/defaults'), { worldSize } = require('fettle/dist/parallel/mesh')
-const { meshShape } = require('fettle/dist/parallel/shape'), { runRanks } = require('fettle/dist/parallel/processes')
+const { defaultMesh, defaultPlan } = require('fettle/dist/plan/defaults'), { worldSize } = require('fettle/dist/parallel/mesh/mesh')
+const { meshShape } = require('fettle/dist/parallel/mesh/shape'), { runRanks } = require('fettle/dist/parallel/processes')
 
 export const meshOf = (degrees) => ({ ...defaultMesh, ...degrees })
 

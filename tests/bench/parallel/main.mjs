@@ -1,5 +1,5 @@
 // npm run bench -- --parallel [--write]: rank processes on this machine against the formulas, and the model of
-// sdk/parallel/simulate.ts against both. Runs in a network namespace of its own, where loopback carries nothing else.
+// sdk/parallel/estimate/simulate.ts against both. Runs in a network namespace of its own, where loopback carries nothing else.
 import { createRequire } from 'node:module'
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'

@@ -5,8 +5,8 @@ import { meshOf } from './launch.mjs'
 import { config, model } from './model.mjs'
 
 const require = createRequire(import.meta.url)
-const { messagesOf, sentBytes } = require('fettle/dist/parallel/traffic'), { footprint } = require('fettle/dist/parallel/footprint')
-const { simulate } = require('fettle/dist/parallel/simulate'), { bubbleOf } = require('fettle/dist/parallel/schedule')
+const { messagesOf, sentBytes } = require('fettle/dist/parallel/estimate/traffic'), { footprint } = require('fettle/dist/parallel/estimate/footprint')
+const { simulate } = require('fettle/dist/parallel/estimate/simulate'), { bubbleOf } = require('fettle/dist/parallel/pipeline/schedule')
 
 const { whole } = require('fettle/dist/views/format')
 

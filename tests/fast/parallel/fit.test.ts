@@ -3,9 +3,9 @@ import { test } from 'node:test'
 import { PlanError, sft, type MeshPlan } from 'fettle'
 import { families } from 'fettle/dist/models/families'
 import type { Architecture } from 'fettle/dist/models/architecture'
-import { refuseMesh, refuseRanks } from 'fettle/dist/parallel/fit'
-import { parseMesh } from 'fettle/dist/parallel/parse'
-import { meshCalls, meshName, meshShape } from 'fettle/dist/parallel/shape'
+import { refuseMesh, refuseRanks } from 'fettle/dist/parallel/mesh/fit'
+import { parseMesh } from 'fettle/dist/parallel/mesh/parse'
+import { meshCalls, meshName, meshShape } from 'fettle/dist/parallel/mesh/shape'
 
 /** What the published config.json files say. */
 const published: Record<string, Record<string, unknown>> = {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { bubbleOf, mostInFlight, playThrough, scheduleOf } from 'fettle/dist/parallel/schedule'
+import { bubbleOf, mostInFlight, playThrough, scheduleOf } from 'fettle/dist/parallel/pipeline/schedule'
 
 /** Meshes and windows of every kind: fewer micro-batches than stages, as many, rounds that are not full. */
 const all = [1, 2, 3, 4, 8].flatMap((stages) => [1, 2, 3, 4].flatMap((chunks) => [1, 2, 3, 4, 5, 7, 8, 9, 16, 17].map((micros) => ({ stages, chunks, micros }))))

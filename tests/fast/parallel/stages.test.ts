@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { PlanError } from 'fettle'
 import type { Architecture } from 'fettle/dist/models/architecture'
-import { stageCosts, stageLayers, type EndCosts } from 'fettle/dist/parallel/stages'
+import { stageCosts, stageLayers, type EndCosts } from 'fettle/dist/parallel/pipeline/stages'
 
 const none = { embedding: 0, head: 0 }
 const counts = (layers: number, stages: number, ends: EndCosts = none): number[] => stageLayers(layers, stages, ends).map(({ start, end }) => end - start)

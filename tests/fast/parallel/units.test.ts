@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ops, scope, type ProcessGroup } from 'fettle-native'
 import { alignment, elements, type FlatSpec } from 'fettle/dist/models/flat'
-import { ownPiece } from 'fettle/dist/parallel/gathered'
-import { UnitBuffers, unitsOf } from 'fettle/dist/parallel/units'
+import { ownPiece } from 'fettle/dist/parallel/sharding/gathered'
+import { UnitBuffers, unitsOf } from 'fettle/dist/parallel/sharding/units'
 
 /** Two layers, an embedding before them and a norm behind; sizes that divide by nothing. */
 const specs: FlatSpec[] = [

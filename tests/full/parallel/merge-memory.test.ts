@@ -27,7 +27,7 @@ test('merging and cutting anew keep one tensor at a time in memory, of a model o
   assert.ok(bytes > 500e6)
   const warn = 'warn: () => {}'
   const merge = peakOf(`await require('fettle/dist/export/merge-ranks').mergeRanks({ checkpoint: args[0], output: args[1], ${warn} })`, checkpoint, path.join(folder, 'merged'))
-  const cut = peakOf(`await require('fettle/dist/export/reshard').reshard({ checkpoint: args[0], output: args[1], mesh: require('fettle/dist/parallel/parse').parseMesh('tp=4'), ${warn} })`, checkpoint, path.join(folder, 'cut'))
+  const cut = peakOf(`await require('fettle/dist/export/reshard').reshard({ checkpoint: args[0], output: args[1], mesh: require('fettle/dist/parallel/mesh/parse').parseMesh('tp=4'), ${warn} })`, checkpoint, path.join(folder, 'cut'))
   for (const peak of [merge, cut]) assert.ok(peak < bytes / 2, `peaks of ${merge} and ${cut} bytes for ${bytes}`)
   const weights = openWeights(path.join(folder, 'merged'))
   assert.deepEqual([weights.names().length, weights.info('model.embed_tokens.weight')], [8 * 9 + 3, { shape: [8000, 1024], dtype: 'bfloat16' }])

@@ -1,8 +1,8 @@
 import { noGrad, ops, scope, type Device, type ProcessGroup, type Tensor } from 'fettle-native'
-import type { Blocks, BlockContext, DividedTokens, EmbeddingBlock, Forward, LinearBlock, LinearWeights, Place, Saved, Weight } from '../models/blocks/types'
-import { addRows } from '../models/blocks/plain'
-import { noiseSeed, withSeed } from '../models/noise'
-import type { Stretch } from '../models/share'
+import type { Blocks, BlockContext, DividedTokens, EmbeddingBlock, Forward, LinearBlock, LinearWeights, Place, Saved, Weight } from '../../models/blocks/types'
+import { addRows } from '../../models/blocks/plain'
+import { noiseSeed, withSeed } from '../../models/noise'
+import type { Stretch } from '../../models/share'
 import { vocabularyHead } from './vocabulary-head'
 
 /** What tensor ranks know of each other. */

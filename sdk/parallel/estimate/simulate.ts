@@ -1,7 +1,7 @@
-import type { MeshPlan } from '../plan/plan'
+import type { MeshPlan } from '../../plan/plan'
 import { footprint, type Footprint } from './footprint'
-import { axes, type Axis } from './mesh'
-import { bubbleOf } from './schedule'
+import { axes, type Axis } from '../mesh/mesh'
+import { bubbleOf } from '../pipeline/schedule'
 import { messagesOf, sentBytes, type Message } from './traffic'
 import { holdings, microBatches, type Workload } from './workload'
 

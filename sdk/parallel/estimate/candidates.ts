@@ -1,5 +1,5 @@
-import type { MeshPlan } from '../plan/plan'
-import { fitsMesh } from './fit'
+import type { MeshPlan } from '../../plan/plan'
+import { fitsMesh } from '../mesh/fit'
 import { simulate, type Cluster, type Estimate } from './simulate'
 import { microBatches, type Workload } from './workload'
 

@@ -1,8 +1,8 @@
-import type { Architecture, NameMap } from '../models/architecture'
-import { storedWeights } from '../models/layout'
-import type { Share } from '../models/share'
-import type { MeshPlan } from '../plan/plan'
-import { rangesOf, shareOf } from './open'
+import type { Architecture, NameMap } from '../../models/architecture'
+import { storedWeights } from '../../models/layout'
+import type { Share } from '../../models/share'
+import type { MeshPlan } from '../../plan/plan'
+import { rangesOf, shareOf } from '../open'
 
 /** What a step trains, as plain numbers: nothing is loaded. */
 export interface Workload {

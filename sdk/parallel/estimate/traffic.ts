@@ -1,5 +1,5 @@
-import type { MeshPlan } from '../plan/plan'
-import type { Axis } from './mesh'
+import type { MeshPlan } from '../../plan/plan'
+import type { Axis } from '../mesh/mesh'
 import { holdings, microBatches, type Workload } from './workload'
 
 /** One kind of message of a step, and how often a rank takes part in it. */

@@ -1,8 +1,8 @@
 import { keep, ops, scope, type Device, type DType, type ProcessGroup, type Tensor, type Work } from 'fettle-native'
-import { elements } from '../models/flat'
-import type { Weight } from '../models/blocks/types'
-import type { StoredWeight } from '../models/layout'
-import type { LayerHooks } from '../models/parameters'
+import { elements } from '../../models/flat'
+import type { Weight } from '../../models/blocks/types'
+import type { StoredWeight } from '../../models/layout'
+import type { LayerHooks } from '../../models/parameters'
 import { UnitBuffers, unitsOf, type Unit } from './units'
 
 /**

@@ -1,6 +1,6 @@
-import { PlanError } from '../errors'
-import type { Architecture } from '../models/architecture'
-import type { MeshPlan } from '../plan/plan'
+import { PlanError } from '../../errors'
+import type { Architecture } from '../../models/architecture'
+import type { MeshPlan } from '../../plan/plan'
 import { worldSize } from './mesh'
 import { meshCalls, meshFlags, meshShape } from './shape'
 

@@ -1,5 +1,5 @@
 import { call, keep, ops, scope, type Tensor } from 'fettle-native'
-import { alignment, layOut, viewOf, type FlatSpec, type Range } from '../models/flat'
+import { alignment, layOut, viewOf, type FlatSpec, type Range } from '../../models/flat'
 
 /** The parameters of one layer, or of what stands outside all, as ranks divide them. */
 export interface Unit {

@@ -1,4 +1,4 @@
-import type { MeshPlan } from '../plan/plan'
+import type { MeshPlan } from '../../plan/plan'
 import type { MeshShape } from './mesh'
 
 /** The four degrees of a plan's mesh. */

@@ -1,7 +1,7 @@
 import { keep, ops, scope, type Device, type DType, type ProcessGroup, type Tensor, type Work } from 'fettle-native'
-import type { FlatSpec, Piece, Range, TrainedValues } from '../models/flat'
-import type { LayerHooks } from '../models/parameters'
-import type { Weight } from '../models/blocks/types'
+import type { FlatSpec, Piece, Range, TrainedValues } from '../../models/flat'
+import type { LayerHooks } from '../../models/parameters'
+import type { Weight } from '../../models/blocks/types'
 import { GatheredValues, ownPiece } from './gathered'
 import { UnitBuffers, unitsOf, type Unit } from './units'
 

@@ -1,7 +1,7 @@
 import { noGrad, ops, scope, tensor, type Tensor } from 'fettle-native'
-import type { HeadBlock, HeadWeights } from '../models/blocks/types'
-import { chunkRows, headGradient, logitsOf } from '../models/blocks/plain-head'
-import { onDevice } from '../models/device'
+import type { HeadBlock, HeadWeights } from '../../models/blocks/types'
+import { chunkRows, headGradient, logitsOf } from '../../models/blocks/plain-head'
+import { onDevice } from '../../models/device'
 import type { TensorRank } from './tensor-blocks'
 
 /**

@@ -1,6 +1,6 @@
-import { stepMemory } from '../models/memory'
-import type { MeshPlan } from '../plan/plan'
-import { scheduleOf } from './schedule'
+import { stepMemory } from '../../models/memory'
+import type { MeshPlan } from '../../plan/plan'
+import { scheduleOf } from '../pipeline/schedule'
 import { holdings, microBatches, type Holding, type Workload } from './workload'
 
 /** Bytes of a rank, by what they are for. */

@@ -1,6 +1,6 @@
-import { PlanError } from '../errors'
-import type { Architecture } from '../models/architecture'
-import type { LayerRange } from '../models/share'
+import { PlanError } from '../../errors'
+import type { Architecture } from '../../models/architecture'
+import type { LayerRange } from '../../models/share'
 
 /** What stands before the first layer and behind the last, in the cost of one layer. */
 export interface EndCosts { readonly embedding: number; readonly head: number }

@@ -1,7 +1,7 @@
-import { defaultMesh } from '../plan/defaults'
-import { deepFreeze } from '../plan/freeze'
-import type { MeshPlan } from '../plan/plan'
-import { conflict, refusal, unknownName } from '../plan/refuse'
+import { defaultMesh } from '../../plan/defaults'
+import { deepFreeze } from '../../plan/freeze'
+import type { MeshPlan } from '../../plan/plan'
+import { conflict, refusal, unknownName } from '../../plan/refuse'
 
 const example = 'tp=2,pp=2'
 const names = ['dp', 'sharding', 'pp', 'tp', 'sequence']

@@ -1,10 +1,10 @@
 import { keep, noGrad, ops, scope, type ProcessGroup, type Tensor, type Work } from 'fettle-native'
-import type { Batch } from '../models/batch'
-import type { Decoder, Pipe } from '../models/decoder'
-import { onDevice } from '../models/device'
-import { freeAll } from '../models/free'
-import type { Parameters } from '../models/parameters'
-import { backwardThrough, forwardThrough, passageOf, type Passage, type Step, type WalkOptions, type WalkResult } from '../train/walk'
+import type { Batch } from '../../models/batch'
+import type { Decoder, Pipe } from '../../models/decoder'
+import { onDevice } from '../../models/device'
+import { freeAll } from '../../models/free'
+import type { Parameters } from '../../models/parameters'
+import { backwardThrough, forwardThrough, passageOf, type Passage, type Step, type WalkOptions, type WalkResult } from '../../train/walk'
 import { mostInFlight, scheduleOf } from './schedule'
 
 /** Sends and receives of one stage. What was sent is kept until it has gone. */
