@@ -146,6 +146,8 @@ export class Run extends RunHandle {
     if (this.#worker.exited) return
     if (this.detached && this.#state !== 'failed') return this.#release()
     if (!this.#settled) await this.stop().catch(() => { /* `done` tells it. */ })
+    // A worker that has closed its pipe, and not ended yet, would not keep this process alive.
+    this.#worker.hold()
     if (!this.alive) return this.#exit
     this.#closing = true
     const forced = setTimeout(() => this.kill(), 10_000)
