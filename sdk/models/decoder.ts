@@ -49,6 +49,8 @@ export interface Pipe {
 export interface Together {
   /** The first rank tells the others what to continue. */
   begin(prompts: readonly (readonly number[])[], options: object): void
+  /** The first rank's tokens of a step, on all: where a last bit of the logits differs, ranks might pick others. */
+  agree(ids: readonly number[]): number[]
   /** Shall there be one more token? The first rank says so, the others hear it. */
   go(on: boolean): boolean
 }

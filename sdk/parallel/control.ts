@@ -57,6 +57,15 @@ export class Control {
     })
   }
 
+  /** The first rank's numbers, on all ranks; as many on each. */
+  agree(numbers: readonly number[]): number[] {
+    return scope(() => {
+      const shared = tensor(numbers.map(BigInt))
+      this.group.broadcast(shared, 0)
+      return shared.toArray()
+    })
+  }
+
   /**
    * Each rank writes what it holds, and waits until all have written or failed: who cannot write must not leave the others waiting.
    * @throws what it failed with here, else CheckpointError `checkpoint.rank` when another rank failed

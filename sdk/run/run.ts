@@ -32,7 +32,7 @@ export interface StartOptions {
   readonly startTimeout?: number
   /**
    * While it trains the worker must tell something or compute within so many ms; else it counts as hung, is killed, and the
-   * run fails with a `WorkerError` `worker.hung`. Default 120000, of several ranks 9000. Where the system has no /proc nothing is found.
+   * run fails with a `WorkerError` `worker.hung`. Default 120000, of several ranks that it starts itself 9000. Where the system has no /proc nothing is found.
    */
   readonly hangTimeout?: number
   /**
@@ -94,7 +94,7 @@ export class Run extends RunHandle {
       onExit: (exit) => this.#onExit(exit),
     }, detached, tokens)
     // Ranks wait for each other: one that hangs keeps all of them from working, and is found soon.
-    const hangLimit = this.#options.hangTimeout ?? (many ? ranksHangLimit : 120_000)
+    const hangLimit = this.#options.hangTimeout ?? (many && meeting === undefined ? ranksHangLimit : 120_000)
     return [worker, new HangWatch(worker.pid, hangLimit, () => this.#hung(hangLimit), many), timer]
   }
 

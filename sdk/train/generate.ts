@@ -53,7 +53,7 @@ export function* generateSteps(decoder: Decoder, prompts: readonly (readonly num
     for (let step = 1; step <= maxNewTokens; step++) {
       const banned = step <= minNewTokens ? stops : []
       const next = rows.map((row, i): NextTokens => ({ tokens: past[i].slice(lengths[i]), start: lengths[i], placement: placements[row] }))
-      const ids = nextTokens(decoder, cache, next, sampler, rows, banned, options.adapter)
+      const picked = nextTokens(decoder, cache, next, sampler, rows, banned, options.adapter), ids = decoder.together?.agree(picked) ?? picked
       lengths = past.map((list) => list.length)
       const found = rows.map((row, i): NewToken => ({ row, id: ids[i], end: stops.includes(ids[i]) ? 'stop' : step === maxNewTokens || lengths[i] >= room ? 'length' : null }))
       const running = found.flatMap(({ end }, i) => (end === null ? [i] : []))

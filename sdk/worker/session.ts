@@ -100,7 +100,7 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
     control?.tell({ kind: 'open', data, located, checkpoint })
     const [dev, test] = [data.dev, data.test].map((split) => split && openRows(split))
     const training = plan.train ? openTrainer({ plan, located, decoder, data, modelPath, tokenizer, warn: reporter.warn, ranks }) : null
-    if (control !== null) decoder.together = { begin: (prompts, options) => control.tell({ kind: 'generate', prompts, options: options as TokenOptions }), go: (on) => control.go(on) }
+    if (control !== null) decoder.together = { begin: (prompts, options) => control.tell({ kind: 'generate', prompts, options: options as TokenOptions }), agree: (ids) => control.agree(ids), go: (on) => control.go(on) }
     return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, test, decoder, adapter, trainer: training?.trainer ?? null, mostTokens: training?.largest, ranks, control, followers }
   } catch (error) {
     const cause = await followers?.explain(error) ?? error

@@ -89,7 +89,7 @@ class Follower {
     this.rows = { dev: data.dev && openRows(data.dev), test: data.test && openRows(data.test) }
     if (plan.train) this.trainer = openTrainer({ plan, located, decoder: model.decoder, data, modelPath, tokenizer: loadTokenizer(modelPath), warn: () => undefined, ranks }).trainer
     if (checkpoint !== null) this.trainer!.restore(checkpoint)
-    this.model.decoder.together = { begin: () => undefined, go: () => this.control.go(false) }
+    this.model.decoder.together = { begin: () => undefined, agree: (ids) => this.control.agree(ids), go: () => this.control.go(false) }
   }
 
   /** What else becomes of a run whose disk is full, or that another rank could not save, is the first rank's to say. */
