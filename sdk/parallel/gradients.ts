@@ -142,13 +142,13 @@ function joined(stretches: readonly (Stretch & { readonly share: number })[]): (
 }
 
 /** Rows of a parameter, in order, and how many ranks hold each stretch. */
-function stretchesOf({ cut, value, start }: NamedParameter): { readonly start: number; readonly length: number; readonly holders: number; readonly index: number; readonly dim: 0 | 1 }[] {
+function stretchesOf({ cut, value, start }: NamedParameter): (Stretch & { readonly holders: number })[] {
   const size = elements(value.shape)
-  if (cut === null || cut.dim === 1 || cut.holders.every((holders) => holders === cut.holders[0])) return [{ start, length: size, holders: cut?.holders[0] ?? 1, index: 0, dim: cut?.dim ?? 0 }]
+  if (cut === null || cut.dim === 1 || cut.holders.every((holders) => holders === cut.holders[0])) return [{ start, length: size, holders: cut?.holders[0] ?? 1 }]
   const width = elements(value.shape.slice(1))
   let from = start
   return cut.stretches.map(({ length }, index) => {
-    const stretch = { start: from, length: length * width, holders: cut.holders[index], index, dim: cut.dim }
+    const stretch = { start: from, length: length * width, holders: cut.holders[index] }
     from += length * width
     return stretch
   })

@@ -1,7 +1,7 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
-import { hostname, userInfo } from 'node:os'
+import { hostname, tmpdir, userInfo } from 'node:os'
 import * as path from 'node:path'
 import { promisify } from 'node:util'
 import { freePort } from 'fettle/dist/parallel/launch/commands'
@@ -23,9 +23,9 @@ export interface Slurm {
   stop(): Promise<void>
 }
 
-/** Starts munged, slurmctld and a slurmd for each node, on free ports, in a folder of their own under /tmp (socket names are short). */
+/** Starts munged, slurmctld and a slurmd for each node, on free ports, in a folder of their own straight under the temporary one (socket names are short). */
 export async function startSlurm(nodes = 2): Promise<Slurm> {
-  const folder = fs.mkdtempSync('/tmp/slurm-'), at = (name: string) => path.join(folder, name)
+  const folder = fs.mkdtempSync(path.join(tmpdir(), 'slurm-')), at = (name: string) => path.join(folder, name)
   fs.chmodSync(folder, 0o755)
   for (const name of ['munge', 'state', 'spool']) fs.mkdirSync(at(name), { mode: 0o700 })
   fs.writeFileSync(at('munge/key'), randomBytes(1024), { mode: 0o400 })

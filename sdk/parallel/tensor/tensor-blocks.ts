@@ -55,19 +55,14 @@ function cutLinear(linear: LinearBlock, group: ProcessGroup): LinearBlock {
   return {
     forward(x, residual, weights, place, context) {
       if (!byColumns(place)) return linear.forward(x, residual, weights, place, context)
-      const run = (): Forward => linear.forward(x, null, withoutBias(weights), place, context)
-      const partial = drops(weights, context) ? ownRandomness(group.rank, x.device, run) : run()
+      const partial = partOfSum(linear, group, x, weights, place, context)
       group.allReduce(partial.out)
-      noGrad(() => {
-        if (weights.bias !== null) ops.add_(partial.out, weights.bias.value)
-        if (residual !== null) ops.add_(partial.out, residual)
-      })
+      addBehind(partial.out, weights, residual)
       return partial
     },
     backward(grad, saved, weights, place) {
       if (byColumns(place)) {
-        const sum = weights.bias?.grad ?? null
-        if (sum !== null) scope(() => ops.add_(sum, ops.sum_dim(grad, [0], false, { dtype: 'float32' })))
+        addBiasGradient(grad, weights)
         return linear.backward(grad, saved, withoutBias(weights), place)
       }
       const gradX = linear.backward(grad, saved, weights, place)
@@ -75,6 +70,24 @@ function cutLinear(linear: LinearBlock, group: ProcessGroup): LinearBlock {
       return gradX
     },
   }
+}
+
+/** What this rank's columns of a matrix give of its output: bias and residual come behind the sum, once. */
+function partOfSum(linear: LinearBlock, group: ProcessGroup, x: Tensor, weights: LinearWeights, place: Place, context: BlockContext): Forward {
+  const run = (): Forward => linear.forward(x, null, withoutBias(weights), place, context)
+  return drops(weights, context) ? ownRandomness(group.rank, x.device, run) : run()
+}
+
+function addBehind(out: Tensor, { bias }: LinearWeights, residual: Tensor | null): void {
+  noGrad(() => {
+    if (bias !== null) ops.add_(out, bias.value)
+    if (residual !== null) ops.add_(out, residual)
+  })
+}
+
+function addBiasGradient(grad: Tensor, { bias }: LinearWeights): void {
+  const sum = bias?.grad ?? null
+  if (sum !== null) scope(() => ops.add_(sum, ops.sum_dim(grad, [0], false, { dtype: 'float32' })))
 }
 
 /** A record of a linear layer, and how many tokens its pass had. */
@@ -91,21 +104,16 @@ function sequenceLinear(linear: LinearBlock, group: ProcessGroup, divided: Excha
       const { tokens } = context
       if (byRows(place)) return record(linear.forward(divided.all(x, tokens), null, weights, place, context), tokens)
       if (!byColumns(place)) return record(linear.forward(x, residual, weights, place, context), tokens)
-      const run = (): Forward => linear.forward(x, null, withoutBias(weights), place, context)
-      const partial = drops(weights, context) ? ownRandomness(group.rank, x.device, run) : run()
+      const partial = partOfSum(linear, group, x, weights, place, context)
       const out = noGrad(() => divided.sum(partial.out))
-      noGrad(() => {
-        if (weights.bias !== null) ops.add_(out, weights.bias.value)
-        if (residual !== null) ops.add_(out, residual)
-      })
+      addBehind(out, weights, residual)
       return record({ out, saved: partial.saved }, tokens)
     },
     backward(grad, saved, weights, place) {
       const { inner, tokens } = saved as SequenceSaved
       if (byRows(place)) return divided.sum(linear.backward(grad, inner, weights, place))
       if (!byColumns(place)) return linear.backward(grad, inner, weights, place)
-      const sum = weights.bias?.grad ?? null
-      if (sum !== null) scope(() => ops.add_(sum, ops.sum_dim(grad, [0], false, { dtype: 'float32' })))
+      addBiasGradient(grad, weights)
       return linear.backward(divided.all(grad, tokens), inner, withoutBias(weights), place)
     },
   }

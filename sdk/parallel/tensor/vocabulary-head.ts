@@ -2,6 +2,7 @@ import { noGrad, ops, scope, tensor, type Tensor } from 'fettle-native'
 import type { HeadBlock, HeadWeights } from '../../models/blocks/types'
 import { chunkRows, headGradient, logitsOf } from '../../models/blocks/plain-head'
 import { onDevice } from '../../models/device'
+import { vocabularyOf } from '../../models/share'
 import type { TensorRank } from './tensor-blocks'
 
 /**
@@ -35,7 +36,7 @@ export function vocabularyHead({ group, vocabulary: { start, length }, vocabSize
       const padded = ops.zeros([rows, most], { dtype: 'float32', device: own.device }), all = ops.empty([group.size * rows, most], { dtype: 'float32', device: own.device })
       ops.copy_(ops.narrow(padded, 1, 0, length), own)
       group.allGather(all, padded)
-      const widths = Array.from({ length: group.size }, (_, r) => Math.floor((vocabSize * (r + 1)) / group.size) - Math.floor((vocabSize * r) / group.size))
+      const widths = Array.from({ length: group.size }, (_, index) => vocabularyOf({ vocabSize }, { index, count: group.size }).length)
       return ops.cat(widths.map((width, r) => ops.narrow(ops.narrow(all, 0, r * rows, rows), 1, 0, width)), 1)
     })),
   }
