@@ -1,5 +1,6 @@
 #include "dispatch.h"
 
+#include <ATen/native/CPUBlas.h>
 #include <torch/library.h>
 
 #include <string>
@@ -47,17 +48,17 @@ Choice& choice() {
   return chosen;
 }
 
-std::string describe(const Choice& c) { return std::string(c.level->name) + "/" + (c.half ? "aten" : "own"); }
+std::string describe(const Choice& c) { return std::string(c.level->name) + "/" + (!c.half ? "own" : at::native::cpublas::could_pack(at::kBFloat16) ? "amx" : "bf16"); }
 
-/// Sets level and products of bf16 (`auto` keeps what the CPU asks for); returns `level/products`.
+/// Sets level and products of bf16: `own` in fp32, `brgemm` on the CPU's instructions, `auto` what the CPU has; returns `level/products`.
 std::string useKernels(const std::string& level, const std::string& products) {
   Choice next = detect();
   if (level != "auto") {
     TORCH_CHECK(supports(level), "expected a level that this CPU has (base, avx2, avx512 or auto), got '", level, "'");
     next.level = levelNamed(level);
   }
-  TORCH_CHECK(products == "auto" || products == "own" || products == "aten", "expected 'auto', 'own' or 'aten' for products, got '", products, "'");
-  if (products != "auto") next.half = products == "aten";
+  TORCH_CHECK(products == "auto" || products == "own" || (products == "brgemm" && detectHalf()), "expected 'auto', 'own' or, where the CPU has AVX-512 BF16 or AMX, 'brgemm' for products, got '", products, "'");
+  if (products != "auto") next.half = products == "brgemm";
   choice() = next;
   return describe(next);
 }

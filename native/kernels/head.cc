@@ -5,12 +5,10 @@
 #include "parallel.h"
 #include "scratch.h"
 
-#include <ATen/ops/mm.h>
 #include <torch/library.h>
 
 #include <atomic>
 #include <vector>
-
 
 namespace fettle {
 namespace {
@@ -27,11 +25,6 @@ Matrix slice(const Tensor& t, int64_t row, int64_t column) {
 }
 
 void logitsOf(const Tensor& hidden, const Tensor& weight, const Tensor& logits) {
-  if (isHalf(hidden) && halfInHardware()) {
-    Tensor target = logits;
-    at::mm_out(target, hidden, weight.t());
-    return;
-  }
   multiplyInto({logits.data_ptr(), isHalf(logits), logits.stride(0)}, hidden.size(0), weight.size(0), {{matrixOf(hidden), matrixOf(weight, true), hidden.size(1), weight.size(0)}});
 }
 
@@ -56,11 +49,6 @@ template <class T> void lossOf(const Tensor& logits, const int64_t* labels, floa
 
 /// out = logits · weight, summed over slices of the vocabulary in fp32.
 void hiddenGradient(const Tensor& logits, const Tensor& weight, const Tensor& out) {
-  if (isHalf(out) && halfInHardware()) {
-    Tensor target = out;
-    at::mm_out(target, logits, weight);
-    return;
-  }
   static Scratch scratch;
   const int64_t rows = out.size(0), width = out.size(1), vocabulary = weight.size(0);
   float* sums = scratch.floats(rows * width);

@@ -3,12 +3,13 @@
 //   backward: du_p = scale_p · dy_p B_p;  dx = dy W + du A;  dA += duᵀ x;  dB_p += scale_p · dy_pᵀ u_p;  dW += dyᵀ x
 #include "check.h"
 #include "dispatch.h"
+#include "half.h"
+#include "lora.h"
 #include "multiply.h"
+#include "pages.h"
 #include "parallel.h"
 #include "scratch.h"
 
-#include <ATen/ops/addmm.h>
-#include <ATen/ops/mm.h>
 #include <torch/library.h>
 
 namespace fettle {
@@ -23,29 +24,44 @@ Matrix columnsOf(const Tensor& t, int64_t start, bool transposed = false) {
 }
 Result resultOf(const Tensor& t) { return {t.data_ptr(), isHalf(t), t.stride(0)}; }
 
-struct Adapter {
-  const Optional& a;
-  const std::vector<Tensor>& b;
-  const std::vector<int64_t>& rowStarts;
-  const std::vector<int64_t>& rankStarts;
-  const std::vector<double>& scales;
+const bf16* packedOf(const Optional& packed, int64_t depth, int64_t columns) {
+  if (!packed || !packed->defined()) return nullptr;
+  checkContiguous(*packed, "packed", at::kBFloat16, packedElements(depth, columns, panelWidth(columns)));
+  return data<bf16>(*packed);
+}
 
-  bool present() const { return a && a->defined(); }
-  void check(int64_t in, int64_t out) const {
-    if (!present()) return;
-    checkMatrix(*a, "a", -1, in);
-    TORCH_CHECK(b.size() == rowStarts.size() && b.size() == rankStarts.size() && b.size() == scales.size(), "expected as many row starts, rank starts and scales as B matrices, ", b.size());
-    for (size_t p = 0; p < b.size(); p++) {
-      checkMatrix(b[p], "b");
-      TORCH_CHECK(rowStarts[p] + b[p].size(0) <= out && rankStarts[p] + b[p].size(1) <= a->size(0), "part ", p, " of the adapter leaves the layer: ", b[p].sizes());
-    }
+/// The adapter's matrices as they lie.
+void fewRowsForward(const Tensor& x, const Adapter& adapter, const HalfAdapter& half, const Tensor& u, std::vector<Product>& products) {
+  const int64_t n = x.size(0), in = x.size(1);
+  for (size_t p = 0; p < adapter.b.size(); p++) {
+    const Tensor& b = adapter.b[p];
+    const Tensor a = adapter.a->narrow(0, adapter.rankStarts[p], b.size(1));
+    const Matrix inner = columnsOf(u, half.columnOf(p));
+    multiplyInto({const_cast<void*>(inner.data), true, inner.ld}, n, b.size(1), {{matrixOf(x), matrixOf(a, true), in, b.size(1)}});
+    products.push_back({inner, matrixOf(b, true), b.size(1), b.size(0), adapter.rowStarts[p], static_cast<float>(adapter.scales[p])});
   }
-};
+}
 
-/// True when the large products of these element types are better left to oneDNN.
-bool handOver(const Tensor& x) { return isHalf(x) && halfInHardware(); }
+/// Products of y with the adapter's; u is filled.
+void adapterForward(const Tensor& x, const Adapter& adapter, const Tensor& u, int64_t features, std::vector<Product>& products) {
+  const int64_t n = x.size(0), in = x.size(1), ranks = adapter.a->size(0);
+  if (isHalf(x)) {
+    HalfAdapter half(adapter, features);
+    checkMatrix(u, "u", n, half.width());
+    checkSame(u, "u", x);
+    if (n <= kFewRows) return fewRowsForward(x, adapter, half, u, products);
+    multiplyInto(resultOf(u), n, half.width(), {half.inner(matrixOf(x))});
+    return half.outer(matrixOf(u), products);
+  }
+  checkMatrix(u, "u", n, ranks);
+  multiplyInto(resultOf(u), n, ranks, {{matrixOf(x), matrixOf(*adapter.a, true), in, ranks}});
+  for (size_t p = 0; p < adapter.b.size(); p++) {
+    const Tensor& b = adapter.b[p];
+    products.push_back({columnsOf(u, adapter.rankStarts[p]), matrixOf(b, true), b.size(1), b.size(0), adapter.rowStarts[p], static_cast<float>(adapter.scales[p])});
+  }
+}
 
-void linearForward(const Tensor& x, const Tensor& weight, const Optional& bias, const Optional& residual, const Optional& a, const std::vector<Tensor>& b,
+void linearForward(const Tensor& x, const Tensor& weight, const Optional& packed, const Optional& bias, const Optional& residual, const Optional& a, const std::vector<Tensor>& b,
                    const std::vector<int64_t>& rowStarts, const std::vector<int64_t>& rankStarts, const std::vector<double>& scales, const Tensor& out, const Optional& u) {
   const int64_t n = x.size(0), in = weight.size(1), features = weight.size(0);
   const Adapter adapter{a, b, rowStarts, rankStarts, scales};
@@ -57,26 +73,14 @@ void linearForward(const Tensor& x, const Tensor& weight, const Optional& bias, 
   if (bias) checkContiguous(*bias, "bias", x.scalar_type(), features);
   if (residual) checkMatrix(*residual, "residual", n, features), checkSame(*residual, "residual", x);
   adapter.check(in, features);
-  std::vector<Product> products;
-  const bool over = handOver(x);
-  if (!over) products.push_back({matrixOf(x), matrixOf(weight, true), in, features});
+  std::vector<Product> products{{matrixOf(x), matrixOf(weight, true), in, features, 0, 1, packedOf(packed, in, features)}};
   if (adapter.present()) {
     TORCH_CHECK(u && u->defined(), "expected a buffer for 'u', the adapter's inner activations");
-    checkMatrix(*u, "u", n, a->size(0));
-    multiplyInto(resultOf(*u), n, a->size(0), {{matrixOf(x), matrixOf(*a, true), in, a->size(0)}});
-    for (size_t p = 0; p < b.size(); p++)
-      products.push_back({columnsOf(*u, rankStarts[p]), matrixOf(b[p], true), b[p].size(1), b[p].size(0), rowStarts[p], static_cast<float>(scales[p])});
+    adapterForward(x, adapter, *u, features, products);
   }
   Result result = resultOf(out);
   if (bias) result.bias = bias->data_ptr();
   if (residual) result.residual = residual->data_ptr(), result.residualLd = residual->stride(0);
-  if (over) {
-    Tensor target = out;
-    if (residual) at::addmm_out(target, *residual, x, weight.t());
-    else at::mm_out(target, x, weight.t());
-    result.residual = out.data_ptr(), result.residualLd = out.stride(0);
-    if (products.empty() && !bias) return;
-  }
   multiplyInto(result, n, features, products);
 }
 
@@ -89,50 +93,76 @@ void addColumnSums(const Tensor& grad, const Tensor& sums) {
   });
 }
 
-/// sum (fp32) += A · B.
-void addProduct(const Tensor& sum, int64_t rows, int64_t columns, const Product& product, bool transposed = false) {
-  Result result = resultOf(sum);
-  if (transposed) result.addTransposed = true;
-  else result.residual = result.data, result.residualLd = result.ld;
-  multiplyInto(result, rows, columns, {product});
-}
-
-/// dW += dyᵀ x. In hardware bf16 the product is rounded once to bf16 before it is added, as ATen's is.
+/// dW += dyᵀ x.
 void addWeightGradient(const Tensor& grad, const Tensor& x, const Tensor& weightGrad) {
-  if (handOver(x)) {
-    Tensor sum = weightGrad;
-    sum.add_(at::mm(grad.t(), x));
-    return;
-  }
-  addProduct(weightGrad, grad.size(1), x.size(1), {matrixOf(grad, true), matrixOf(x), x.size(0), x.size(1)});
+  Result result{weightGrad.data_ptr(), false, weightGrad.size(1)};
+  result.residual = result.data, result.residualLd = result.ld;
+  multiplyInto(result, grad.size(1), x.size(1), {{matrixOf(grad, true), matrixOf(x), x.size(0), x.size(1)}});
 }
 
-/// du (fp32 scratch) and the gradients of A and of each B, those that are asked for.
-Matrix adapterBackward(const Tensor& grad, const Tensor& x, const Adapter& adapter, const Tensor& u, const Optional& aGrad, const std::vector<Tensor>& bGrads) {
-  static Scratch scratch;
-  const int64_t n = x.size(0), in = x.size(1), ranks = adapter.a->size(0);
-  float* du = scratch.floats(n * ranks);
-  std::vector<Product> products;
-  for (size_t p = 0; p < adapter.b.size(); p++) {
-    const Tensor& b = adapter.b[p];
-    products.push_back({columnsOf(grad, adapter.rowStarts[p]), matrixOf(b), b.size(0), b.size(1), adapter.rankStarts[p], static_cast<float>(adapter.scales[p])});
+/// The adapter's part of dx. Gradients of A and of each B, those that are asked for, are added to theirs.
+class AdapterBackward {
+ public:
+  AdapterBackward(const Adapter& adapter, const Tensor& grad, const Tensor& x, const Tensor& u) : adapter_(adapter), grad_(grad), x_(x), u_(u) {
+    if (isHalf(x)) half_.emplace(adapter, grad.size(1));
+    width_ = half_ ? half_->width() : adapter.a->size(0);
+    checkMatrix(u, "u", x.size(0), width_);
+    du_ = scratch(0).floats(x.size(0) * width_);
   }
-  multiplyInto({du, false, ranks}, n, ranks, products);
-  if (aGrad) {
-    checkContiguous(*aGrad, "a_grad", at::kFloat, ranks * in);
-    addProduct(*aGrad, ranks, in, {{du, false, ranks, true}, matrixOf(x), n, in});
-  }
-  TORCH_CHECK(bGrads.empty() || bGrads.size() == adapter.b.size(), "expected a gradient for each of ", adapter.b.size(), " B matrices, got ", bGrads.size());
-  for (size_t p = 0; p < bGrads.size(); p++) {
-    const int64_t rows = adapter.b[p].size(0), rank = adapter.b[p].size(1);
-    checkContiguous(bGrads[p], "b_grads", at::kFloat, rows * rank);
-    // The small side as rows: (u_pᵀ dy_p), written transposed.
-    addProduct(bGrads[p], rank, rows, {columnsOf(u, adapter.rankStarts[p], true), columnsOf(grad, adapter.rowStarts[p]), n, rows, 0, static_cast<float>(adapter.scales[p])}, true);
-  }
-  return {du, false, ranks};
-}
 
-void linearBackward(const Tensor& grad, const Tensor& x, const Tensor& weight, const Optional& a, const std::vector<Tensor>& b, const std::vector<int64_t>& rowStarts,
+  /// du in fp32, and what it adds to dx.
+  Product run() {
+    const int64_t n = x_.size(0), in = x_.size(1);
+    if (half_) {
+      multiplyInto({du_, false, width_}, n, width_, half_->innerGradient(matrixOf(grad_)));
+      bf16* rounded = reinterpret_cast<bf16*>(scratch(1).floats((n * width_ + 1) / 2));
+      overRows(n, 64, [&](int64_t i, int64_t rows) { level().b16.narrow(du_ + i * width_, rounded + i * width_, rows * width_); });
+      return half_->outerGradient({rounded, true, width_});
+    }
+    std::vector<Product> products;
+    for (size_t p = 0; p < adapter_.b.size(); p++) {
+      const Tensor& b = adapter_.b[p];
+      products.push_back({columnsOf(grad_, adapter_.rowStarts[p]), matrixOf(b), b.size(0), b.size(1), adapter_.rankStarts[p], static_cast<float>(adapter_.scales[p])});
+    }
+    multiplyInto({du_, false, width_}, n, width_, products);
+    return {{du_, false, width_}, matrixOf(*adapter_.a), width_, in};
+  }
+
+  /// After `run`: dA += duᵀ x;  dB_p += scale_p · dy_pᵀ u_p.
+  void gradients(const Optional& aGrad, const std::vector<Tensor>& bGrads) {
+    const int64_t n = x_.size(0), in = x_.size(1);
+    TORCH_CHECK(bGrads.empty() || bGrads.size() == adapter_.b.size(), "expected a gradient for each of ", adapter_.b.size(), " B matrices, got ", bGrads.size());
+    if (aGrad) checkContiguous(*aGrad, "a_grad", at::kFloat, adapter_.a->size(0) * in);
+    const float* u = bGrads.empty() ? nullptr : wideInner();
+    for (size_t p = 0; p < adapter_.b.size(); p++) {
+      const int64_t rows = adapter_.b[p].size(0), rank = adapter_.b[p].size(1), column = half_ ? half_->columnOf(p) : adapter_.rankStarts[p];
+      if (aGrad) addOuter(du_ + column, width_, matrixOf(x_), n, rank, in, data<float>(aGrad) + adapter_.rankStarts[p] * in);
+      if (bGrads.empty()) continue;
+      checkContiguous(bGrads[p], "b_grads", at::kFloat, rows * rank);
+      addOuter(u + column, width_, columnsOf(grad_, adapter_.rowStarts[p]), n, rank, rows, data<float>(bGrads[p]), static_cast<float>(adapter_.scales[p]), true);
+    }
+  }
+
+ private:
+  static Scratch& scratch(int use) {
+    static Scratch scratch[3];
+    return scratch[use];
+  }
+  const float* wideInner() const {
+    if (!half_) return data<float>(u_);
+    float* wide = scratch(2).floats(u_.numel());
+    for (int64_t i = 0; i < u_.size(0); i++) level().b16.widen(data<bf16>(u_) + i * u_.stride(0), wide + i * width_, width_, 1);
+    return wide;
+  }
+
+  const Adapter& adapter_;
+  const Tensor &grad_, &x_, &u_;
+  std::optional<HalfAdapter> half_;
+  int64_t width_;
+  float* du_;
+};
+
+void linearBackward(const Tensor& grad, const Tensor& x, const Tensor& weight, const Optional& packed, const Optional& a, const std::vector<Tensor>& b, const std::vector<int64_t>& rowStarts,
                     const std::vector<int64_t>& rankStarts, const std::vector<double>& scales, const Optional& u, const Optional& weightGrad, const Optional& biasGrad,
                     const Optional& aGrad, const std::vector<Tensor>& bGrads, const Tensor& out) {
   const int64_t n = x.size(0), in = weight.size(1), features = weight.size(0);
@@ -153,28 +183,33 @@ void linearBackward(const Tensor& grad, const Tensor& x, const Tensor& weight, c
     checkContiguous(*biasGrad, "bias_grad", at::kFloat, features);
     addColumnSums(grad, *biasGrad);
   }
-  std::vector<Product> products;
-  Result result = resultOf(out);
-  if (handOver(x)) {
-    Tensor target = out;
-    at::mm_out(target, grad, weight);
-    result.residual = result.data, result.residualLd = result.ld;
-  } else {
-    products.push_back({matrixOf(grad), matrixOf(weight), features, in});
-  }
+  std::vector<Product> products{{matrixOf(grad), matrixOf(weight), features, in, 0, 1, packedOf(packed, features, in)}};
   if (adapter.present()) {
     TORCH_CHECK(u && u->defined(), "expected 'u' as the forward left it");
-    checkMatrix(*u, "u", n, a->size(0));
-    products.push_back({adapterBackward(grad, x, adapter, *u, aGrad, bGrads), matrixOf(*a), a->size(0), in});
+    AdapterBackward backward(adapter, grad, x, *u);
+    products.push_back(backward.run());
+    backward.gradients(aGrad, bGrads);
   }
-  if (!products.empty()) multiplyInto(result, n, in, products);
+  multiplyInto(resultOf(out), n, in, products);
+}
+
+/// A weight in panels, for the forward (B = Wᵀ) or the backward (B = W); bf16 alone.
+Tensor packWeight(const Tensor& weight, bool backward) {
+  checkMatrix(weight, "weight");
+  TORCH_CHECK(isHalf(weight), "expected bfloat16 for 'weight', got ", weight.scalar_type());
+  const int64_t depth = weight.size(backward ? 0 : 1), columns = weight.size(backward ? 1 : 0), width = panelWidth(columns), elements = packedElements(depth, columns, width);
+  Tensor packed = pages(elements * 2).view(at::kBFloat16);
+  packPanels(matrixOf(weight, !backward), depth, columns, width, data<bf16>(packed));
+  return packed;
 }
 
 TORCH_LIBRARY_FRAGMENT(fettle, m) {
-  m.def("linear_forward(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, Tensor? a, Tensor[] b, int[] row_starts, int[] rank_starts, float[] scales, "
+  m.def("linear_forward(Tensor x, Tensor weight, Tensor? packed, Tensor? bias, Tensor? residual, Tensor? a, Tensor[] b, int[] row_starts, int[] rank_starts, float[] scales, "
         "Tensor(a!) out, Tensor(b!)? u) -> ()", linearForward);
-  m.def("linear_backward(Tensor grad, Tensor x, Tensor weight, Tensor? a, Tensor[] b, int[] row_starts, int[] rank_starts, float[] scales, Tensor? u, "
+  m.def("linear_backward(Tensor grad, Tensor x, Tensor weight, Tensor? packed, Tensor? a, Tensor[] b, int[] row_starts, int[] rank_starts, float[] scales, Tensor? u, "
         "Tensor(a!)? weight_grad, Tensor(b!)? bias_grad, Tensor(c!)? a_grad, Tensor(d!)[] b_grads, Tensor(e!) out) -> ()", linearBackward);
+  m.def("pack_weight(Tensor weight, bool backward) -> Tensor", packWeight);
+  m.def("inner_width(int[] ranks, bool half) -> int", [](const std::vector<int64_t>& ranks, bool half) { return innerWidth(ranks, half); });
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "multiply.h"
 
 #include "dispatch.h"
+#include "half-multiply.h"
 #include "parallel.h"
 #include "scratch.h"
 
@@ -31,6 +32,8 @@ class Multiplication {
 
   void run() {
     if (fewRows()) return runFewRows();
+    if (std::all_of(products_.begin(), products_.end(), [](const Product& p) { return p.a.half && p.b.half; }) && !products_.empty())
+      return HalfMultiplication(result_, rows_, columns_, products_).run();
     const int64_t chunkPanels = std::max<int64_t>(1, kPackedFloats / (std::max<int64_t>(depths_, 1) * nr_));
     for (int64_t first = 0; first < columns_; first += chunkPanels * nr_) chunk(first, std::min(columns_ - first, chunkPanels * nr_));
   }
@@ -45,9 +48,8 @@ class Multiplication {
     return scratch;
   }
 
-  /// Generating token by token: packing weights would cost more than using them once.
   bool fewRows() const {
-    return rows_ <= 8 && !result_.addTransposed && std::all_of(products_.begin(), products_.end(), [](const Product& p) { return p.b.transposed && !p.a.transposed; });
+    return rows_ <= kFewRows && std::all_of(products_.begin(), products_.end(), [](const Product& p) { return p.b.transposed && !p.a.transposed; });
   }
 
   void runFewRows() const {
@@ -150,8 +152,7 @@ class Multiplication {
       }
     }
     const int64_t column = first + panel * nr_, columns = std::min(ldc, first + width - column);
-    if (result_.addTransposed) addTransposed(sums, ldc, row, height, column, columns);
-    else if (result_.half) finish<bf16>(sums, ldc, row, height, column, columns);
+    if (result_.half) finish<bf16>(sums, ldc, row, height, column, columns);
     else finish<float>(sums, ldc, row, height, column, columns);
   }
 
@@ -161,12 +162,6 @@ class Multiplication {
     for (int64_t i = 0; i < height; i++)
       level_.rows<T>().finish(sums + i * ldc, bias ? bias + column : nullptr, residual ? residual + (row + i) * result_.residualLd + column : nullptr,
                               out + (row + i) * result_.ld + column, columns);
-  }
-
-  void addTransposed(const float* sums, int64_t ldc, int64_t row, int64_t height, int64_t column, int64_t columns) const {
-    float* out = static_cast<float*>(result_.data);
-    for (int64_t j = 0; j < columns; j++)
-      for (int64_t i = 0; i < height; i++) out[(column + j) * result_.ld + row + i] += sums[i * ldc + j];
   }
 
   const Level& level_;

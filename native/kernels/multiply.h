@@ -1,6 +1,8 @@
 // Matrix products with everything around them: sums of several products into one result, bf16 or fp32 on either side,
 // bias and residual added on the way out.
 #pragma once
+#include "levels/level.h"
+
 #include <cstdint>
 #include <vector>
 
@@ -21,6 +23,8 @@ struct Product {
   int64_t columns;
   int64_t start = 0;
   float scale = 1;
+  /// bf16 alone: B in panels (half.h), one after the other, packed before; B's own memory is not read then.
+  const bf16* packed = nullptr;
 };
 
 struct Result {
@@ -32,11 +36,21 @@ struct Result {
   /// Matrix to add, of the result's element type; may be null or `data` itself.
   const void* residual = nullptr;
   int64_t residualLd = 0;
-  /// fp32 only: element (i, j) is added to data[j·ld + i].
-  bool addTransposed = false;
 };
 
-/// result [rows, columns] = Σ products (+ bias) (+ residual), in fp32 until the last rounding.
+/// result [rows, columns] = Σ products (+ bias) (+ residual), in fp32 until the last rounding. Operands are all fp32 or
+/// all bf16; those of bf16 have no scale, and start at a multiple of `kPanel`.
 void multiplyInto(const Result& result, int64_t rows, int64_t columns, const std::vector<Product>& products);
+
+/// So few rows are multiplied with weights as they lie: generating token by token, packing them would cost more.
+constexpr int64_t kFewRows = 8;
+
+/// Elements of B [depth, columns] in panels of `width`.
+int64_t packedElements(int64_t depth, int64_t columns, int64_t width);
+/// Packs B into panels, over threads.
+void packPanels(const Matrix& b, int64_t depth, int64_t columns, int64_t width, bf16* to);
+
+/// sum [m, n] in fp32 += Aᵀ · B over `depth` rows; A [depth, m] is fp32, m small. `transposed`: sum is [n, m] and scaled.
+void addOuter(const float* a, int64_t lda, const Matrix& b, int64_t depth, int64_t m, int64_t n, float* sum, float scale = 1, bool transposed = false);
 
 }  // namespace fettle

@@ -1,4 +1,6 @@
 // Memory for the buffers that the fused blocks plan: one tensor of bytes, on huge pages where the system has them.
+#include "pages.h"
+
 #include "scratch.h"
 
 #include <ATen/core/Tensor.h>
@@ -6,13 +8,14 @@
 #include <torch/library.h>
 
 namespace fettle {
-namespace {
 
 at::Tensor pages(int64_t bytes) {
   TORCH_CHECK(bytes > 0, "expected a positive number of bytes, got ", bytes);
   void* memory = mapPages(static_cast<size_t>(bytes));
   return at::from_blob(memory, {bytes}, [bytes](void* p) { unmapPages(p, static_cast<size_t>(bytes)); }, at::TensorOptions(at::kByte));
 }
+
+namespace {
 
 /// True when the elements of b start inside the memory that a's elements span. Both are contiguous.
 bool overlaps(const at::Tensor& a, const at::Tensor& b) {

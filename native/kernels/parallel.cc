@@ -1,10 +1,7 @@
-// Two ways to spread tasks. Where products go to oneDNN, its OpenMP threads take ours too: two pools that spin would
-// fight for the cores. Elsewhere a pool of our own serves, whose regions end when the *tasks* are done, not when every
-// thread has reported: a thread that the system has put aside for another program holds nobody up. (OpenMP's barrier
-// waits for all of them; with one other busy program on two cores that made a step twenty times slower.)
+// A pool of our own, whose regions end when the *tasks* are done, not when every thread has reported: a thread that the
+// system has put aside for another program holds nobody up. (OpenMP's barrier waits for all of them; with one other busy
+// program on two cores that made a step twenty times slower.)
 #include "parallel.h"
-
-#include "dispatch.h"
 
 #include <ATen/Parallel.h>
 
@@ -107,12 +104,6 @@ void runOnPool(int64_t tasks, void (*task)(void*, int64_t), void* context, int64
   for (int64_t i = 0; i < tasks; i++) task(context, i);
 }
 
-void runOnOpenMP(int64_t tasks, void (*task)(void*, int64_t), void* context) {
-  std::atomic<int64_t> next{0};
-#pragma omp parallel
-  for (int64_t i = next.fetch_add(1, std::memory_order_relaxed); i < tasks; i = next.fetch_add(1, std::memory_order_relaxed)) task(context, i);
-}
-
 }  // namespace
 
 int64_t threadCount() { return at::get_num_threads(); }
@@ -121,8 +112,6 @@ void runTasks(int64_t tasks, void (*task)(void*, int64_t), void* context) {
   const int64_t threads = std::min(threadCount(), tasks);
   if (threads <= 1 || at::in_parallel_region()) {
     for (int64_t i = 0; i < tasks; i++) task(context, i);
-  } else if (halfInHardware()) {
-    runOnOpenMP(tasks, task, context);
   } else {
     runOnPool(tasks, task, context, threads);
   }

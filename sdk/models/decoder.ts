@@ -104,7 +104,7 @@ export class Decoder {
     const { rope, scores } = scope(() => ({
       rope: this.rope && this.rope.tables(this.behind(batch, prefix), options.training ?? false), scores: scoreBiases(architecture, local, batch, dtype, prefix?.tokens ?? 0),
     }))
-    return { mode: options.mode, dropout: options.dropout ?? false, adapter, dtype, tokens: batch.tokens, attention: batch.attention, rope, scores, prefix }
+    return { mode: options.mode, dropout: options.dropout ?? false, adapter, dtype, tokens: batch.tokens, attention: batch.attention, rope, scores, prefix, transientWeights: this.parameters.transient }
   }
 
   /** Token ids → `[N, hidden]`. */

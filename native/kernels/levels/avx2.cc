@@ -8,6 +8,7 @@
 #define FETTLE_LEVEL avx2
 #define FETTLE_WIDTH 8
 #define FETTLE_ROWS 6
+#define FETTLE_PAIR_ROWS 4
 #include "kernels.inl"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -8,6 +8,7 @@
 #define FETTLE_LEVEL avx512
 #define FETTLE_WIDTH 16
 #define FETTLE_ROWS 12
+#define FETTLE_PAIR_ROWS 12
 #include "kernels.inl"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -3,4 +3,5 @@
 #define FETTLE_LEVEL base
 #define FETTLE_WIDTH 4
 #define FETTLE_ROWS 6
+#define FETTLE_PAIR_ROWS 2
 #include "kernels.inl"

@@ -9,12 +9,13 @@ namespace fettle {
 namespace {
 #include "simd.inl"
 #include "multiply.inl"
+#include "pairs.inl"
 #include "rows.inl"
 #include "softmax.inl"
 
 template <class T> constexpr RowKernels<T> rowKernels() {
   return {rmsForward<T>, rmsBackward<T>, rotary<T>, swigluForward<T>, swigluBackward<T>, finish<T>, widen<T>, narrow<T>,
-          accumulate<T>, logSumExp<T>, softmaxGradient<T>, dots<T>, pack<T>};
+          accumulate<T>, logSumExp<T>, softmaxGradient<T>, dots<T>, pack<T>, outer<T>};
 }
 }  // namespace
 
@@ -23,5 +24,5 @@ template <class T> constexpr RowKernels<T> rowKernels() {
 #define FETTLE_JOIN(a, b) a##b
 #define FETTLE_TABLE(level) FETTLE_JOIN(level, Level)
 extern const Level FETTLE_TABLE(FETTLE_LEVEL) = {
-    FETTLE_NAME(FETTLE_LEVEL), kColumns, rowKernels<float>(), rowKernels<bf16>(), multiply, axpy, dot, softmax, softmaxAgain, softmaxBackward};
+    FETTLE_NAME(FETTLE_LEVEL), kColumns, rowKernels<float>(), rowKernels<bf16>(), multiply, packPairs, multiplyPairs, transpose, axpy, dot, softmax, softmaxAgain, softmaxBackward};
 }  // namespace fettle

@@ -1,6 +1,7 @@
-import { call, ops, type Tensor } from 'fettle-native'
+import { call, ops, type DType, type Tensor } from 'fettle-native'
 import { plainLinear } from './plain-linear'
 import type { BlockContext, LinearBlock, LinearWeights, Saved } from './types'
+import type { PackedWeights } from './fused-packs'
 import type { Kept, Recipes } from './fused-recipes'
 import type { Workspace } from './fused-workspace'
 
@@ -8,7 +9,7 @@ import type { Workspace } from './fused-workspace'
 type LinearSaved = { readonly x: Kept; readonly inner: Tensor | null } | { readonly plain: Saved }
 
 /** `x Wᵀ` with bias, LoRA and residual in one product; gradients of weights and adapters straight into fp32. */
-export function fusedLinear(workspace: Workspace, recipes: Recipes): LinearBlock {
+export function fusedLinear(workspace: Workspace, recipes: Recipes, packs: PackedWeights): LinearBlock {
   return {
     forward(x, residual, weights, place, context) {
       if (needsPlain(weights, context)) {
@@ -20,8 +21,10 @@ export function fusedLinear(workspace: Workspace, recipes: Recipes): LinearBlock
       workspace.enter(context)
       const rows = x.shape[0], { a, b, rowStarts, rankStarts, scales } = adapterOf(weights)
       const out = workspace.saved(place, context, 'out', rows, weights.outFeatures, x.dtype)
-      const inner = a && workspace.saved(place, context, 'inner', rows, a.shape[0], 'float32')
-      call('fettle::linear_forward', '', x, weights.weight.value, weights.bias?.value, residual, a, b, rowStarts, rankStarts, scales, out, inner)
+      const inner = a && workspace.saved(place, context, 'inner', rows, innerWidth(weights, x.dtype), x.dtype)
+      // Packing for a few rows, as in generating, would cost more than it saves.
+      const packed = rows > fewRows ? packs.forward(weights.weight, place, context) : null
+      call('fettle::linear_forward', '', x, weights.weight.value, packed, weights.bias?.value, residual, a, b, rowStarts, rankStarts, scales, out, inner)
       const saved: LinearSaved | null = context.mode === 'train' ? { x: recipes.keep(x), inner } : null
       return { out, saved }
     },
@@ -30,11 +33,24 @@ export function fusedLinear(workspace: Workspace, recipes: Recipes): LinearBlock
       if ('plain' in record) return plainLinear.backward(grad, record.plain, weights, place)
       const { a, b, rowStarts, rankStarts, scales, aGrad, bGrads } = adapterOf(weights)
       const out = workspace.gradient(place, grad.shape[0], weights.inFeatures, grad.dtype)
-      call('fettle::linear_backward', '', grad, recipes.again(record.x), weights.weight.value, a, b, rowStarts, rankStarts, scales, record.inner,
+      call('fettle::linear_backward', '', grad, recipes.again(record.x), weights.weight.value, packs.backward(weights.weight, place), a, b, rowStarts, rankStarts, scales, record.inner,
         weights.weight.grad, weights.bias?.grad, aGrad, bGrads, out)
       return out
     },
   }
+}
+
+/** Up to so many rows are multiplied with weights as they lie. */
+const fewRows = 8
+const widths = new Map<string, number>()
+
+/** Columns of an adapter's inner activations: the kernels lay them out. */
+function innerWidth({ lora }: LinearWeights, dtype: DType): number {
+  const ranks = lora!.parts.map(({ rank }) => rank), key = `${ranks.join()}.${dtype}`, known = widths.get(key)
+  if (known !== undefined) return known
+  const width = call('fettle::inner_width', '', ranks, dtype === 'bfloat16') as number
+  widths.set(key, width)
+  return width
 }
 
 /** Dropout draws from ATen's generator, and DoRA scales the whole product: both are the plain form's. */

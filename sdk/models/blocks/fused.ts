@@ -4,10 +4,14 @@ import { FusedHead } from './fused-head'
 import { fusedAttention } from './fused-attention'
 import { fusedLinear } from './fused-linear'
 import { fusedActivation, fusedNorm, fusedRotary } from './fused-rows'
+import { PackedWeights } from './fused-packs'
 import { Recipes } from './fused-recipes'
 import { Workspace } from './fused-workspace'
 import { plainBlocks } from './plain'
 import type { Blocks, EmbeddingBlock } from './types'
+
+/** `pack`: keep frozen bf16 weights packed too. Default: where the CPU multiplies bf16 itself. */
+export interface FusedOptions { readonly pack?: boolean }
 
 /**
  * The blocks as kernels of our own (native/kernels) with a backward of their own, writing into memory that is laid out
@@ -15,8 +19,8 @@ import type { Blocks, EmbeddingBlock } from './types'
  * DoRA, layer norm and norms of heads, activations other than SwiGLU, grouped heads and rotary positions of two axes, masked,
  * cached and biased attention.
  */
-export function fusedBlocks(): Blocks {
-  const workspace = new Workspace(), recipes = new Recipes(workspace), head = new FusedHead(workspace), plain = plainBlocks()
+export function fusedBlocks({ pack = !kernels().endsWith('/own') }: FusedOptions = {}): Blocks {
+  const workspace = new Workspace(), recipes = new Recipes(workspace), packs = new PackedWeights(pack), head = new FusedHead(workspace), plain = plainBlocks()
   const embedding: EmbeddingBlock = {
     forward(ids, weight, context) {
       workspace.enter(context)
@@ -26,11 +30,11 @@ export function fusedBlocks(): Blocks {
     backward: (grad, ids, weight) => plain.embedding.backward(grad, ids, weight),
   }
   return {
-    form: 'fused', embedding, norm: fusedNorm(workspace, recipes), linear: fusedLinear(workspace, recipes), headNorm: plain.headNorm, rotary: fusedRotary,
+    form: 'fused', embedding, norm: fusedNorm(workspace, recipes), linear: fusedLinear(workspace, recipes, packs), headNorm: plain.headNorm, rotary: fusedRotary,
     attention: fusedAttention(workspace), activation: fusedActivation(workspace, recipes), head,
     weightsChanged: () => undefined,
     reserve: (tokens) => workspace.reserve(tokens),
-    free: () => { workspace.free(); head.free() },
+    free: () => { workspace.free(); packs.free(); head.free() },
   }
 }
 
@@ -53,6 +57,6 @@ export function chooseBlocks({ device, dtype, blocks, autocast = false }: BlockC
 
 /**
  * Which kernels the fused form runs on this machine, as `level/products`: the level is `base`, `avx2` or `avx512`;
- * products of bf16 are `own` (fp32 arithmetic in our kernels) or `aten` (oneDNN, where the CPU multiplies bf16 itself).
+ * products of bf16 are `own` (fp32 arithmetic in our kernels), or oneDNN's microkernels on `bf16` (AVX-512 BF16) or `amx`.
  */
 export function kernels(): string { return call('fettle::kernels', '') as string }

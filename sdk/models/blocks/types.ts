@@ -76,6 +76,8 @@ export interface BlockContext {
   readonly scores: ScoreBiases
   /** Trained keys and values that stand before each sequence; `null`: none. `scores` then have columns for them, in front, where they are not `null`. */
   readonly prefix: PrefixWeights | null
+  /** Layers take turns in the memory of their weights: nothing may be kept that was made from them. Default false. */
+  readonly transientWeights?: boolean
 }
 
 /**

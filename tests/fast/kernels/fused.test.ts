@@ -11,15 +11,16 @@ type Run = (blocks: Blocks, dtype: DType) => Tensor[]
 
 /**
  * fp32: fused equals plain within 1e-5 of the result's size. bf16: fused is as near to the fp32 result as plain is.
- * `aten` stands for machines that multiply bf16 themselves; its products are ATen's, so that it runs anywhere.
+ * Once with frozen weights packed
+ * at each product and once with those that stay packed.
  */
 function agrees(name: string, run: Run): void {
   for (const level of levels())
-    for (const products of ['own', 'aten'])
-      test(`${name} (${level}, ${products})`, () => {
-        call('fettle::use_kernels', '', level, products)
+    for (const pack of [false, true])
+      test(`${name} (${level}${pack ? ', packed' : ''})`, () => {
+        call('fettle::use_kernels', '', level, 'auto')
         noGrad(() => scope(() => {
-          const plain = plainBlocks(), fused = fusedBlocks()
+          const plain = plainBlocks(), fused = fusedBlocks({ pack })
           const reference = run(plain, 'float32'), half = run(plain, 'bfloat16')
           run(fused, 'float32').forEach((t, i) => assert.ok(difference(t, reference[i]) <= 1e-5, `fp32 result ${i}: ${difference(t, reference[i])}`))
           run(fused, 'bfloat16').forEach((t, i) => {
@@ -58,6 +59,8 @@ describe('linear: fused against plain', () => {
   agrees('sizes that are multiples of nothing', linearRun({ inFeatures: 45, parts: [37, 11, 5], adapted: [0, 2], rank: 3, bias: true, trainWeight: true }, 29, true))
   agrees('one token', linearRun({ ...joined, adapted: [0, 2] }, 1, true))
   agrees('a few tokens', linearRun({ ...joined, inFeatures: 45, adapted: [0, 2], bias: true }, 8, true))
+  agrees('ranks beyond one panel', linearRun({ ...joined, inFeatures: 96, parts: [200, 72, 72], rank: 40, adapted: [0, 1, 2] }, 41, true))
+  agrees('an odd rank of a part in the middle', linearRun({ ...joined, parts: [70, 90, 33], rank: 67, adapted: [1] }, 70, false))
   agrees('deep and wide', linearRun({ inFeatures: 1100, parts: [700, 530], adapted: [0, 1], rank: 4, bias: false, trainWeight: false }, 110, false))
 })
 
