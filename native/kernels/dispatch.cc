@@ -11,6 +11,7 @@ namespace {
 struct Choice {
   const Level* level;
   bool half;
+  bool emulated = false;
 };
 
 bool supports(const std::string& name) {
@@ -48,17 +49,19 @@ Choice& choice() {
   return chosen;
 }
 
-std::string describe(const Choice& c) { return std::string(c.level->name) + "/" + (!c.half ? "own" : at::native::cpublas::could_pack(at::kBFloat16) ? "amx" : "bf16"); }
+std::string describe(const Choice& c) { return std::string(c.level->name) + "/" + (!c.half ? "own" : c.emulated ? "emulated" : at::native::cpublas::could_pack(at::kBFloat16) ? "amx" : "bf16"); }
 
-/// Sets level and products of bf16: `own` in fp32, `brgemm` on the CPU's instructions, `auto` what the CPU has; returns `level/products`.
+/// Sets level and products of bf16: `own` in fp32, `brgemm` on the CPU's instructions, `emulated` by a kernel that reads and
+/// writes as brgemm does, for tests, `auto` what the CPU has; returns `level/products`.
 std::string useKernels(const std::string& level, const std::string& products) {
   Choice next = detect();
   if (level != "auto") {
     TORCH_CHECK(supports(level), "expected a level that this CPU has (base, avx2, avx512 or auto), got '", level, "'");
     next.level = levelNamed(level);
   }
-  TORCH_CHECK(products == "auto" || products == "own" || (products == "brgemm" && detectHalf()), "expected 'auto', 'own' or, where the CPU has AVX-512 BF16 or AMX, 'brgemm' for products, got '", products, "'");
-  if (products != "auto") next.half = products == "brgemm";
+  TORCH_CHECK(products == "auto" || products == "own" || products == "emulated" || (products == "brgemm" && detectHalf()), "expected 'auto', 'own', 'emulated' or, where the CPU has AVX-512 BF16 or AMX, 'brgemm' for products, got '", products, "'");
+  if (products != "auto") next.half = products != "own";
+  next.emulated = products == "emulated";
   choice() = next;
   return describe(next);
 }
@@ -72,5 +75,6 @@ TORCH_LIBRARY_FRAGMENT(fettle, m) {
 
 const Level& level() { return *choice().level; }
 bool halfInHardware() { return choice().half; }
+bool halfEmulated() { return choice().emulated; }
 
 }  // namespace fettle

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 namespace fettle {
 namespace {
@@ -34,6 +35,16 @@ void transposeRows(const bf16* a, int64_t ld, int64_t rows, int64_t depth, bf16*
   std::memset(to + rows * wide, 0, (padded - rows) * wide * sizeof(bf16));
 }
 
+/// Touches what brgemm would touch, row by row.
+void emulate(const HalfRows& a, const bf16* panel, int64_t width, float* c, int64_t ldc, int64_t rows, int64_t depth, bool add) {
+  static thread_local std::vector<float> wide;
+  wide.resize(depth);
+  for (int64_t i = 0; i < rows; i++) {
+    level().b16.widen(static_cast<const bf16*>(a.data) + i * a.ld, wide.data(), depth, 1);
+    level().multiplyPairs(wide.data(), depth, 1, panel, width, c + i * ldc, ldc, 1, depth, add);
+  }
+}
+
 }  // namespace
 
 // Ours reads a piece of A and a quarter of a panel again and again: both stay in the first-level cache.
@@ -58,13 +69,14 @@ HalfRows halfRows(const bf16* a, int64_t ld, bool transposed, int64_t rows, int6
 }
 
 void halfProduct(const HalfRows& a, const bf16* panel, int64_t width, float* c, int64_t ldc, int64_t rows, int64_t depth, bool add) {
-  if (!halfInHardware()) return level().multiplyPairs(static_cast<const float*>(a.data), a.ld, panel, width, c, ldc, rows, roundedUp(depth, 2), add);
+  if (!halfInHardware()) return level().multiplyPairs(static_cast<const float*>(a.data), a.ld, 1, panel, width, c, ldc, rows, roundedUp(depth, 2), add);
+  if (halfEmulated()) return emulate(a, panel, width, c, ldc, roundedUp(rows, kRowUnit), roundedUp(depth, kDepthUnit), add);
   at::native::cpublas::brgemm(roundedUp(rows, kRowUnit), width, roundedUp(depth, kDepthUnit), a.ld, width, ldc, add, static_cast<const at::BFloat16*>(a.data),
                               reinterpret_cast<const at::BFloat16*>(panel), c, true);
 }
 
 void halfDone() {
-  if (halfInHardware()) at::native::cpublas::brgemm_release(true);
+  if (halfInHardware() && !halfEmulated()) at::native::cpublas::brgemm_release(true);
 }
 
 }  // namespace fettle

@@ -9,7 +9,7 @@ import { addNoise } from './noise'
 import type { LayerWeights, Parameters } from './parameters'
 import type { LayerRange } from './share'
 import { Rope } from './rope'
-import { scoreBiases } from './scores'
+import { scoreBiases, scoreRule } from './scores'
 
 /** How a pass runs; see `BlockContext`. `training`: what a model does in inference alone stays off. */
 export interface PassOptions {
@@ -101,9 +101,13 @@ export class Decoder {
   context(batch: Batch, options: PassOptions): BlockContext {
     this.refuseLength(Math.max(...batch.lengths))
     const { dtype, architecture, local } = this.parameters, adapter = options.adapter ?? true, prefix = (adapter && this.parameters.adapter?.prefix) || null
-    const { rope, scores } = scope(() => ({
-      rope: this.rope && this.rope.tables(this.behind(batch, prefix), options.training ?? false), scores: scoreBiases(architecture, local, batch, dtype, prefix?.tokens ?? 0),
-    }))
+    const { rope, scores } = scope(() => {
+      const rule = this.blocks.attention.rules ? scoreRule(architecture, local, batch) : null
+      return {
+        rope: this.rope && this.rope.tables(this.behind(batch, prefix), options.training ?? false),
+        scores: rule === null ? scoreBiases(architecture, local, batch, dtype, prefix?.tokens ?? 0) : { full: null, windowed: null, rule },
+      }
+    })
     return { mode: options.mode, dropout: options.dropout ?? false, adapter, dtype, tokens: batch.tokens, attention: batch.attention, rope, scores, prefix, transientWeights: this.parameters.transient }
   }
 

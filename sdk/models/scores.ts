@@ -2,8 +2,21 @@ import { ops, tensor, type DType, type Tensor } from 'fettle-native'
 import type { Architecture } from './architecture'
 import type { Batch, CachedAttention, MaskedAttention } from './batch'
 import type { LocalShape } from './share'
-import type { ScoreBias, ScoreBiases } from './blocks/types'
+import type { ScoreBias, ScoreBiases, ScoreRule } from './blocks/types'
 import { inType, onDevice } from './device'
+
+/** The additions to attention scores of packed rows as numbers; `null`: this batch needs biases. */
+export function scoreRule(architecture: Architecture, own: Pick<LocalShape, 'heads' | 'headStart'>, { attention, prefixes, ids: { device } }: Batch): ScoreRule | null {
+  const { window } = architecture
+  if (attention.kind !== 'packed' || (window !== null && prefixes !== undefined)) return null
+  return { slopes: slopesOf(architecture, own, device), window: window?.size ?? null, seen: prefixes ?? null }
+}
+
+/** fp32 `[heads]` of this rank; `null`: no ALiBi. */
+function slopesOf({ heads, positions }: Architecture, own: Pick<LocalShape, 'heads' | 'headStart'>, device: string): Tensor | null {
+  if (positions.kind !== 'alibi') return null
+  return onDevice(tensor(Float32Array.from(alibiSlopes(heads).slice(own.headStart, own.headStart + own.heads)), [own.heads]), device)
+}
 
 /**
  * Makes a batch's additions to attention scores, once for all layers: the slopes of ALiBi, windows, prompts that are
@@ -25,9 +38,8 @@ class Scores {
 
   constructor(architecture: Architecture, own: Pick<LocalShape, 'heads' | 'headStart'>, private readonly batch: Batch, private readonly dtype: DType, private readonly window: number | null, private readonly before: number) {
     this.device = batch.ids.device
-    this.slopes = architecture.positions.kind === 'alibi'
-      ? onDevice(tensor(Float32Array.from(alibiSlopes(architecture.heads).slice(own.headStart, own.headStart + own.heads)), [1, own.heads, 1, 1]), this.device)
-      : null
+    const slopes = slopesOf(architecture, own, this.device)
+    this.slopes = slopes && ops.view(slopes, [1, own.heads, 1, 1])
   }
 
   bias(): ScoreBias {

@@ -24,5 +24,5 @@ template <class T> constexpr RowKernels<T> rowKernels() {
 #define FETTLE_JOIN(a, b) a##b
 #define FETTLE_TABLE(level) FETTLE_JOIN(level, Level)
 extern const Level FETTLE_TABLE(FETTLE_LEVEL) = {
-    FETTLE_NAME(FETTLE_LEVEL), kColumns, rowKernels<float>(), rowKernels<bf16>(), multiply, packPairs, multiplyPairs, transpose, axpy, dot, softmax, softmaxAgain, softmaxBackward};
+    FETTLE_NAME(FETTLE_LEVEL), kColumns, rowKernels<float>(), rowKernels<bf16>(), multiply, packPairs, multiplyPairs, transpose, axpy, dot, penalize, softmax, softmaxAgain, softmaxBackward};
 }  // namespace fettle

@@ -50,13 +50,15 @@ struct Level {
   void (*multiply)(const float* a, int64_t rowStep, int64_t depthStep, const float* b, int64_t panelStep, int64_t panels, float* c, int64_t ldc, int64_t m, int64_t depth, bool add);
   /// Packs B(k, j) in pairs of rows, [evenDepth / 2][width][2], zero beyond `depth` and `columns`. B as in `pack`.
   void (*packPairs)(const bf16* b, int64_t ld, bool transposed, int64_t depth, int64_t columns, int64_t evenDepth, int64_t width, bf16* panel);
-  /// c[m, width] (+)= A · B, A(i, k) = a[i·lda + k] in fp32, B one panel of pairs; depth is even, width a multiple of 32.
-  void (*multiplyPairs)(const float* a, int64_t lda, const bf16* panel, int64_t width, float* c, int64_t ldc, int64_t m, int64_t depth, bool add);
+  /// c[m, width] (+)= A · B, A as in `multiply`, B one panel of pairs; depth is even, width a multiple of 32.
+  void (*multiplyPairs)(const float* a, int64_t rowStep, int64_t depthStep, const bf16* panel, int64_t width, float* c, int64_t ldc, int64_t m, int64_t depth, bool add);
   /// to[i·ldTo + k] = from[k·ld + i] for i < rows, k < depth.
   void (*transpose)(const bf16* from, int64_t ld, int64_t rows, int64_t depth, bf16* to, int64_t ldTo);
   /// sum[j] += scale · x[j]
   void (*axpy)(const float* x, float* sum, int64_t n, float scale);
   float (*dot)(const float* x, const float* y, int64_t n);
+  /// s[j] = scale · s[j] + slope · (start + j): ALiBi's penalty on the distance, `start` that of the first key.
+  void (*penalize)(float* s, int64_t n, float scale, float slope, float start);
   /// s[0, n) → softmax(scale · s), zero in [n, padded); returns log-sum-exp of scale · s.
   float (*softmax)(float* s, int64_t n, int64_t padded, float scale);
   /// s[0, n) → exp(scale · s − logSumExp), zero in [n, padded).

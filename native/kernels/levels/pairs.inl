@@ -8,7 +8,7 @@ inline U loadPairs(const bf16* p) { return *reinterpret_cast<const LooseU*>(p); 
 inline F evenOf(U pairs) { return __builtin_bit_cast(F, pairs << 16); }
 inline F oddOf(U pairs) { return __builtin_bit_cast(F, pairs & 0xffff0000u); }
 
-template <int64_t R> inline void pairTile(const float* a, int64_t lda, const bf16* b, int64_t width, float* c, int64_t ldc, int64_t depth, bool add) {
+template <int64_t R> inline void pairTile(const float* a, int64_t rowStep, int64_t depthStep, const bf16* b, int64_t width, float* c, int64_t ldc, int64_t depth, bool add) {
   F sums[R][2];
 #pragma GCC unroll 16
   for (int64_t i = 0; i < R; i++) sums[i][0] = sums[i][1] = F{};
@@ -17,7 +17,7 @@ template <int64_t R> inline void pairTile(const float* a, int64_t lda, const bf1
     const F left0 = evenOf(left), left1 = oddOf(left), right0 = evenOf(right), right1 = oddOf(right);
 #pragma GCC unroll 16
     for (int64_t i = 0; i < R; i++) {
-      const F x = splat<F>(a[i * lda + k]), y = splat<F>(a[i * lda + k + 1]);
+      const F x = splat<F>(a[i * rowStep + k * depthStep]), y = splat<F>(a[i * rowStep + (k + 1) * depthStep]);
       sums[i][0] += x * left0;
       sums[i][1] += x * right0;
       sums[i][0] += y * left1;
@@ -36,17 +36,23 @@ template <int64_t R> inline void pairTile(const float* a, int64_t lda, const bf1
   }
 }
 
-template <int64_t R> inline void pairRemainder(int64_t rows, const float* a, int64_t lda, const bf16* b, int64_t width, float* c, int64_t ldc, int64_t depth, bool add) {
-  if (rows == R) return pairTile<R>(a, lda, b, width, c, ldc, depth, add);
-  if constexpr (R > 1) pairRemainder<R - 1>(rows, a, lda, b, width, c, ldc, depth, add);
+template <int64_t R> inline void pairRemainder(int64_t rows, const float* a, int64_t rowStep, int64_t depthStep, const bf16* b, int64_t width, float* c, int64_t ldc, int64_t depth, bool add) {
+  if (rows == R) return pairTile<R>(a, rowStep, depthStep, b, width, c, ldc, depth, add);
+  if constexpr (R > 1) pairRemainder<R - 1>(rows, a, rowStep, depthStep, b, width, c, ldc, depth, add);
 }
 
-void multiplyPairs(const float* a, int64_t lda, const bf16* panel, int64_t width, float* c, int64_t ldc, int64_t m, int64_t depth, bool add) {
+template <bool transposed> void multiplyPairBlock(const float* a, int64_t ld, const bf16* panel, int64_t width, float* c, int64_t ldc, int64_t m, int64_t depth, bool add) {
+  const int64_t rowStep = transposed ? 1 : ld, depthStep = transposed ? ld : 1;
   for (int64_t j = 0; j < width; j += kColumns) {
     int64_t i = 0;
-    for (; i + kPairRows <= m; i += kPairRows) pairTile<kPairRows>(a + i * lda, lda, panel + 2 * j, width, c + i * ldc + j, ldc, depth, add);
-    if (i < m) pairRemainder<(kPairRows > 1 ? kPairRows - 1 : 1)>(m - i, a + i * lda, lda, panel + 2 * j, width, c + i * ldc + j, ldc, depth, add);
+    for (; i + kPairRows <= m; i += kPairRows) pairTile<kPairRows>(a + i * rowStep, rowStep, depthStep, panel + 2 * j, width, c + i * ldc + j, ldc, depth, add);
+    if (i < m) pairRemainder<kPairRows - 1>(m - i, a + i * rowStep, rowStep, depthStep, panel + 2 * j, width, c + i * ldc + j, ldc, depth, add);
   }
+}
+
+void multiplyPairs(const float* a, int64_t rowStep, int64_t depthStep, const bf16* panel, int64_t width, float* c, int64_t ldc, int64_t m, int64_t depth, bool add) {
+  if (depthStep == 1) multiplyPairBlock<false>(a, rowStep, panel, width, c, ldc, m, depth, add);
+  else multiplyPairBlock<true>(a, depthStep, panel, width, c, ldc, m, depth, add);
 }
 
 /// Both numbers of the pair (k, k + 1) of one column, which lie side by side in memory.

@@ -13,6 +13,14 @@ inline void clear(float* s, int64_t from, int64_t to) {
   if (to > from) std::memset(s + from, 0, (to - from) * sizeof(float));
 }
 
+void penalize(float* s, int64_t n, float scale, float slope, float start) {
+  F distance;
+  for (int64_t i = 0; i < kWidth; i++) distance[i] = start + static_cast<float>(i);
+  int64_t j = 0;
+  for (; j + kWidth <= n; j += kWidth, distance += static_cast<float>(kWidth)) store(s + j, load<F>(s + j) * scale + distance * slope);
+  for (; j < n; j++) s[j] = s[j] * scale + slope * (start + static_cast<float>(j));
+}
+
 float softmax(float* s, int64_t n, int64_t padded, float scale) {
   float best = largest(s, n) * scale;
   float z = total(n, [&]<class V>(int64_t j) {

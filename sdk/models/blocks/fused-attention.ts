@@ -1,41 +1,47 @@
 import { call, ops, type Tensor } from 'fettle-native'
 import type { PackedAttention } from '../batch'
-import { backwardBehind, forwardBehind, isPrefixSaved } from './fused-prefix'
-import { biasOf, plainAttention } from './plain-attention'
-import type { AttentionBlock, Saved } from './types'
+import { biasOf, pastOf, plainAttention } from './plain-attention'
+import type { AttentionBlock, BlockContext, HeadShape, Saved, Weight } from './types'
 import type { Workspace } from './fused-workspace'
 
 type AttentionSaved =
-  | { readonly qkv: Tensor; readonly out: Tensor; readonly logSumExp: Tensor; readonly offsets: readonly number[] }
+  | { readonly qkv: Tensor; readonly out: Tensor; readonly logSumExp: Tensor }
   | { readonly plain: Saved }
 
-/** Causal attention of packed rows, each sequence by itself. Masked and cached attention, biases (ALiBi, windows, prompts) and grouped heads run in the plain form. */
+/**
+ * Attention of packed rows, each sequence by itself: causal, within a window, with ALiBi's slopes, behind prompts that are
+ * seen whole and trained prefixes, in both layouts of heads. Masked and cached attention run in the plain form.
+ */
 export function fusedAttention(workspace: Workspace): AttentionBlock {
   return {
+    rules: true,
     forward(qkv, shape, place, context) {
-      const { attention } = context, { heads, kvHeads, headDim, scale } = shape
-      if (attention.kind !== 'packed' || biasOf(shape, context) !== null || shape.layout !== 'separate') {
+      if (context.attention.kind !== 'packed' || biasOf(shape, context) !== null) {
         const { out, saved } = plainAttention.forward(qkv, shape, place, context)
         return { out, saved: saved && { plain: saved } }
       }
-      if (context.prefix !== null) return forwardBehind(qkv, attention.offsets, shape, place, context)
       workspace.enter(context)
-      const rows = qkv.shape[0]
+      const rows = qkv.shape[0], { heads, headDim } = shape
       const out = workspace.saved(place, context, 'out', rows, heads * headDim, qkv.dtype)
       // Kept as [heads, rows]; the buffer only has to hold as many numbers.
       const logSumExp = workspace.saved(place, context, 'logSumExp', rows, heads, 'float32')
-      call('fettle::attention_forward', '', qkv, attention.offsets, heads, kvHeads, headDim, scale, out, logSumExp)
-      const saved: AttentionSaved | null = context.mode === 'train' ? { qkv: ops.alias(qkv), out: ops.alias(out), logSumExp, offsets: attention.offsets } : null
+      const [past] = pastOf(context, place.layer)
+      call('fettle::attention_forward', '', qkv, ...ruleOf(shape, context), past?.value ?? null, out, logSumExp)
+      const saved: AttentionSaved | null = context.mode === 'train' ? { qkv: ops.alias(qkv), out: ops.alias(out), logSumExp } : null
       return { out, saved }
     },
     backward(grad, saved, shape, place, context) {
-      if (saved !== null && isPrefixSaved(saved)) return backwardBehind(grad, saved, (context.attention as PackedAttention).offsets, shape, place, context)
       const record = saved as AttentionSaved
       if ('plain' in record) return plainAttention.backward(grad, record.plain, shape, place, context)
-      const { heads, kvHeads, headDim, scale } = shape
-      const out = workspace.gradient(place, grad.shape[0], (heads + 2 * kvHeads) * headDim, grad.dtype)
-      call('fettle::attention_backward', '', grad, record.qkv, record.out, record.logSumExp, record.offsets, heads, kvHeads, headDim, scale, out)
+      const out = workspace.gradient(place, grad.shape[0], record.qkv.shape[1], grad.dtype), past: Weight | undefined = pastOf(context, place.layer)[0]
+      call('fettle::attention_backward', '', grad, record.qkv, record.out, record.logSumExp, ...ruleOf(shape, context), past?.value ?? null, past?.grad ?? null, out)
       return out
     },
   }
+}
+
+/** Offsets, prompts, heads, scale, layout, window and slopes, as the kernels take them. */
+function ruleOf({ heads, kvHeads, headDim, scale, layout, windowed }: HeadShape, { attention, scores: { rule } }: BlockContext): unknown[] {
+  const { offsets } = attention as PackedAttention
+  return [offsets, rule?.seen ?? [], heads, kvHeads, headDim, scale, layout === 'grouped', (windowed && rule?.window) || 0, rule?.slopes ?? null]
 }

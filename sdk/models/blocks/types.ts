@@ -100,8 +100,18 @@ export interface RopeTables { readonly cos: Tensor; readonly sin: Tensor; readon
  */
 export type ScoreBias = Tensor | readonly Tensor[] | null
 
-/** For layers that see all of the past, and for those with a window. */
-export interface ScoreBiases { readonly full: ScoreBias; readonly windowed: ScoreBias }
+/** For layers that see all of the past, and for those with a window. `rule`: the same as numbers, where the block knows rules; then the biases are `null`. */
+export interface ScoreBiases { readonly full: ScoreBias; readonly windowed: ScoreBias; readonly rule?: ScoreRule }
+
+/** What is added to scores of packed rows, or which are seen, beyond causality. */
+export interface ScoreRule {
+  /** ALiBi's slope of each head: fp32 `[heads]`. */
+  readonly slopes: Tensor | null
+  /** Tokens that a query sees in windowed layers, itself included. */
+  readonly window: number | null
+  /** Leading tokens of each sequence that all of it sees. */
+  readonly seen: readonly number[] | null
+}
 
 /** Which block of which layer is called: the key of planned buffers and packed weights. Outside layers `layer` is −1. */
 export interface Place { readonly layer: number; readonly id: BlockId }
@@ -225,6 +235,8 @@ export interface RotaryBlock {
 }
 
 export interface AttentionBlock {
+  /** Reads `ScoreBiases.rule` of packed batches; default: it needs biases. */
+  readonly rules?: boolean
   /**
    * Joined, rotated qkv → `[N, heads·headDim]`, in each sequence of `context.attention` causal or as `context.scores` says. Softmax in fp32.
    * For `cached` attention keys and values are first appended to the cache of `place.layer`.
