@@ -11,10 +11,11 @@ namespace {
 #include "multiply.inl"
 #include "pairs.inl"
 #include "rows.inl"
+#include "activation.inl"
 #include "softmax.inl"
 
 template <class T> constexpr RowKernels<T> rowKernels() {
-  return {rmsForward<T>, rmsBackward<T>, rotary<T>, swigluForward<T>, swigluBackward<T>, finish<T>, widen<T>, narrow<T>,
+  return {normForward<T>, normBackward<T>, rotary<T>, activate<T>, activateBackward<T>, finish<T>, widen<T>, narrow<T>,
           accumulate<T>, logSumExp<T>, softmaxGradient<T>, dots<T>, pack<T>, outer<T>};
 }
 }  // namespace

@@ -8,19 +8,37 @@ namespace fettle {
 /// bfloat16 as it lies in memory: the upper half of a float.
 struct bf16 { uint16_t bits; };
 
+/// RMS norm, or with `centred` layer norm.
+template <class T> struct Norm {
+  const T* weight;
+  const T* bias;
+  float eps;
+  float offset;
+  bool centred;
+};
+
+/// Heads lie in groups of `total`, of which the first `rotated` turn. The first `dim` of a head is `axes` stretches, each
+/// turned by its own angles; pairs are a stretch's two halves, or neighbours where it is interleaved.
+struct RotatedHeads {
+  int64_t groups, rotated, total, headDim, dim, axes;
+  bool interleaved;
+};
+
+enum class Activation { silu, gelu, geluTanh, relu };
+
 /// Kernels over rows of elements of type T; all arithmetic is in fp32.
 template <class T>
 struct RowKernels {
-  /// out = T(x · rstd · weight), rstd[i] = 1/√(mean(x_i²) + eps).
-  void (*rmsForward)(const T* x, const T* weight, float eps, T* out, float* rstd, int64_t rows, int64_t width);
-  /// out = residual + gradient of x; `residual` may be null or `out`. dWeight (may be null) is added to.
-  void (*rmsBackward)(const T* grad, const T* x, const T* weight, const float* rstd, const T* residual, T* out, float* dWeight, int64_t rows, int64_t width);
-  /// Rotates the first `dim` of each of `heads` heads; `sign` −1 rotates back. Row i uses cos[i·dim/2 …].
-  void (*rotary)(T* x, int64_t stride, const float* cos, const float* sin, int64_t rows, int64_t heads, int64_t headDim, int64_t dim, bool interleaved, float sign);
-  /// in [rows, 2·width]: gate, then up. out = silu(gate) · up.
-  void (*swigluForward)(const T* in, T* out, int64_t rows, int64_t width);
-  /// out [rows, 2·width] may be `in`.
-  void (*swigluBackward)(const T* grad, const T* in, T* out, int64_t rows, int64_t width);
+  /// out = T((x − mean) · rstd · (weight + offset) + bias); stats[i] = (mean, rstd), the mean 0 without `centred`; bias may be null.
+  void (*normForward)(const T* x, const Norm<T>& norm, T* out, float* stats, int64_t rows, int64_t width);
+  /// out = residual + gradient of x; `residual` may be null or `out`. dWeight and dBias (may be null) are added to.
+  void (*normBackward)(const T* grad, const T* x, const Norm<T>& norm, const float* stats, const T* residual, T* out, float* dWeight, float* dBias, int64_t rows, int64_t width);
+  /// Rotates the heads that `heads` names; `sign` −1 rotates back. Row i uses cos[i·dim/2 …].
+  void (*rotary)(T* x, int64_t stride, const float* cos, const float* sin, int64_t rows, const RotatedHeads& heads, float sign);
+  /// out = f(in), or with in [rows, 2·width], gate then up, f(gate) · up.
+  void (*activate)(const T* in, T* out, int64_t rows, int64_t width, Activation f, bool gated);
+  /// Gradient of `in`; out may be `in`.
+  void (*activateBackward)(const T* grad, const T* in, T* out, int64_t rows, int64_t width, Activation f, bool gated);
   /// out[j] = sum[j] + bias[j] + residual[j]; bias and residual may be null, residual may be `out`.
   void (*finish)(const float* sum, const T* bias, const T* residual, T* out, int64_t n);
   /// to[j] = scale · from[j]

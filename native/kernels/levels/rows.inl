@@ -1,24 +1,32 @@
 // Kernels over rows. A body is written once and runs on vectors, then on the floats that are left.
-template <class T> void rmsForward(const T* x, const T* weight, float eps, T* out, float* rstd, int64_t rows, int64_t width) {
+template <class T> void normForward(const T* x, const Norm<T>& norm, T* out, float* stats, int64_t rows, int64_t width) {
+  const T* weight = norm.weight;
   for (int64_t i = 0; i < rows; i++, x += width, out += width) {
-    float squares = total(width, [&]<class V>(int64_t j) { V v = load<V>(x + j); return v * v; });
-    float r = 1 / std::sqrt(squares / width + eps);
-    if (rstd) rstd[i] = r;
-    each(width, [&]<class V>(int64_t j) { store(out + j, load<V>(x + j) * r * load<V>(weight + j)); });
+    const float mean = norm.centred ? total(width, [&]<class V>(int64_t j) { return load<V>(x + j); }) / width : 0;
+    float squares = total(width, [&]<class V>(int64_t j) { V v = load<V>(x + j) - mean; return v * v; });
+    float r = 1 / std::sqrt(squares / width + norm.eps);
+    if (stats) stats[2 * i] = mean, stats[2 * i + 1] = r;
+    if (norm.bias) each(width, [&]<class V>(int64_t j) { store(out + j, (load<V>(x + j) - mean) * r * (load<V>(weight + j) + norm.offset) + load<V>(norm.bias + j)); });
+    else each(width, [&]<class V>(int64_t j) { store(out + j, (load<V>(x + j) - mean) * r * (load<V>(weight + j) + norm.offset)); });
   }
 }
 
-// With u = grad · weight and r = rstd: dx = r · u − x · r³ · mean(u · x); dWeight = Σ grad · x · r.
-template <class T> void rmsBackward(const T* grad, const T* x, const T* weight, const float* rstd, const T* residual, T* out, float* dWeight, int64_t rows, int64_t width) {
+// With u = grad · (weight + offset), n = (x − mean) · r: dx = r · (u − [centred] mean(u) − n · mean(u · n)); dWeight = Σ grad · n; dBias = Σ grad.
+template <class T> void normBackward(const T* grad, const T* x, const Norm<T>& norm, const float* stats, const T* residual, T* out, float* dWeight, float* dBias, int64_t rows, int64_t width) {
+  const T* weight = norm.weight;
   for (int64_t i = 0; i < rows; i++) {
     const T *g = grad + i * width, *v = x + i * width, *past = residual ? residual + i * width : nullptr;
     T* o = out + i * width;
-    float r = rstd[i];
-    float along = total(width, [&]<class V>(int64_t j) { return load<V>(g + j) * load<V>(weight + j) * load<V>(v + j); });
-    float c = along / width * r * r * r;
-    if (dWeight) each(width, [&]<class V>(int64_t j) { store(dWeight + j, load<V>(dWeight + j) + load<V>(g + j) * load<V>(v + j) * r); });
-    if (past) each(width, [&]<class V>(int64_t j) { store(o + j, load<V>(past + j) + (load<V>(g + j) * load<V>(weight + j) * r - load<V>(v + j) * c)); });
-    else each(width, [&]<class V>(int64_t j) { store(o + j, load<V>(g + j) * load<V>(weight + j) * r - load<V>(v + j) * c); });
+    const float mean = stats[2 * i], r = stats[2 * i + 1];
+    const auto scaled = [&]<class V>(int64_t j) { return load<V>(g + j) * (load<V>(weight + j) + norm.offset); };
+    const auto normed = [&]<class V>(int64_t j) { return (load<V>(v + j) - mean) * r; };
+    const float along = total(width, [&]<class V>(int64_t j) { return scaled.template operator()<V>(j) * normed.template operator()<V>(j); }) / width;
+    const float level = norm.centred ? total(width, [&]<class V>(int64_t j) { return scaled.template operator()<V>(j); }) / width : 0;
+    if (dWeight) each(width, [&]<class V>(int64_t j) { store(dWeight + j, load<V>(dWeight + j) + load<V>(g + j) * normed.template operator()<V>(j)); });
+    if (dBias) each(width, [&]<class V>(int64_t j) { store(dBias + j, load<V>(dBias + j) + load<V>(g + j)); });
+    const auto gradient = [&]<class V>(int64_t j) { return (scaled.template operator()<V>(j) - level - normed.template operator()<V>(j) * along) * r; };
+    if (past) each(width, [&]<class V>(int64_t j) { store(o + j, load<V>(past + j) + gradient.template operator()<V>(j)); });
+    else each(width, [&]<class V>(int64_t j) { store(o + j, gradient.template operator()<V>(j)); });
   }
 }
 
@@ -38,31 +46,16 @@ template <class T> void rotateInterleaved(T* x, const float* cos, const float* s
   }
 }
 
-template <class T> void rotary(T* x, int64_t stride, const float* cos, const float* sin, int64_t rows, int64_t heads, int64_t headDim, int64_t dim, bool interleaved, float sign) {
-  const int64_t half = dim / 2;
-  for (int64_t i = 0; i < rows; i++)
-    for (int64_t h = 0; h < heads; h++) {
-      T* head = x + i * stride + h * headDim;
-      if (interleaved) rotateInterleaved(head, cos + i * half, sin + i * half, half, sign);
-      else rotateHalf(head, cos + i * half, sin + i * half, half, sign);
+template <class T> void rotary(T* x, int64_t stride, const float* cos, const float* sin, int64_t rows, const RotatedHeads& heads, float sign) {
+  const int64_t part = heads.dim / heads.axes, half = part / 2;
+  for (int64_t i = 0; i < rows; i++, x += stride, cos += heads.dim / 2, sin += heads.dim / 2)
+    for (int64_t h = 0; h < heads.groups * heads.rotated; h++) {
+      T* head = x + (h / heads.rotated * heads.total + h % heads.rotated) * heads.headDim;
+      for (int64_t a = 0; a < heads.axes; a++) {
+        if (heads.interleaved) rotateInterleaved(head + a * part, cos + a * half, sin + a * half, half, sign);
+        else rotateHalf(head + a * part, cos + a * half, sin + a * half, half, sign);
+      }
     }
-}
-
-template <class T> void swigluForward(const T* in, T* out, int64_t rows, int64_t width) {
-  for (int64_t i = 0; i < rows; i++, in += 2 * width, out += width)
-    each(width, [&]<class V>(int64_t j) {
-      V gate = load<V>(in + j);
-      store(out + j, gate * sigmoid(gate) * load<V>(in + width + j));
-    });
-}
-
-template <class T> void swigluBackward(const T* grad, const T* in, T* out, int64_t rows, int64_t width) {
-  for (int64_t i = 0; i < rows; i++, in += 2 * width, out += 2 * width, grad += width)
-    each(width, [&]<class V>(int64_t j) {
-      V gate = load<V>(in + j), up = load<V>(in + width + j), g = load<V>(grad + j), s = sigmoid(gate), silu = gate * s;
-      store(out + width + j, g * silu);
-      store(out + j, g * up * (s + silu * (1.0f - s)));
-    });
 }
 
 template <class T> void finish(const float* sum, const T* bias, const T* residual, T* out, int64_t n) {

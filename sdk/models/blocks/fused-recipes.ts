@@ -1,10 +1,11 @@
 import { call, ops, type Tensor } from 'fettle-native'
+import type { ActivationShape } from './types'
 import type { Workspace } from './fused-workspace'
 
 /** How to make a block's output again from what its own backward keeps anyway. Plain data, as all that is saved. */
 export type Recipe =
-  | { readonly kind: 'norm'; readonly x: Tensor; readonly rstd: Tensor; readonly weight: Tensor; readonly eps: number }
-  | { readonly kind: 'swiglu'; readonly x: Tensor }
+  | { readonly kind: 'norm'; readonly x: Tensor; readonly stats: Tensor; readonly weight: Tensor; readonly bias: Tensor | null; readonly eps: number; readonly offset: number; readonly centred: boolean }
+  | { readonly kind: 'activation'; readonly x: Tensor; readonly activation: ActivationShape['activation']; readonly gated: boolean }
 
 /** What the next block keeps of its input. */
 export type Kept = { readonly tensor: Tensor } | { readonly recipe: Recipe }
@@ -30,9 +31,9 @@ export class Recipes {
   again(kept: Kept): Tensor {
     if ('tensor' in kept) return kept.tensor
     const { recipe } = kept, [rows, width] = recipe.x.shape
-    const out = this.workspace.again(rows, recipe.kind === 'norm' ? width : width / 2, recipe.x.dtype)
-    if (recipe.kind === 'norm') call('fettle::rms_norm_forward', '', recipe.x, recipe.weight, recipe.eps, out, recipe.rstd)
-    else call('fettle::swiglu_forward', '', recipe.x, out)
+    const out = this.workspace.again(rows, recipe.kind === 'activation' && recipe.gated ? width / 2 : width, recipe.x.dtype)
+    if (recipe.kind === 'norm') call('fettle::norm_forward', '', recipe.x, recipe.weight, recipe.bias, recipe.eps, recipe.offset, recipe.centred, out, recipe.stats)
+    else call('fettle::activate', '', recipe.x, recipe.activation, recipe.gated, out)
     return out
   }
 }

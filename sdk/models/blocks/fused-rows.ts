@@ -1,82 +1,68 @@
 import { call, ops, type Tensor } from 'fettle-native'
-import { plainActivation } from './plain-activation'
-import { plainNorm } from './plain-norm'
-import { plainRotary, scaleQueries } from './plain-rotary'
-import type { ActivationBlock, ActivationShape, HeadShape, NormBlock, RotaryBlock, RopeTables, Saved } from './types'
+import { groupsOf } from './heads'
+import { scaleQueries } from './plain-rotary'
+import type { ActivationBlock, HeadShape, NormBlock, NormWeights, RopeTables, RotaryBlock, Saved } from './types'
 import type { Recipes } from './fused-recipes'
 import type { Workspace } from './fused-workspace'
 
-type NormSaved = { readonly x: Tensor; readonly rstd: Tensor } | { readonly plain: Saved }
+/** `stats` fp32 `[rows, 2]`: mean, 0 in an RMS norm, and 1 / deviation. */
+interface NormSaved { readonly x: Tensor; readonly stats: Tensor }
 
-/** RMS norm; the backward adds the residual's gradient in its own memory. Layer norm, and weights with an offset, run in the plain form. */
+/** RMS and layer norm; the backward adds the residual's gradient in its own memory. */
 export function fusedNorm(workspace: Workspace, recipes: Recipes): NormBlock {
   return {
     forward(x, weights, place, context) {
-      if (weights.kind !== 'rms' || weights.offset !== 0) {
-        const { out, saved } = plainNorm.forward(x, weights, place, context)
-        return { out, saved: saved && { plain: saved } }
-      }
       workspace.enter(context)
       const [rows, width] = x.shape
       const out = workspace.shared(place, 'out', rows, width, x.dtype)
-      const rstd = workspace.saved(place, context, 'rstd', rows, 1, 'float32')
-      call('fettle::rms_norm_forward', '', x, weights.weight.value, weights.eps, out, rstd)
+      const stats = workspace.saved(place, context, 'stats', rows, 2, 'float32')
+      call('fettle::norm_forward', '', x, ...normArguments(weights), out, stats)
       if (context.mode !== 'train') return { out, saved: null }
-      const saved: NormSaved = { x: ops.alias(x), rstd }
-      recipes.remember(out, { kind: 'norm', ...saved, weight: ops.alias(weights.weight.value), eps: weights.eps })
+      const saved: NormSaved = { x: ops.alias(x), stats }
+      const { weight, bias, ...rest } = weights
+      recipes.remember(out, { ...rest, kind: 'norm', ...saved, weight: ops.alias(weight.value), bias: bias && ops.alias(bias.value), centred: weights.kind === 'layer' })
       return { out, saved }
     },
     backward(grad, residual, saved, weights, place) {
-      const record = saved as NormSaved
-      if ('plain' in record) return plainNorm.backward(grad, residual, record.plain, weights, place)
-      const [rows, width] = grad.shape
+      const { x, stats } = saved as NormSaved, [rows, width] = grad.shape
       const out = residual ?? workspace.gradient(place, rows, width, grad.dtype)
-      call('fettle::rms_norm_backward', '', grad, record.x, weights.weight.value, record.rstd, residual, out, weights.weight.grad)
+      call('fettle::norm_backward', '', grad, x, ...normArguments(weights), stats, residual, out, weights.weight.grad, weights.bias?.grad)
       return out
     },
   }
 }
 
-/** Rotary positions in place, in both layouts and any rotated part of a head. Grouped heads and a second axis run in the plain form. */
+function normArguments({ weight, bias, eps, offset, kind }: NormWeights): unknown[] { return [weight.value, bias?.value ?? null, eps, offset, kind === 'layer'] }
+
+/** Rotary positions in place: both layouts of pairs and of heads, any rotated part of a head, one axis or two. */
 export const fusedRotary: RotaryBlock = {
-  forward: (qkv, shape, place, context) => (fits(shape) ? rotate(qkv, shape, context.rope!, false) : plainRotary.forward(qkv, shape, place, context)),
-  backward: (grad, shape, place, context) => (fits(shape) ? rotate(grad, shape, context.rope!, true) : plainRotary.backward(grad, shape, place, context)),
+  forward: (qkv, shape, _place, context) => rotate(qkv, shape, context.rope!, false),
+  backward: (grad, shape, _place, context) => rotate(grad, shape, context.rope!, true),
 }
 
-function fits({ layout, rotary }: HeadShape): boolean { return layout === 'separate' && rotary!.axes === 1 }
-
 function rotate(qkv: Tensor, shape: HeadShape, rope: RopeTables, back: boolean): Tensor {
-  const { heads, kvHeads, headDim } = shape, { dim, layout } = shape.rotary!
-  call('fettle::rotary_', '', qkv, rope.cos, rope.sin, heads + kvHeads, headDim, dim, layout === 'interleaved', back)
+  const { dim, layout, axes } = shape.rotary!, { groups, queries, keys } = groupsOf(shape)
+  call('fettle::rotary_', '', qkv, rope.cos, rope.sin, groups, queries + keys, queries + 2 * keys, shape.headDim, dim, axes, layout === 'interleaved', back)
   return scaleQueries(qkv, shape, rope)
 }
 
-type ActivationSaved = { readonly x: Tensor } | { readonly plain: Saved }
-
-/** SwiGLU; other activations run in the plain form. */
+/** Activations, gated or plain. */
 export function fusedActivation(workspace: Workspace, recipes: Recipes): ActivationBlock {
   return {
-    forward(x, shape, place, context) {
-      if (!isSwiglu(shape)) {
-        const { out, saved } = plainActivation.forward(x, shape, place, context)
-        return { out, saved: saved && { plain: saved } }
-      }
+    forward(x, { kind, activation, width }, place, context) {
       workspace.enter(context)
-      const out = workspace.shared(place, 'out', x.shape[0], shape.width, x.dtype)
-      call('fettle::swiglu_forward', '', x, out)
+      const gated = kind === 'gated', out = workspace.shared(place, 'out', x.shape[0], width, x.dtype)
+      call('fettle::activate', '', x, activation, gated, out)
       if (context.mode !== 'train') return { out, saved: null }
-      const saved: ActivationSaved = { x: ops.alias(x) }
-      recipes.remember(out, { kind: 'swiglu', ...saved })
+      const saved = { x: ops.alias(x) }
+      recipes.remember(out, { kind: 'activation', ...saved, activation, gated })
       return { out, saved }
     },
-    backward(grad, saved, shape, place) {
-      const record = saved as ActivationSaved
-      if ('plain' in record) return plainActivation.backward(grad, record.plain, shape, place)
-      const out = workspace.gradient(place, grad.shape[0], 2 * shape.width, grad.dtype)
-      call('fettle::swiglu_backward', '', grad, record.x, out)
+    backward(grad, saved, { kind, activation }, place) {
+      const { x } = saved as { readonly x: Tensor } & Saved
+      const out = workspace.gradient(place, x.shape[0], x.shape[1], grad.dtype)
+      call('fettle::activate_backward', '', grad, x, activation, kind === 'gated', out)
       return out
     },
   }
 }
-
-function isSwiglu({ kind, activation }: ActivationShape): boolean { return kind === 'gated' && activation === 'silu' }

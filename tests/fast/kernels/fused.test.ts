@@ -5,7 +5,7 @@ import { fusedBlocks } from 'fettle/dist/models/blocks/fused'
 import { plainBlocks } from 'fettle/dist/models/blocks/plain'
 import type { Architecture } from 'fettle/dist/models/architecture'
 import type { Batch } from 'fettle/dist/models/batch'
-import type { BlockContext, Blocks, HeadShape, RopeTables } from 'fettle/dist/models/blocks/types'
+import type { BlockContext, Blocks, HeadShape, NormWeights, RopeTables } from 'fettle/dist/models/blocks/types'
 import { scoreBiases, scoreRule } from 'fettle/dist/models/scores'
 import { as, context, difference, levels, linearGradients, linearWeights, matrix, place, spread, weight, type LinearCase } from './support'
 
@@ -78,38 +78,43 @@ describe('logits: fused against plain', () => {
 })
 
 describe('norm: fused against plain', () => {
-  for (const [tokens, hidden] of [[37, 64], [5, 45], [1, 576], [700, 40]])
-    for (const trained of [false, true])
-      agrees(`${tokens} tokens of ${hidden}, weight ${trained ? 'trained' : 'frozen'}`, (blocks, dtype) => {
-        const weights = { kind: 'rms' as const, eps: 1e-5, offset: 0 as const, weight: weight(matrix([hidden], 2), dtype, trained), bias: null }
-        const at = context(dtype, [0, tokens], noRope())
-        const { out, saved } = blocks.norm.forward(as(matrix([tokens, hidden], 1, 3), dtype), weights, place('inputNorm'), at)
-        const copy = ops.clone(out), residual = as(matrix([tokens, hidden], 4), dtype)
-        const gradX = blocks.norm.backward(as(matrix([tokens, hidden], 3), dtype), residual, saved, weights, place('inputNorm'))
-        return [copy, gradX, ...(weights.weight.grad ? [weights.weight.grad] : [])]
-      })
+  const rms = { kind: 'rms', offset: 0, biased: false } as const, kinds = [rms, { ...rms, offset: 1 }, { ...rms, kind: 'layer' }, { ...rms, kind: 'layer', biased: true }] as const
+  for (const { kind, offset, biased } of kinds)
+    for (const [tokens, hidden] of [[37, 64], [5, 45], [1, 576], [700, 40]])
+      for (const trained of [false, true])
+        agrees(`${kind}, ${tokens} tokens of ${hidden}${offset ? ', offset' : ''}${biased ? ', bias' : ''}, weight ${trained ? 'trained' : 'frozen'}`, (blocks, dtype) => {
+          const weights = { kind, eps: 1e-5, offset, weight: weight(matrix([hidden], 2), dtype, trained), bias: biased ? weight(matrix([hidden], 6), dtype, trained) : null } as NormWeights
+          const at = context(dtype, [0, tokens], noRope())
+          const { out, saved } = blocks.norm.forward(as(matrix([tokens, hidden], 1, 3), dtype), weights, place('inputNorm'), at)
+          const copy = ops.clone(out), residual = as(matrix([tokens, hidden], 4), dtype)
+          const gradX = blocks.norm.backward(as(matrix([tokens, hidden], 3), dtype), residual, saved, weights, place('inputNorm'))
+          return [copy, gradX, ...[weights.weight, weights.bias].flatMap((w) => w?.grad ?? [])]
+        })
 })
 
 describe('rotary: fused against plain', () => {
-  for (const layout of ['half', 'interleaved'] as const)
-    for (const [headDim, dim] of [[16, 16], [20, 12], [64, 64]])
-      agrees(`${layout}, ${dim} of ${headDim}`, (blocks, dtype) => {
-        const shape: HeadShape = { heads: 3, kvHeads: 1, headDim, scale: 1, layout: 'separate', windowed: false, rotary: { dim, layout, axes: 1 } }, tokens = 11
-        const at = context(dtype, [0, tokens], rope(tokens, dim / 2))
-        const turned = blocks.rotary.forward(as(matrix([tokens, 5 * headDim], 1), dtype), shape, place('rotary'), at)
-        const back = blocks.rotary.backward(as(matrix([tokens, 5 * headDim], 2), dtype), shape, place('rotary'), at)
-        return [turned, back]
-      })
+  for (const heads of ['separate', 'grouped'] as const)
+    for (const layout of ['half', 'interleaved'] as const)
+      for (const [headDim, dim, axes] of [[16, 16, 1], [20, 12, 1], [64, 64, 1], [64, 64, 2], [24, 16, 2]] as const)
+        agrees(`${layout}, ${dim} of ${headDim} on ${axes} axes, heads ${heads}`, (blocks, dtype) => {
+          const shape: HeadShape = { heads: 4, kvHeads: 2, headDim, scale: 1, layout: heads, windowed: false, rotary: { dim, layout, axes } }, tokens = 11
+          const at = context(dtype, [0, tokens], rope(tokens, dim / 2))
+          const turned = blocks.rotary.forward(as(matrix([tokens, 8 * headDim], 1), dtype), shape, place('rotary'), at)
+          const back = blocks.rotary.backward(as(matrix([tokens, 8 * headDim], 2), dtype), shape, place('rotary'), at)
+          return [turned, back]
+        })
 })
 
-describe('SwiGLU: fused against plain', () => {
-  for (const [tokens, width] of [[33, 64], [3, 37], [1, 5]])
-    agrees(`${tokens} tokens of ${width}`, (blocks, dtype) => {
-      const shape = { kind: 'gated' as const, activation: 'silu' as const, width }, at = context(dtype, [0, tokens], noRope())
-      const { out, saved } = blocks.activation.forward(as(matrix([tokens, 2 * width], 1, 4), dtype), shape, place('activation'), at)
-      const copy = ops.clone(out)
-      return [copy, blocks.activation.backward(as(matrix([tokens, width], 2), dtype), saved, shape, place('activation'))]
-    })
+describe('activations: fused against plain', () => {
+  for (const activation of ['silu', 'gelu', 'gelu_tanh', 'relu'] as const)
+    for (const kind of ['gated', 'plain'] as const)
+      for (const [tokens, width] of [[33, 64], [3, 37], [1, 5]])
+        agrees(`${activation}, ${kind}, ${tokens} tokens of ${width}`, (blocks, dtype) => {
+          const shape = { kind, activation, width }, at = context(dtype, [0, tokens], noRope())
+          const { out, saved } = blocks.activation.forward(as(matrix([tokens, (kind === 'gated' ? 2 : 1) * width], 1, 4), dtype), shape, place('activation'), at)
+          const copy = ops.clone(out)
+          return [copy, blocks.activation.backward(as(matrix([tokens, width], 2), dtype), saved, shape, place('activation'))]
+        })
 })
 
 /** How a case differs from plain causal attention. */
