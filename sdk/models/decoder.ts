@@ -156,7 +156,9 @@ export class Decoder {
       // What a half without records puts out may be planned memory that the next layers write.
       const middle = first === context ? attention.out : ops.clone(attention.out)
       const mlp = this.half(middle, this.norms(index).mlp, context, (input, residual) => this.transform(index, input, residual, context))
-      return { out: mlp.out, saved: context.mode === 'train' ? { attention: first.mode === 'train' ? attention.saved : null, mlp: mlp.saved } : null }
+      // A norm's output, where it ends the layer, is planned memory too.
+      const out = this.order.norm === 'after' ? ops.clone(mlp.out) : mlp.out
+      return { out, saved: context.mode === 'train' ? { attention: first.mode === 'train' ? attention.saved : null, mlp: mlp.saved } : null }
     })
   }
 
