@@ -31,6 +31,7 @@ export function fusedBlocks(): Blocks {
     weightsChanged: () => undefined,
     reserve: (tokens) => workspace.reserve(tokens),
     free: () => { workspace.free(); head.free() },
+    memory: () => ({ buffers: workspace.bytes, panels: head.bytes, packed: 0 }),
   }
 }
 
