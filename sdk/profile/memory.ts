@@ -1,4 +1,4 @@
-import { residentBytes, tensorBytes } from 'fettle-native'
+import { residentBytes } from 'fettle-native'
 import { elements } from '../models/flat'
 import type { Decoder } from '../models/decoder'
 import type { AdamW } from '../train/optimizer'
@@ -20,7 +20,7 @@ const widths: Partial<Record<string, number>> = { float32: 4, bfloat16: 2, float
 export function partsOf(memory: readonly MemoryReading[], base: MemoryBase, { blocks, parameters }: Decoder, optimizer: AdamW): MemoryPart[] {
   const device = parameters.device, onDevice = device !== 'cpu'
   const peak = Math.max(...memory.map(({ resident }) => resident)), standing = Math.min(...memory.filter(({ at }) => at === 'begin').map(({ tensors }) => tensors))
-  const activations = Math.max(0, Math.max(...memory.map(({ tensorsPeak }, i) => (i === 0 ? memory[0].tensors : tensorsPeak))) - standing)
+  const activations = Math.max(0, Math.max(...memory.map(({ at, tensors, tensorsPeak }) => (at === 'begin' ? tensors : tensorsPeak))) - standing)
   const gradients = 4 * (parameters.flat?.size ?? 0), moments = 8 * optimizer.expAvg.shape[0]
   const stored = parameters.layout.reduce((sum, { shape }) => sum + elements(shape), 0) * (widths[parameters.dtype] ?? 4)
   const mapped = onDevice ? 0 : Math.max(0, Math.min(stored, residentBytes().file - base.file))
@@ -46,6 +46,3 @@ function touched(parts: readonly MemoryPart[], missing: number): MemoryPart[] {
   }
   return parts.map(({ name, bytes }) => ({ name, bytes: bytes - (less.get(name) ?? 0) }))
 }
-
-/** Forgets the highest tensor memory so far. */
-export function forgetPeak(device: string): void { tensorBytes(device) }

@@ -1,0 +1,49 @@
+import { colours } from '../colours'
+import { bytesText } from '../objects/frame'
+import { flameColours, isStrong } from './colours'
+import { legend, type Flame, type FlameBox, type FlameColour } from './flame'
+import type { Staircase } from './staircase'
+
+/** A chart in Plotly's words. */
+export interface PlotlyFigure { readonly data: readonly object[]; readonly layout: object }
+
+const font = { size: 11, color: colours.text, family: 'inherit' }
+const ground = { paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font, hoverlabel: { align: 'left', font: { size: 11 } } }
+
+function trace(colour: FlameColour, boxes: readonly FlameBox[]): object {
+  const named = legend.find(([each]) => each === colour)?.[1]
+  return {
+    type: 'bar', orientation: 'h', name: named ?? 'frames', showlegend: named !== undefined, base: boxes.map(({ start }) => start), x: boxes.map(({ ms }) => ms), y: boxes.map(({ row }) => row), width: 0.94,
+    text: boxes.map(({ label }) => label), textposition: 'inside', insidetextanchor: 'middle', textangle: 0, constraintext: 'none', cliponaxis: true, textfont: { size: 10, color: isStrong(colour) ? '#ffffff' : colours.text },
+    customdata: boxes.map(({ hover }) => hover.join('<br>')), hovertemplate: '%{customdata}<extra></extra>', marker: { color: flameColours[colour], line: { width: 0 } },
+  }
+}
+
+/** The flame chart: time to the right, what is inside a box below it. Dragging enlarges, a double click shows all again. */
+export function flameFigure({ boxes, rows, length }: Flame): PlotlyFigure {
+  const present = [...new Set(boxes.map(({ colour }) => colour))]
+  return {
+    data: present.map((colour) => trace(colour, boxes.filter((box) => box.colour === colour))),
+    layout: {
+      ...ground, height: 60 + 28 * rows.length + 30, barmode: 'overlay', dragmode: 'zoom', margin: { l: 44, r: 14, t: 6, b: 34 }, uniformtext: { mode: 'hide', minsize: 9 },
+      legend: { orientation: 'h', y: -0.22, yanchor: 'top', font: { size: 11 }, itemclick: false, itemdoubleclick: false },
+      xaxis: { title: { text: 'ms', standoff: 2 }, range: [0, length], zeroline: false, gridcolor: colours.grid },
+      yaxis: { range: [rows.length - 0.5, -0.5], tickvals: rows.map((_, i) => i), ticktext: rows, fixedrange: true, showgrid: false, zeroline: false },
+    },
+  }
+}
+
+/** Memory over the same time, in steps. */
+export function staircaseFigure({ lines, places, length }: Staircase): PlotlyFigure {
+  return {
+    data: lines.map(({ name, role, time, bytes }) => ({
+      type: 'scatter', mode: 'lines', name, x: time, y: bytes.map((value) => value / 2 ** 20), line: { shape: 'hv', color: colours[role], width: 1.5 }, fill: 'tozeroy', fillcolor: `${colours[role]}22`,
+      customdata: bytes.map((value, i) => `${places[i]}<br>${name}: ${bytesText(value)}`), hovertemplate: '%{customdata}<extra></extra>',
+    })),
+    layout: {
+      ...ground, height: 220, margin: { l: 44, r: 14, t: 6, b: 34 }, hovermode: 'closest', legend: { orientation: 'h', y: -0.2, yanchor: 'top', font: { size: 11 } },
+      xaxis: { title: { text: 'ms', standoff: 2 }, range: [0, length], zeroline: false, gridcolor: colours.grid },
+      yaxis: { title: { text: 'MiB', standoff: 4 }, rangemode: 'tozero', zeroline: false, gridcolor: colours.grid, fixedrange: true },
+    },
+  }
+}
