@@ -4,8 +4,11 @@ import type { GemmLimit } from './types'
 
 /** ms for each of the two kinds of product. */
 const budget = 150
-/** Sides of the products that are tried: the larger ones as long as time is left, which emulated types do not have. */
-const sides = [256, 512, 1024, 2048, 4096, 8192]
+/** Side of the product that is measured in any case, and tells how long others take: emulated types are slow. */
+const smallest = 256
+const sides = [8192, 4096, 2048, 1024, 512]
+/** Of each size; the first one touches its memory. */
+const runs = 3
 
 /** The fastest of a kind. */
 interface Fastest { readonly rate: number; readonly size: number }
@@ -32,21 +35,19 @@ export function measureLimit(blocks: Blocks, device: Device, dtype: DType): Gemm
 function fastest(device: Device, dtype: DType, product: (x: Tensor, weight: Tensor) => void): Fastest {
   const began = performance.now(), left = (): number => budget - (performance.now() - began)
   let best: Fastest = { rate: 0, size: 0 }
-  for (const size of sides) {
-    // At least the first size is measured, and another one where two runs of it fit at the rate so far.
-    const ms = best.rate === 0 ? 0 : (2 * size ** 3) / best.rate * 1000
-    if (best.rate > 0 && 2 * ms > left()) break
-    noGrad(() => scope(() => {
-      const x = random(size, device, dtype), weight = random(size, device, dtype)
-      for (let run = 0; run < 2 || (run < 8 && ms < left() / 4); run++) {
-        const start = performance.now()
-        scope(() => product(x, weight))
-        synchronize(device)
-        const rate = (2 * size ** 3) / (performance.now() - start) * 1000
-        if (rate > best.rate) best = { rate, size }
-      }
-    }))
-  }
+  const run = (size: number): void => noGrad(() => scope(() => {
+    const x = random(size, device, dtype), weight = random(size, device, dtype)
+    for (let i = 0; i < runs; i++) {
+      const start = performance.now()
+      scope(() => product(x, weight))
+      synchronize(device)
+      const rate = (2 * size ** 3) / (performance.now() - start) * 1000
+      if (rate > best.rate) best = { rate, size }
+    }
+  }))
+  run(smallest)
+  // The largest that fits comes first: what is left of the time is for smaller ones.
+  for (const size of sides) if (runs * (2 * size ** 3) / best.rate * 1000 < left()) run(size)
   return best
 }
 

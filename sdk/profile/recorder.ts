@@ -2,6 +2,7 @@ import { minorFaults, residentBytes, synchronize, tensorBytes, type Device } fro
 import type { Blocks } from '../models/blocks/types'
 import type { StepPart, StepWatch } from '../train/step'
 import type { WalkPoint } from '../train/walk'
+import { KeptRecords } from './kept'
 import type { MemoryReading, ProfileSpan, ProfileStep } from './types'
 
 /** What is known of a span when it ends. */
@@ -18,6 +19,7 @@ export class Recorder implements StepWatch {
   readonly spans: ProfileSpan[] = []
   readonly memory: MemoryReading[] = []
   readonly steps: ProfileStep[] = []
+  readonly kept = new KeptRecords()
   /** Microseconds since the epoch. */
   epoch = 0
   private zero: bigint | null = null
@@ -64,7 +66,7 @@ export class Recorder implements StepWatch {
 
   private read(at: MemoryReading['at'], layer: number): void {
     const { device } = this, { now, peak, held } = tensorBytes(device), own = this.blocks.memory?.() ?? { buffers: 0, panels: 0, packed: 0 }
-    this.memory.push({ time: this.now(), at, layer, resident: device === 'cpu' ? residentBytes().resident : held, tensors: now, tensorsPeak: peak, planned: own.buffers + own.panels + own.packed })
+    this.memory.push({ time: this.now(), at, layer, resident: device === 'cpu' ? residentBytes().resident : held, tensors: now, tensorsPeak: peak, planned: own.buffers + own.panels + own.packed, kept: this.kept.bytes })
   }
 
   private now(): number { return this.at(process.hrtime.bigint()) }

@@ -39,6 +39,8 @@ export interface MemoryReading {
   readonly tensorsPeak: number
   /** Bytes of planned buffers, panels of the head and packed weights, which are not among `tensors`. */
   readonly planned: number
+  /** Bytes that the blocks' records keep for the backward, each tensor once; they lie in planned buffers or among `tensors`. */
+  readonly kept: number
 }
 
 /** A part of the peak memory. All parts sum to the peak. */

@@ -4,11 +4,11 @@ import { digits, whole } from '../format'
 import { html, scriptJson, type Html } from '../html'
 import { libraryScript } from '../library'
 import { flameFigure, staircaseFigure } from '../profile/figures'
-import { flameOf, fullName, middleLayer } from '../profile/flame'
+import { flameOf, fullName, middleLayer, msText } from '../profile/flame'
 import { flamePicture, layersPicture, partsPicture, staircasePicture } from '../profile/picture'
 import { staircaseOf } from '../profile/staircase'
 import type { TextAndHtml } from '../tables'
-import { bytesText, factsText, frame, gridHtml, gridText, heading, shareText, type Cell } from './frame'
+import { bytesText, frame, gridHtml, gridText, heading, shareText, type Cell } from './frame'
 
 /** What a view shows of a profile. */
 export interface ProfileFacts {
@@ -24,13 +24,13 @@ export interface ProfileFacts {
 }
 
 const number = (text: string): Cell => ({ number: text })
-const ms = (value: number): Cell => number(value === 0 ? '' : digits(value, 3))
+const ms = (value: number): Cell => number(value === 0 ? '' : msText(value))
 /** Below a hundredth of a percent of the limit a rate says nothing. */
 const rate = (value: number): Cell => number(value === 0 ? '' : `${digits(value / 1e9, 3)}`)
 
 const blockTitles = ['block', 'calls#', 'forward, ms#', 'backward, ms#', 'ms#', 'of the step#', 'GFLOP#', 'GFLOP/s#', 'of the limit#', 'page faults#']
 function blockCells({ name, calls, forward, backward, ms: all, share, flops, rate: speed, ofLimit, faults }: BlockRow): Cell[] {
-  return [fullName(name), number(calls === 0 ? '' : digits(calls, 3).replace(/\.0+$/, '')), ms(forward), ms(backward), number(digits(all, 3)), number(shareText(Math.max(0, share))), number(flops === 0 ? '' : digits(flops / 1e9, 3)), rate(speed), number(flops === 0 ? '' : shareText(ofLimit)), number(faults < 0.5 ? '' : whole(faults))]
+  return [fullName(name), number(calls === 0 ? '' : digits(calls, 3).replace(/\.0+$/, '')), ms(forward), ms(backward), number(msText(all)), number(shareText(Math.max(0, share))), number(flops === 0 ? '' : digits(flops / 1e9, 3)), rate(speed), number(flops === 0 ? '' : shareText(ofLimit)), number(faults < 0.5 ? '' : whole(faults))]
 }
 
 const layerTitles = ['layer', 'forward, ms#', 'backward, ms#', 'of the step#', 'GFLOP#', 'GFLOP/s#']
@@ -41,15 +41,16 @@ function layerCells({ name, forward, backward, share, flops, rate: speed }: Laye
 /** The line that says most. */
 function lead({ totals: { ms: time, tokensPerSecond, rate: speed, ofLimit }, data: { ranks } }: ProfileFacts): string {
   const count = ranks[0].steps.length
-  return `${digits(time, 4)} ms a step${count === 1 ? '' : ` (mean of ${count})`} · ${whole(tokensPerSecond)} tokens/s · ${digits(speed / 1e9, 3)} GFLOP/s, ${shareText(ofLimit)} of the machine's limit`
+  return `${msText(time)} ms a step${count === 1 ? '' : ` (mean of ${count})`} · ${whole(tokensPerSecond)} tokens/s · ${digits(speed / 1e9, 3)} GFLOP/s, ${shareText(ofLimit)} of the machine's limit`
 }
 
 function limitText({ limit, data: { dtype, threads, device } }: ProfileFacts): string {
   return `limit: ${digits(limit.best / 1e9, 4)} GFLOP/s, the best product of ${dtype} with ${device === 'cpu' ? `${threads} thread${threads === 1 ? '' : 's'}` : `the device`} (${limit.size} × ${limit.size}; our blocks ${digits(limit.blocks / 1e9, 3)}, ATen ${digits(limit.aten / 1e9, 3)})`
 }
 
-function partRows({ parts, peak }: ProfileFacts): [string, Cell][] {
-  return [...parts.map(({ name, bytes }): [string, Cell] => [name, `${bytesText(bytes).padStart(8)}  ${shareText(bytes / peak)}`]), ['peak', bytesText(peak).padStart(8)]]
+const partTitles = ['peak memory', 'size#', 'of the peak#']
+function partRows({ parts, peak }: ProfileFacts): Cell[][] {
+  return [...parts.map(({ name, bytes }): Cell[] => [name, number(bytesText(bytes)), number(shareText(bytes / peak))]), ['all', number(bytesText(peak)), number('100%')]]
 }
 
 function nameOf({ data: { model, ranks, blocks } }: ProfileFacts): string {
@@ -69,7 +70,7 @@ export function profileCharts({ ranks, limit }: Pick<ProfileFacts, 'ranks' | 'li
     return plotly.newPlot(drawn, charts[i].data, charts[i].layout, { displayModeBar: false, responsive: true }).then(() => { for (const still of place.querySelectorAll('[data-fettle-still]')) still.remove() })
   }))
 })()</script>`
-  return html`<div class="fettle-profile"><div class="fettle-lead">${flame.title}. Drag to enlarge, double click to see all.</div><div data-fettle-chart="flame"><div data-fettle-still="">${flamePicture(flame)}</div></div>${layersPicture(middleLayer(ranks[0], limit))}<div data-fettle-chart="memory"><div data-fettle-still="">${staircasePicture(stairs)}</div></div>${partsPicture(ranks[0].parts)}${libraryScript()}${script}</div>`
+  return html`<div class="fettle-profile" style="max-width:960px"><div class="fettle-lead">${flame.title}. Drag to enlarge, double click to see all.</div><div data-fettle-chart="flame"><div data-fettle-still="">${flamePicture(flame)}</div></div>${layersPicture(middleLayer(ranks[0], limit))}<div data-fettle-chart="memory"><div data-fettle-still="">${staircasePicture(stairs)}</div></div>${partsPicture(ranks[0].parts)}${libraryScript()}${script}</div>`
 }
 
 /** Where time and memory of some steps went. */
@@ -78,6 +79,6 @@ export function profileView(profile: ProfileFacts): TextAndHtml {
   const where = files === null ? null : `${files.json}\n${files.trace} (load it in Perfetto or chrome://tracing)`
   return frame(
     html`${heading(name, lead(profile))}${profileCharts(profile)}<details open><summary>By block</summary>${gridHtml(blockTitles, blockGrid)}</details><details><summary>By layer</summary>${gridHtml(layerTitles, layerGrid)}</details><small>${limitText(profile)}${where !== null && html`<br>${where}`}</small>`,
-    [name, lead(profile), limitText(profile), '', gridText(blockTitles, blockGrid), '', gridText(layerTitles, layerGrid), '', 'peak memory', factsText(partRows(profile)), where !== null && '', where],
+    [name, lead(profile), limitText(profile), '', gridText(blockTitles, blockGrid), '', gridText(layerTitles, layerGrid), '', gridText(partTitles, partRows(profile)), where !== null && '', where],
   )
 }

@@ -14,7 +14,7 @@ function trace(colour: FlameColour, boxes: readonly FlameBox[]): object {
   const named = legend.find(([each]) => each === colour)?.[1]
   return {
     type: 'bar', orientation: 'h', name: named ?? 'frames', showlegend: named !== undefined, base: boxes.map(({ start }) => start), x: boxes.map(({ ms }) => ms), y: boxes.map(({ row }) => row), width: 0.94,
-    text: boxes.map(({ label }) => label), textposition: 'inside', insidetextanchor: 'middle', textangle: 0, constraintext: 'none', cliponaxis: true, textfont: { size: 10, color: isStrong(colour) ? '#ffffff' : colours.text },
+    text: boxes.map(({ label }) => label), textposition: 'inside', insidetextanchor: 'middle', textangle: 0, textfont: { size: 10, color: isStrong(colour) ? '#ffffff' : colours.text },
     customdata: boxes.map(({ hover }) => hover.join('<br>')), hovertemplate: '%{customdata}<extra></extra>', marker: { color: flameColours[colour], line: { width: 0 } },
   }
 }
@@ -37,13 +37,13 @@ export function flameFigure({ boxes, rows, length }: Flame): PlotlyFigure {
 export function staircaseFigure({ lines, places, length }: Staircase): PlotlyFigure {
   return {
     data: lines.map(({ name, role, time, bytes }) => ({
-      type: 'scatter', mode: 'lines', name, x: time, y: bytes.map((value) => value / 2 ** 20), line: { shape: 'hv', color: colours[role], width: 1.5 }, fill: 'tozeroy', fillcolor: `${colours[role]}22`,
+      type: 'scatter', mode: 'lines', name, x: time, y: bytes.map((value) => value / 1e6), line: { shape: 'hv', color: colours[role], width: 1.5 }, fill: 'tozeroy', fillcolor: `${colours[role]}22`,
       customdata: bytes.map((value, i) => `${places[i]}<br>${name}: ${bytesText(value)}`), hovertemplate: '%{customdata}<extra></extra>',
     })),
     layout: {
       ...ground, height: 220, margin: { l: 44, r: 14, t: 6, b: 34 }, hovermode: 'closest', legend: { orientation: 'h', y: -0.2, yanchor: 'top', font: { size: 11 } },
       xaxis: { title: { text: 'ms', standoff: 2 }, range: [0, length], zeroline: false, gridcolor: colours.grid },
-      yaxis: { title: { text: 'MiB', standoff: 4 }, rangemode: 'tozero', zeroline: false, gridcolor: colours.grid, fixedrange: true },
+      yaxis: { title: { text: 'MB', standoff: 4 }, rangemode: 'tozero', zeroline: false, gridcolor: colours.grid, fixedrange: true },
     },
   }
 }

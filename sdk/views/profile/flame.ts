@@ -2,8 +2,11 @@ import type { GemmLimit, RankProfile } from '../../profile/types'
 import { flat, framesOf, type Frame } from '../../profile/tree'
 import { digits, whole } from '../format'
 
+/** A duration: whole ms where there are many. */
+export function msText(ms: number): string { return ms >= 1000 ? whole(ms) : digits(ms, 3) }
+
 /** What decides a box's colour. */
-export type FlameColour = 'matrix' | 'attention' | 'norm' | 'rotary' | 'activation' | 'head' | 'embedding' | 'optimizer' | 'data' | 'communication' | 'frame' | 'odd'
+export type FlameColour = 'qkv' | 'out' | 'up' | 'down' | 'attention' | 'norm' | 'rotary' | 'activation' | 'head' | 'embedding' | 'optimizer' | 'data' | 'communication' | 'frame' | 'odd'
 
 /** A box of a flame chart. */
 export interface FlameBox {
@@ -29,13 +32,13 @@ export interface Flame {
 }
 
 const colours: Readonly<Record<string, FlameColour>> = {
-  qkv: 'matrix', out: 'matrix', up: 'matrix', down: 'matrix', projectIn: 'matrix', projectOut: 'matrix', attention: 'attention', rotary: 'rotary', activation: 'activation', head: 'head', embedding: 'embedding',
+  qkv: 'qkv', out: 'out', up: 'up', down: 'down', projectIn: 'up', projectOut: 'down', attention: 'attention', rotary: 'rotary', activation: 'activation', head: 'head', embedding: 'embedding',
   batches: 'data', zeroGrad: 'optimizer', gradNorm: 'optimizer', clip: 'optimizer', update: 'optimizer', weightsChanged: 'optimizer', reduce: 'communication', walk: 'frame',
 }
 
 /** Colours with what they stand for, in the order of a legend. */
 export const legend: readonly (readonly [FlameColour, string])[] = [
-  ['matrix', 'linear layers'], ['attention', 'attention'], ['norm', 'norms'], ['rotary', 'rotary'], ['activation', 'activation'], ['head', 'head and loss'], ['embedding', 'embedding'], ['optimizer', 'optimizer'], ['data', 'batches'], ['communication', 'communication'],
+  ['qkv', 'q, k, v'], ['attention', 'attention'], ['out', 'attention out'], ['up', 'up'], ['down', 'down'], ['norm', 'norms'], ['rotary', 'rotary'], ['activation', 'activation'], ['head', 'head and loss'], ['embedding', 'embedding'], ['optimizer', 'optimizer'], ['data', 'batches'], ['communication', 'communication'],
 ]
 
 /** What readers call blocks and parts of a step. */
@@ -60,7 +63,7 @@ export function middleStep({ steps }: Pick<RankProfile, 'steps'>): number {
 export function flameOf(rank: RankProfile, limit: GemmLimit, index = middleStep(rank)): Flame {
   const frame = framesOf(rank)[index], { step, tokens } = rank.steps[index]
   const boxes = [...flat(frame)].filter(({ kind }) => kind !== 'step').map((each) => boxOf(each, frame, limit))
-  return { title: `Step ${whole(step)}: ${whole(frame.ms)} ms, ${whole(tokens)} tokens`, rows: rowNames(boxes), length: frame.ms, boxes }
+  return { title: `Step ${whole(step)}: ${msText(frame.ms)} ms, ${whole(tokens)} tokens`, rows: rowNames(boxes), length: frame.ms, boxes }
 }
 
 /** The two frames of the layer in the middle, forward and backward: what the whole chart is too small to name. */
@@ -69,7 +72,7 @@ export function middleLayer(rank: RankProfile, limit: GemmLimit, index = middleS
   const numbers = [...new Set(layers.map(({ name }) => Number(name.slice('layer '.length))))].sort((a, b) => a - b), middle = `layer ${numbers[numbers.length >> 1]}`
   const [forward, ...later] = layers.filter(({ name }) => name === middle)
   return [forward, later[later.length - 1]].filter((each): each is Frame => each !== undefined).map((layer, i) => ({
-    title: `${layer.name[0].toUpperCase()}${layer.name.slice(1)}, ${i === 0 ? 'forward' : 'backward'}: ${digits(layer.ms, 3)} ms`, rows: ['half', 'block'], length: layer.ms,
+    title: `${layer.name[0].toUpperCase()}${layer.name.slice(1)}, ${i === 0 ? 'forward' : 'backward'}: ${msText(layer.ms)} ms`, rows: ['half', 'block'], length: layer.ms,
     boxes: [...flat(layer)].filter(({ kind }) => kind === 'half' || kind === 'block').map((each) => ({ ...boxOf(each, layer, limit), row: each.kind === 'half' ? 0 : 1 })),
   }))
 }
@@ -85,7 +88,7 @@ function boxOf(frame: Frame, from: Frame, limit: GemmLimit): FlameBox {
 }
 
 function facts({ ms, span }: Frame, limit: GemmLimit): string[] {
-  const time = `${digits(ms, 3)} ms`
+  const time = `${msText(ms)} ms`
   if (span === null) return [time]
   const rate = span.flops / ms * 1000
   return [

@@ -1,6 +1,6 @@
 import type { MemoryPart } from '../../profile/types'
 import { colours } from '../colours'
-import { digits, percent, short } from '../format'
+import { digits, percent, whole } from '../format'
 import { html, Html } from '../html'
 import { bytesText } from '../objects/frame'
 import { roundTicks } from '../picture'
@@ -31,27 +31,29 @@ function box({ row, start, ms, label, colour, hover }: FlameBox, length: number,
 function boxes(flame: Flame, place: Place): Html[] { return flame.boxes.flatMap((each) => box(each, flame.length, place) ?? []) }
 
 function axis(length: number, y: number, { x, width: room }: Pick<Place, 'x' | 'width'>, count: number): Html[] {
-  return roundTicks(0, length, count).map((ms) => html`<text x="${(x + (ms / length) * room).toFixed(1)}" y="${y}" text-anchor="middle">${ms >= 10_000 ? short(ms) : digits(ms, 4).replace(/\.?0+$/, '') || '0'}${ms === 0 ? ' ms' : ''}</text>`)
+  return roundTicks(0, length, count).map((ms) => html`<text x="${(x + (ms / length) * room).toFixed(1)}" y="${y}" text-anchor="middle">${length >= 10 ? whole(ms) : Number(digits(ms, 3))}${ms === 0 ? ' ms' : ''}</text>`)
 }
 
-function legendHtml(flame: Flame, y: number): Html[] {
+/** Names of the colours that are there, in as many lines as they need. */
+function legendHtml(flame: Flame, y: number): { readonly parts: Html[]; readonly height: number } {
   const present = new Set(flame.boxes.map(({ colour }) => colour))
-  let x = left
-  return legend.filter(([colour]) => present.has(colour)).map(([colour, text]) => {
-    const part = html`<rect x="${x}" y="${y - 9}" width="10" height="10" rx="2" fill="${flameColours[colour]}"/><text x="${x + 14}" y="${y}">${text}</text>`
-    x += 14 + text.length * letter + 18
+  let x = left, line = 0
+  const parts = legend.filter(([colour]) => present.has(colour)).map(([colour, text]) => {
+    const room = 14 + text.length * letter + 14
+    if (x + room > width) { x = left; line++ }
+    const part = html`<rect x="${x.toFixed(1)}" y="${y - 9 + line * 16}" width="10" height="10" rx="2" fill="${flameColours[colour]}"/><text x="${(x + 14).toFixed(1)}" y="${y + line * 16}">${text}</text>`
+    x += room
     return part
   })
+  return { parts, height: (line + 1) * 16 }
 }
 
 function rowNames(labels: readonly string[], y: number): Html[] { return labels.map((name, row) => html`<text x="${left - 6}" y="${y + row * rowHeight + 14}" text-anchor="end">${name}</text>`) }
 
 /** A step as a still flame chart. */
 export function flamePicture(flame: Flame): Html {
-  const top = 24, rows = flame.rows.length * rowHeight
-  return svg(top + rows + 42, flame.title, [
-    html`<text x="${left}" y="14" font-weight="600">${flame.title}</text>`, ...rowNames(flame.rows, top), ...boxes(flame, { x: left, y: top, width: inner }), ...axis(flame.length, top + rows + 14, { x: left, width: inner }, 8), ...legendHtml(flame, top + rows + 34),
-  ])
+  const top = 6, rows = flame.rows.length * rowHeight, names = legendHtml(flame, top + rows + 34)
+  return svg(top + rows + 26 + names.height, flame.title, [...rowNames(flame.rows, top), ...boxes(flame, { x: left, y: top, width: inner }), ...axis(flame.length, top + rows + 14, { x: left, width: inner }, 8), ...names.parts])
 }
 
 /** Stretches of one layer beside each other on one scale: what a whole step is too long to name. */
@@ -70,13 +72,13 @@ export function layersPicture(layers: readonly Flame[]): Html {
 export function staircasePicture({ lines, length }: Staircase): Html {
   const top = 24, height = 140, most = Math.max(...lines.flatMap(({ bytes }) => bytes), 1) * 1.05
   const px = (ms: number): number => left + (ms / length) * inner, py = (bytes: number): number => top + height - (bytes / most) * height
-  const grid = roundTicks(0, most / 2 ** 20, 4).map((mib) => html`<line x1="${left}" x2="${left + inner}" y1="${py(mib * 2 ** 20).toFixed(1)}" y2="${py(mib * 2 ** 20).toFixed(1)}" stroke="${colours.grid}"/><text x="${left - 6}" y="${(py(mib * 2 ** 20) + 3.5).toFixed(1)}" text-anchor="end">${mib >= 1000 ? short(mib) : mib}</text>`)
+  const grid = roundTicks(0, most / 1e6, 4).map((mb) => html`<line x1="${left}" x2="${left + inner}" y1="${py(mb * 1e6).toFixed(1)}" y2="${py(mb * 1e6).toFixed(1)}" stroke="${colours.grid}"/><text x="${left - 6}" y="${(py(mb * 1e6) + 3.5).toFixed(1)}" text-anchor="end">${whole(mb)}</text>`)
   const stairs = lines.map(({ role, time, bytes }) => {
     const points = time.flatMap((ms, i) => [...(i === 0 ? [] : [`${px(ms).toFixed(1)},${py(bytes[i - 1]).toFixed(1)}`]), `${px(ms).toFixed(1)},${py(bytes[i]).toFixed(1)}`])
     return html`<polygon points="${`${px(time[0] ?? 0).toFixed(1)},${top + height} ${points.join(' ')} ${px(time.at(-1) ?? 0).toFixed(1)},${top + height}`}" fill="${colours[role]}" opacity="0.13"/><polyline points="${points.join(' ')}" fill="none" stroke="${colours[role]}" stroke-width="1.5"/>`
   })
-  const keys = lines.map(({ name, role }, i) => html`<text x="${left + 130 + i * 190}" y="14" fill="${colours[role]}">━ ${name}</text>`)
-  return svg(top + height + 20, 'Memory over the step', [html`<text x="${left}" y="14" font-weight="600">Memory, MiB</text>`, ...keys, ...grid, ...stairs, ...axis(length, top + height + 14, { x: left, width: inner }, 8)])
+  const keys = lines.map(({ name, role }, i) => html`<text x="${left + 130 + i * 180}" y="14" fill="${colours[role]}">━ ${name}</text>`)
+  return svg(top + height + 20, 'Memory over the step', [html`<text x="${left}" y="14" font-weight="600">Memory, MB</text>`, ...keys, ...grid, ...stairs, ...axis(length, top + height + 14, { x: left, width: inner }, 8)])
 }
 
 const partColours = ['#7d8790', colours.main, '#7fb0de', '#c9a227', '#a8744f', colours.second, colours.third, '#c2504a', 'rgba(128,128,128,0.36)']

@@ -25,6 +25,6 @@ export function staircaseOf({ memory, steps }: RankProfile, index = middleStep({
   const line = (name: string, role: StairLine['role'], bytes: (reading: MemoryReading) => number): StairLine => ({ name, role, time, bytes: own.map(bytes) })
   return {
     length: ms, places: own.map(placeText),
-    lines: [line('resident', 'main', ({ resident }) => resident), line('tensors and planned buffers', 'second', ({ tensors, planned }) => tensors + planned), line('planned buffers', 'third', ({ planned }) => planned)],
+    lines: [line('resident', 'main', ({ resident }) => resident), line('tensors and planned buffers', 'second', ({ tensors, planned }) => tensors + planned), line('kept for the backward', 'third', ({ kept }) => kept)],
   }
 }
