@@ -15,7 +15,7 @@ export interface TensorBytes {
   readonly now: number
   /** The most since the last look. */
   readonly peak: number
-  /** What the allocator holds for them, free blocks included; on the CPU malloc's, for all uses. */
+  /** What the allocator holds for them, free blocks included; on the CPU it is not told apart. */
   readonly held: number
 }
 
@@ -25,8 +25,10 @@ export function tensorBytes(device: Device): TensorBytes {
     const [now, peak, held] = native().deviceBytes(indexOf(device))
     return { now, peak, held }
   }
-  const [now, peak] = native().tensorBytes(), [used, held] = native().heap()
-  return now === 0 && peak === 0 ? { now: used, peak: used, held } : { now, peak, held }
+  const [now, peak] = native().tensorBytes()
+  if (peak > 0) return { now, peak, held: now }
+  const [used, held] = native().heap()
+  return { now: used, peak: used, held }
 }
 
 /** Waits until a device has done all that it was given; on the CPU nothing waits. */

@@ -38,15 +38,10 @@ async function profile(parsed: Parsed, terminal: Terminal): Promise<number> {
   const asked = readProfileOptions({ steps, skip: skip ?? (live ? 0 : 2) })
   const found = await (live ? ofRun(target, asked, overrides) : ofArguments(target, asked, overrides, terminal))
   const folder = path.resolve((out as string | undefined) ?? (live ? target : '.')), stem = path.join(folder, `profile-${found.steps[0].step}`)
-  const files = { profile: write(found, `${stem}.json`), trace: found.chromeTrace(`${stem}.trace.json`), page: found.page(`${stem}.html`) }
+  const files = { profile: found.save(`${stem}.json`), trace: found.chromeTrace(`${stem}.trace.json`), page: found.page(`${stem}.html`) }
   if (json === true) terminal.out(`${JSON.stringify({ files, totals: found.totals, limit: found.limit, blocks: found.blocks, layers: found.layers, peak: found.peak, parts: found.parts })}\n`)
   else terminal.out(`${new Profile(found.data).toString().trimEnd()}\n\nboth charts        ${files.page}\ntrace (Perfetto)   ${files.trace}\nall figures        ${files.profile}\n`)
   return exitCodes.ok
-}
-
-function write(found: Profile, file: string): string {
-  fs.writeFileSync(file, JSON.stringify(found))
-  return file
 }
 
 /** A run that trains: its next steps. */
@@ -87,7 +82,7 @@ async function ofArguments(target: string | undefined, asked: ReturnType<typeof 
 function alone(plan: Plan, output: string, { steps, skip }: ReturnType<typeof readProfileOptions>): Plan {
   const never = { by: 'no' } as const
   return {
-    ...plan, output, train: true, steps: steps + skip + 20, evaluate: never, evalAtEnd: false, predict: false, sample: { ...plan.sample, cadence: never }, save: { ...plan.save, cadence: never }, best: { ...plan.best, load: false, patience: null },
+    ...plan, output, logEvery: 1, train: true, steps: steps + skip + 20, evaluate: never, evalAtEnd: false, predict: false, sample: { ...plan.sample, cadence: never }, save: { ...plan.save, cadence: never }, best: { ...plan.best, load: false, patience: null },
     resume: null, overwrite: true, upload: null, report: [], restart: 0,
   }
 }

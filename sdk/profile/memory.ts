@@ -35,11 +35,11 @@ export function partsOf(memory: readonly MemoryReading[], base: MemoryBase, { bl
   return touched(all, known - peak).filter(({ bytes }) => bytes > 0)
 }
 
-/** Less so many bytes, where that is above 0: memory that was laid out and not written yet is not resident. */
+/** Less so many bytes, where that is above 0: memory that was laid out and not written yet is not resident, and free memory of the beginning is used again. */
 function touched(parts: readonly MemoryPart[], missing: number): MemoryPart[] {
   let left = Math.max(0, missing)
   const less = new Map<string, number>()
-  for (const name of ['workspace', 'head panel', 'optimizer moments', 'gradients', 'activations', 'weights', 'library and runtime']) {
+  for (const name of ['workspace', 'head panel', 'library and runtime', 'optimizer moments', 'gradients', 'activations', 'weights']) {
     const by = Math.min(left, parts.find((part) => part.name === name)!.bytes)
     less.set(name, by)
     left -= by

@@ -47,6 +47,28 @@ export class Profile extends Shown {
   private get first(): RankProfile { return this.data.ranks[0] }
 
   /**
+   * Reads a profile from its `profile-STEP.json`.
+   * @throws EnvironmentError `profile.file` where there is none
+   */
+  static read(file: string): Profile {
+    const whole = path.resolve(file)
+    try {
+      const data = JSON.parse(fs.readFileSync(whole, 'utf8')) as ProfileData
+      if (data.version === 1 && Array.isArray(data.ranks) && data.ranks.length > 0) return new Profile(data)
+    } catch (cause) {
+      throw new EnvironmentError('profile.file', `expected a profile in ${whole}, got none: ${(cause as Error).message}; try the profile-STEP.json of an output folder`, { file: whole }, { cause })
+    }
+    throw new EnvironmentError('profile.file', `expected a profile of version 1 in ${whole}; try the profile-STEP.json of an output folder`, { file: whole })
+  }
+
+  /**
+   * Writes all figures as JSON, as `Profile.read()` takes them.
+   * @returns its absolute path
+   * @throws EnvironmentError `profile.write`
+   */
+  save(file: string): string { return write(file, JSON.stringify(this.data)) }
+
+  /**
    * Writes a trace file that Perfetto and chrome://tracing load: a process for each rank, frames that nest as step, part, forward or backward,
    * layer, half, block, collective, and counters of memory.
    * @returns its absolute path

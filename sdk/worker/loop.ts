@@ -71,6 +71,7 @@ async function rowsOf(trainer: Trainer, tasks: Tasks): Promise<void> {
 
 function runStep(trainer: Trainer, profiling: Profiling, reporter: Reporter): void {
   const { windows } = trainer.parts
+  profiling.begin()
   const started = performance.now(), faults = pageFaults().minor, cpu = process.cpuUsage()
   const step = profiling.next()
   const ms = performance.now() - started, { user, system } = process.cpuUsage(cpu)

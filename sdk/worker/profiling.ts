@@ -32,21 +32,25 @@ export class Profiling {
 
   ask(ask: ProfileAsk): void { this.waiting.push(ask) }
 
+  /** Before each step, outside of its time: the first profile measures what the machine can do. */
+  begin(): void {
+    const ask = this.going === null ? this.waiting.shift() : undefined
+    if (ask !== undefined) this.going = { ask, skip: ask.skip, left: ask.steps, recorded: null }
+    if (this.going === null) return
+    this.limit ??= this.measure()
+    if (this.going.skip === 0) this.going.recorded ??= new RecordedSteps(this.session.trainer!, this.session.base, 0)
+  }
+
   /** The trainer's next step, on all ranks; recorded where it was asked for. */
   next(): TrainerStep {
-    const { session: { trainer, control, base } } = this, ask = this.going === null ? this.waiting.shift() : undefined
-    if (ask !== undefined) this.going = { ask, skip: ask.skip, left: ask.steps, recorded: null }
-    const { going } = this
-    if (going === null || going.skip > 0) {
+    const { going, session: { trainer, control } } = this, recorded = going?.recorded ?? null
+    control?.tell(recorded === null ? { kind: 'step' } : { kind: 'step', recorded: true })
+    if (recorded === null) {
       if (going !== null) going.skip--
-      control?.tell({ kind: 'step' })
       return trainer!.next()
     }
-    this.limit ??= this.measure()
-    going.recorded ??= new RecordedSteps(trainer!, base, 0)
-    control?.tell({ kind: 'step', recorded: true })
-    going.left--
-    return going.recorded.next()
+    going!.left--
+    return recorded.next()
   }
 
   /** Behind each step: answers when the last one of a profile is done. */

@@ -12,7 +12,8 @@ const width = 960, left = 46, right = 12, rowHeight = 22
 const inner = width - left - right
 /** Boxes that are narrower would be a veil, not a picture. */
 const thinnest = 0.4
-const letter = 6.1
+/** Width of a letter, in the usual size and in the one of what is narrow. */
+const letter = 6.1, smallLetter = 5.2
 
 interface Place { readonly x: number; readonly y: number; readonly width: number }
 
@@ -23,9 +24,9 @@ function svg(height: number, title: string, parts: readonly Html[]): Html {
 function box({ row, start, ms, label, colour, hover }: FlameBox, length: number, { x, y, width: room }: Place): Html | null {
   const from = x + (start / length) * room, size = (ms / length) * room
   if (size < thinnest) return null
-  const top = y + row * rowHeight, fits = label.length * letter + 4 <= size
+  const top = y + row * rowHeight, fits = label.length * letter + 4 <= size, small = !fits && label.length * smallLetter + 1 <= size
   return html`<g><title>${hover.join('\n')}</title><rect x="${from.toFixed(2)}" y="${top}" width="${Math.max(thinnest, size - (size > 3 ? 0.6 : 0)).toFixed(2)}" height="${rowHeight - 2}" fill="${flameColours[colour]}"/>${
-    fits && html`<text x="${(from + size / 2).toFixed(1)}" y="${top + 14}" text-anchor="middle"${isStrong(colour) && new Html(' fill="#ffffff"')}>${label}</text>`}</g>`
+    (fits || small) && html`<text x="${(from + size / 2).toFixed(1)}" y="${top + 14}" text-anchor="middle"${small && new Html(' font-size="9"')}${isStrong(colour) && new Html(' fill="#ffffff"')}>${label}</text>`}</g>`
 }
 
 function boxes(flame: Flame, place: Place): Html[] { return flame.boxes.flatMap((each) => box(each, flame.length, place) ?? []) }
