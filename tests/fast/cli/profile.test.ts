@@ -35,7 +35,7 @@ test('a few steps of an argument file: tables, three files, and nothing else', a
   assert.ok(!fs.existsSync(args.output_dir))
   assert.deepEqual(left(), before)
 
-  const named = await fettle('profile', args.model_name_or_path, '--dataset_name_or_path', args.dataset_name_or_path, '--lora', '--max_length', '64', '--threads', '1', '--steps', '1', '--skip', '0', '--json', '--out', out)
+  const named = await fettle('profile', args.model_name_or_path, '--dataset_name_or_path', args.dataset_name_or_path, '--lora', '--src_length', '32', '--max_length', '64', '--threads', '1', '--steps', '1', '--skip', '0', '--json', '--out', out)
   assert.equal(named.code, 0, named.err)
   const { files, blocks, peak, parts } = JSON.parse(named.out) as { files: Record<string, string>; blocks: Profile['blocks']; peak: number; parts: Profile['parts'] }
   assert.ok(Object.values(files).every((file) => fs.existsSync(file)) && blocks.some(({ name }) => name === 'qkv'))

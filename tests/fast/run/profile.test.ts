@@ -4,7 +4,7 @@ import * as path from 'node:path'
 import { test } from 'node:test'
 import { attach, PlanError, Profile, type StepEvent } from 'fettle'
 import type { TraceEvent } from 'fettle/dist/profile/chrome'
-import { closing, leaving, reached, tinyRun } from '../../support/runs'
+import { closing, leaving, reached, tinyRun, until } from '../../support/runs'
 import { temporaryFolder } from '../../support/tiny'
 
 const losses = (run: { readonly events: readonly { readonly type: string }[] }): number[] => run.events.filter((event): event is StepEvent => event.type === 'step').map(({ loss }) => loss)
@@ -35,7 +35,7 @@ test('a run tells where its steps go, trains on as if nobody looked, and leaves 
 })
 
 test('an attached run is profiled the same; while it is paused the profile waits; one that ends gives what it has', async (t) => {
-  const folder = temporaryFolder(t), run = closing(t, await tinyRun(folder, 400).start())
+  const folder = temporaryFolder(t), run = closing(t, await tinyRun(folder, 4000).start())
   await reached(run, 'started')
   const seen = leaving(t, await attach(run.dir))
   await run.pause()
@@ -45,6 +45,8 @@ test('an attached run is profiled the same; while it is paused the profile waits
   await run.resume()
   assert.equal((await paused).steps.length, 1)
   const none = seen.profile({ steps: 1, skip: 10_000 }), rest = assert.rejects(none, refused('run.leaving'))
+  // The two handles have a wire each: the stop must not overtake what it ends.
+  await until('the worker has taken the profile', () => run.events.filter((event) => event.type === 'command' && event.command === 'profile').length === 2)
   const stopped = await run.stop()
   await rest
   assert.ok(stopped.stopped)
