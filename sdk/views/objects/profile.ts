@@ -58,6 +58,10 @@ function nameOf({ data: { model, ranks, blocks } }: ProfileFacts): string {
   return `Profile of ${first === last ? `step ${whole(first.step)}` : `steps ${whole(first.step)} to ${whole(last.step)}`}: ${model}, ${blocks} blocks${ranks.length === 1 ? '' : `, rank 0 of ${ranks.length}`}`
 }
 
+/** A picture on a page that may be narrower: smaller letters would not be read. */
+function scrolling(picture: Html): Html { return html`<div class="fettle-scroll" tabindex="0">${picture}</div>` }
+function still(picture: Html): Html { return html`<div data-fettle-still="">${scrolling(picture)}</div>` }
+
 /** Both charts: still pictures, which a page that runs scripts replaces by charts that one can move in. */
 export function profileCharts({ ranks, limit }: Pick<ProfileFacts, 'ranks' | 'limit'>): Html {
   const flame = flameOf(ranks[0], limit), stairs = staircaseOf(ranks[0])
@@ -70,7 +74,7 @@ export function profileCharts({ ranks, limit }: Pick<ProfileFacts, 'ranks' | 'li
     return plotly.newPlot(drawn, charts[i].data, charts[i].layout, { displayModeBar: false, responsive: true }).then(() => { for (const still of place.querySelectorAll('[data-fettle-still]')) still.remove() })
   }))
 })()</script>`
-  return html`<div class="fettle-profile" style="max-width:960px"><div class="fettle-lead">${flame.title}. Drag to enlarge, double click to see all.</div><div data-fettle-chart="flame"><div data-fettle-still="">${flamePicture(flame)}</div></div>${layersPicture(middleLayer(ranks[0], limit))}<div data-fettle-chart="memory"><div data-fettle-still="">${staircasePicture(stairs)}</div></div>${partsPicture(ranks[0].parts)}${libraryScript()}${script}</div>`
+  return html`<div class="fettle-profile" style="max-width:960px"><div class="fettle-lead">${flame.title}. Drag to enlarge, double click to see all.</div><div data-fettle-chart="flame">${still(flamePicture(flame))}</div>${scrolling(layersPicture(middleLayer(ranks[0], limit)))}<div data-fettle-chart="memory">${still(staircasePicture(stairs))}</div>${scrolling(partsPicture(ranks[0].parts))}${libraryScript()}${script}</div>`
 }
 
 /** Where time and memory of some steps went. */

@@ -18,7 +18,7 @@ const letter = 6.1, smallLetter = 5.2
 interface Place { readonly x: number; readonly y: number; readonly width: number }
 
 function svg(height: number, title: string, parts: readonly Html[]): Html {
-  return html`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="100%" style="max-width:${width}px;height:auto;display:block" font-family="system-ui,sans-serif" font-size="11" fill="${colours.text}" role="img"><title>${title}</title>${parts}</svg>`
+  return html`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="100%" style="min-width:700px;max-width:${width}px;height:auto;display:block" font-family="inherit" font-size="11" fill="${colours.text}" role="img"><title>${title}</title>${parts}</svg>`
 }
 
 function box({ row, start, ms, label, colour, hover }: FlameBox, length: number, { x, y, width: room }: Place): Html | null {
@@ -78,7 +78,7 @@ export function staircasePicture({ lines, length }: Staircase): Html {
     const points = time.flatMap((ms, i) => [...(i === 0 ? [] : [`${px(ms).toFixed(1)},${py(bytes[i - 1]).toFixed(1)}`]), `${px(ms).toFixed(1)},${py(bytes[i]).toFixed(1)}`])
     return html`<polygon points="${`${px(time[0] ?? 0).toFixed(1)},${top + height} ${points.join(' ')} ${px(time.at(-1) ?? 0).toFixed(1)},${top + height}`}" fill="${colours[role]}" opacity="0.13"/><polyline points="${points.join(' ')}" fill="none" stroke="${colours[role]}" stroke-width="1.5"/>`
   })
-  const keys = lines.map(({ name, role }, i) => html`<text x="${left + 130 + i * 180}" y="14" fill="${colours[role]}">━ ${name}</text>`)
+  const keys = lines.map(({ name, role }, i) => html`<rect x="${left + 130 + i * 190}" y="9" width="12" height="2" fill="${colours[role]}"/><text x="${left + 147 + i * 190}" y="14" fill="${colours[role]}">${name}</text>`)
   return svg(top + height + 20, 'Memory over the step', [html`<text x="${left}" y="14" font-weight="600">Memory, MB</text>`, ...keys, ...grid, ...stairs, ...axis(length, top + height + 14, { x: left, width: inner }, 8)])
 }
 
