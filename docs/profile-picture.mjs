@@ -13,7 +13,7 @@ const page = Profile.read(file).page(`${picture}.html`), browser = await chromiu
 try {
   const tab = await browser.newPage({ viewport: { width: 1000, height: 900 }, colorScheme: 'light' })
   await tab.goto(pathToFileURL(page).href)
-  await tab.waitForFunction('document.querySelectorAll(".js-plotly-plot .plot").length === 2')
+  await tab.waitForFunction('document.querySelectorAll("[data-fettle-still]").length === 0')
   const { height } = await tab.locator('.fettle-profile').boundingBox(), top = (await tab.locator('.fettle-object').boundingBox()).y
   await tab.screenshot({ path: picture, clip: { x: 0, y: Math.max(0, top - 8), width: 1000, height: height + 70 }, fullPage: true })
 } finally {

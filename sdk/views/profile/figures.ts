@@ -14,7 +14,7 @@ function trace(colour: FlameColour, boxes: readonly FlameBox[]): object {
   const named = legend.find(([each]) => each === colour)?.[1]
   return {
     type: 'bar', orientation: 'h', name: named ?? 'frames', showlegend: named !== undefined, base: boxes.map(({ start }) => start), x: boxes.map(({ ms }) => ms), y: boxes.map(({ row }) => row), width: 0.94,
-    text: boxes.map(({ label }) => label), textposition: 'inside', insidetextanchor: 'middle', textangle: 0, textfont: { size: 10, color: isStrong(colour) ? '#ffffff' : colours.text },
+    text: boxes.map(({ label }) => label), textposition: 'inside', insidetextanchor: 'middle', textangle: 0, textfont: { size: 9, color: isStrong(colour) ? '#ffffff' : colours.text },
     customdata: boxes.map(({ hover }) => hover.join('<br>')), hovertemplate: '%{customdata}<extra></extra>', marker: { color: flameColours[colour], line: { width: 0 } },
   }
 }
@@ -25,7 +25,7 @@ export function flameFigure({ boxes, rows, length }: Flame): PlotlyFigure {
   return {
     data: present.map((colour) => trace(colour, boxes.filter((box) => box.colour === colour))),
     layout: {
-      ...ground, height: 60 + 28 * rows.length + 30, barmode: 'overlay', dragmode: 'zoom', margin: { l: 44, r: 14, t: 6, b: 34 }, uniformtext: { mode: 'hide', minsize: 9 },
+      ...ground, height: 60 + 28 * rows.length + 30, barmode: 'overlay', dragmode: 'zoom', margin: { l: 44, r: 14, t: 6, b: 34 }, uniformtext: { mode: 'hide', minsize: 8 },
       legend: { orientation: 'h', y: -0.22, yanchor: 'top', font: { size: 11 }, itemclick: false, itemdoubleclick: false },
       xaxis: { title: { text: 'ms', standoff: 2 }, range: [0, length], zeroline: false, gridcolor: colours.grid },
       yaxis: { range: [rows.length - 0.5, -0.5], tickvals: rows.map((_, i) => i), ticktext: rows, fixedrange: true, showgrid: false, zeroline: false },

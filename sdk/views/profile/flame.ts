@@ -66,10 +66,12 @@ export function flameOf(rank: RankProfile, limit: GemmLimit, index = middleStep(
   return { title: `Step ${whole(step)}: ${msText(frame.ms)} ms, ${whole(tokens)} tokens`, rows: rowNames(boxes), length: frame.ms, boxes }
 }
 
-/** The two frames of the layer in the middle, forward and backward: what the whole chart is too small to name. */
+/** A layer of middling length, forward and backward: what the whole chart is too small to name. */
 export function middleLayer(rank: RankProfile, limit: GemmLimit, index = middleStep(rank)): readonly Flame[] {
   const layers = [...flat(framesOf(rank)[index])].filter(({ kind, name }) => kind === 'layer' && name !== 'communication')
-  const numbers = [...new Set(layers.map(({ name }) => Number(name.slice('layer '.length))))].sort((a, b) => a - b), middle = `layer ${numbers[numbers.length >> 1]}`
+  // To a microsecond, so that of equal ones the order decides.
+  const length = (name: string): number => Math.round(layers.filter((each) => each.name === name).reduce((sum, { ms }) => sum + ms, 0) * 1000)
+  const names = [...new Set(layers.map(({ name }) => name))].sort((a, b) => length(a) - length(b) || Number(a.slice('layer '.length)) - Number(b.slice('layer '.length))), middle = names[names.length >> 1]
   const [forward, ...later] = layers.filter(({ name }) => name === middle)
   return [forward, later[later.length - 1]].filter((each): each is Frame => each !== undefined).map((layer, i) => ({
     title: `${layer.name[0].toUpperCase()}${layer.name.slice(1)}, ${i === 0 ? 'forward' : 'backward'}: ${msText(layer.ms)} ms`, rows: ['half', 'block'], length: layer.ms,
