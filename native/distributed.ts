@@ -41,6 +41,14 @@ export interface Work { wait(): void }
 
 const done: Work = { wait: () => undefined }
 
+/** Looks on at collectives: each is run by it, and so is the waiting for one that runs beside others. */
+export type CollectiveWatch = <T>(name: string, run: () => T) => T
+
+let watch: CollectiveWatch | null = null
+
+/** From now on collectives of this process go through `next`; `null`: nobody looks on. */
+export function watchCollectives(next: CollectiveWatch | null): void { watch = next }
+
 /**
  * Ranks that reduce, gather and send among themselves (c10d over Gloo, or over NCCL on GPUs). All members call the same collectives in the same
  * order. Tensors are contiguous. With `later` a collective runs beside what follows until `wait()`.
@@ -67,22 +75,28 @@ export class ProcessGroup {
 
   /** Every rank's tensor becomes the reduction of all, *in place*. */
   allReduce(tensor: Tensor, reduction: Reduction = 'sum', later = false): Work {
-    return work(native().allReduce(this.id, tensor.handle, reduction, later))
+    return begun('allReduce', () => native().allReduce(this.id, tensor.handle, reduction, later))
   }
 
   /** `out` becomes every rank's `own`, one after the other. */
-  allGather(out: Tensor, own: Tensor, later = false): Work { return work(native().allGather(this.id, out.handle, own.handle, later)) }
+  allGather(out: Tensor, own: Tensor, later = false): Work { return begun('allGather', () => native().allGather(this.id, out.handle, own.handle, later)) }
 
   /** Piece r of `tensor` (equal pieces of its first dimension) goes to rank r; piece r of `out` comes from there. */
-  allToAll(out: Tensor, tensor: Tensor, later = false): Work { return work(native().allToAll(this.id, out.handle, tensor.handle, later)) }
+  allToAll(out: Tensor, tensor: Tensor, later = false): Work { return begun('allToAll', () => native().allToAll(this.id, out.handle, tensor.handle, later)) }
 
   /** Every rank's tensor becomes that of `root`. */
-  broadcast(tensor: Tensor, root: number, later = false): Work { return work(native().broadcast(this.id, tensor.handle, root, later)) }
+  broadcast(tensor: Tensor, root: number, later = false): Work { return begun('broadcast', () => native().broadcast(this.id, tensor.handle, root, later)) }
 
-  send(tensor: Tensor, to: number, tag = 0, later = false): Work { return work(native().send(this.id, tensor.handle, to, tag, later)) }
-  receive(tensor: Tensor, from: number, tag = 0, later = false): Work { return work(native().receive(this.id, tensor.handle, from, tag, later)) }
+  send(tensor: Tensor, to: number, tag = 0, later = false): Work { return begun('send', () => native().send(this.id, tensor.handle, to, tag, later)) }
+  receive(tensor: Tensor, from: number, tag = 0, later = false): Work { return begun('receive', () => native().receive(this.id, tensor.handle, from, tag, later)) }
 
   close(): void { native().closeGroup(this.id) }
+}
+
+function begun(name: string, run: () => number): Work {
+  if (watch === null) return work(run())
+  const going = watch(name, () => work(run()))
+  return going === done ? done : { wait: () => (watch === null ? going.wait() : watch(`wait for ${name}`, () => going.wait())) }
 }
 
 function work(id: number): Work { return id === 0 ? done : { wait: () => native().waitWork(id) } }

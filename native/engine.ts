@@ -62,6 +62,11 @@ export interface Engine {
   trimAllocator(): boolean
   hugePages(handle: Handle): boolean
   heap(): [used: number, held: number]
+  tensorBytes(): [now: number, peak: number]
+  minorFaults(): number
+  residentBytes(): [resident: number, file: number]
+  deviceBytes(index: number): [now: number, peak: number, held: number]
+  synchronize(index: number): void
   openFileStore(path: string, ranks: number, timeout: number): number
   openTcpStore(host: string, port: number, ranks: number, serves: boolean, timeout: number): [store: number, port: number]
   closeStore(store: number): void

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { chatHook } from 'fettle/dist/views'
+import { chatHook, showHook } from 'fettle/dist/views'
 import { createConverter } from 'tslab/dist/converter'
 import { createExecutor, type Executor } from 'tslab/dist/executor'
 import * as jupyter from 'tslab/dist/jupyter'
@@ -12,7 +12,7 @@ import { Language } from './language'
 import { nameCell } from './positions'
 import { columnBefore, runnable } from './source'
 import type { Server, Session } from './server'
-import type { MimeBundle } from './values'
+import { bundleOf, type MimeBundle } from './values'
 import type { Message } from './wire'
 
 type Reply = Record<string, unknown>
@@ -45,6 +45,7 @@ export class TypeScriptSession implements Session {
     this.runs = new Runs(() => this.cell, () => this.executor.interrupt(), (run, cell) => this.live.show(run, cell), () => this.working)
     const registry = globalThis as unknown as Record<symbol, unknown>
     registry[chatHook] = (chat: LiveChatBox) => { if (this.working) this.live.chat(chat, this.working) }
+    registry[showHook] = (value: unknown) => { this.working?.display(bundleOf(value) ?? { 'text/plain': String(value) }) }
     const write = (name: 'stdout' | 'stderr') => (data: string | Uint8Array) => {
       this.working?.write(name, typeof data === 'string' ? data : Buffer.from(data).toString('utf8'))
       return true

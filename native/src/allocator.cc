@@ -10,6 +10,8 @@
 #include <malloc.h>
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <string>
@@ -27,9 +29,20 @@ size_t roundedUp(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+/// Bytes that tensors hold, and the most that they held since somebody looked.
+std::atomic<int64_t> held{0}, most{0};
+
+void count(int64_t bytes) {
+  int64_t now = held.fetch_add(bytes, std::memory_order_relaxed) + bytes, before = most.load(std::memory_order_relaxed);
+  while (now > before && !most.compare_exchange_weak(before, now, std::memory_order_relaxed)) {}
+}
+
 /// The malloc block of a tensor's memory stands in the word before it.
 void release(void* data) {
-  if (data) std::free(static_cast<void**>(data)[-1]);
+  if (!data) return;
+  void* block = static_cast<void**>(data)[-1];
+  count(-static_cast<int64_t>(malloc_usable_size(block)));
+  std::free(block);
 }
 
 class ReusingAllocator final : public c10::Allocator {
@@ -39,6 +52,7 @@ class ReusingAllocator final : public c10::Allocator {
     size_t size = roundedUp(bytes);
     void* block = size < bytes ? nullptr : std::malloc(size + kAlignment + sizeof(void*));
     if (!block) throw CodedError("native.memory", "not enough memory for " + std::to_string(bytes) + " bytes");
+    count(static_cast<int64_t>(malloc_usable_size(block)));
     auto address = (reinterpret_cast<uintptr_t>(block) + sizeof(void*) + kAlignment - 1) / kAlignment * kAlignment;
     void* data = reinterpret_cast<void*>(address);
     static_cast<void**>(data)[-1] = block;
@@ -74,12 +88,19 @@ napi_value heap(Args& args) {
   return args.make(std::vector<int64_t>{static_cast<int64_t>(info.uordblks + info.hblkhd), static_cast<int64_t>(info.arena + info.hblkhd)});
 }
 
+/// tensorBytes(): [bytes in tensors that this allocator made, the most since the last call]
+napi_value tensorBytes(Args& args) {
+  int64_t now = held.load(std::memory_order_relaxed);
+  return args.make(std::vector<int64_t>{now, std::max(now, most.exchange(now, std::memory_order_relaxed))});
+}
+
 }  // namespace
 
 void defineAllocator(napi_env env, napi_value exports) {
   define(env, exports, "tuneAllocator", guarded<tuneAllocator>);
   define(env, exports, "trimAllocator", guarded<trimAllocator>);
   define(env, exports, "heap", guarded<heap>);
+  define(env, exports, "tensorBytes", guarded<tensorBytes>);
 }
 
 }  // namespace fettle

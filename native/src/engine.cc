@@ -200,6 +200,7 @@ NAPI_MODULE_INIT() {
   defineAutograd(env, exports);
   defineAllocator(env, exports);
   defineSystem(env, exports);
+  defineUsage(env, exports);
   defineDistributed(env, exports);
   return exports;
 }

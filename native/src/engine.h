@@ -115,6 +115,7 @@ void defineOperators(napi_env env, napi_value exports);
 void defineAutograd(napi_env env, napi_value exports);
 void defineAllocator(napi_env env, napi_value exports);
 void defineSystem(napi_env env, napi_value exports);
+void defineUsage(napi_env env, napi_value exports);
 void defineDistributed(napi_env env, napi_value exports);
 
 }  // namespace fettle

@@ -16,8 +16,10 @@ import { ProgressLines } from './progress'
 import type { Terminal } from './terminal'
 
 /** Arguments as flags: their values are read by the argument table, which knows their types. */
+export const argumentFlags: readonly Flag[] = fields.map((field): Flag => ({ name: field.name, type: field.type === 'flag' ? 'flag' : 'text', help: field.note, aliases: field.aliases }))
+
 const flags: readonly Flag[] = [
-  ...fields.map((field): Flag => ({ name: field.name, type: field.type === 'flag' ? 'flag' : 'text', help: field.note, aliases: field.aliases })),
+  ...argumentFlags,
   { name: 'detach', type: 'flag', help: 'leave the run to itself once it trains; it outlives this command' },
 ]
 
@@ -55,13 +57,13 @@ async function runArguments(parsed: Parsed, terminal: Terminal): Promise<number>
 }
 
 /** A command line is seen by every user of the machine while the command starts. */
-function openTokens(overrides: Readonly<Record<string, unknown>>): string[] {
+export function openTokens(overrides: Readonly<Record<string, unknown>>): string[] {
   return fields.filter(({ name, status }) => status === 'secret' && overrides[name] !== undefined)
     .map(({ name }) => `${name} is safer in the environment than on a command line: other users of the machine may have seen it`)
 }
 
 /** Workers see no other GPUs than those that the plan names. */
-function showGpus({ devices }: MeshPlan): void {
+export function showGpus({ devices }: MeshPlan): void {
   if (devices !== null) process.env.CUDA_VISIBLE_DEVICES = devices.join(',')
 }
 
@@ -133,7 +135,7 @@ function noteOf({ status, note }: Field): string { return marks[status] + note }
 const marks: Record<Field['status'], string> = { plan: '', secret: '', note: 'accepted, changes nothing: ', notYet: 'not there yet: ' }
 
 /** The argument table as text. */
-function argumentHelp(): string {
+export function argumentHelp(): string {
   const line = (field: Field) => `    --${field.name} (${JSON.stringify(field.default)})${field.aliases.length > 0 ? `, also ${field.aliases.join(', ')}` : ''}\n        ${noteOf(field)}`
   return Object.entries(groups).map(([title, group]) => `  ${title}\n${group.map(line).join('\n')}`).join('\n\n')
 }

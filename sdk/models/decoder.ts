@@ -82,8 +82,11 @@ export class Decoder {
   /** Set where other ranks generate along: what is begun here begins there. */
   together: Together | null = null
 
-  /** @param pipe to the stages before and after, where a rank holds a range of layers */
-  constructor(readonly parameters: Parameters, readonly blocks: Blocks, readonly pipe: Pipe | null = null) {
+  /**
+   * @param blocks others, that look on at these, take their place while a step is profiled
+   * @param pipe to the stages before and after, where a rank holds a range of layers
+   */
+  constructor(readonly parameters: Parameters, public blocks: Blocks, readonly pipe: Pipe | null = null) {
     const a = parameters.architecture, own = parameters.local, rotary = a.positions.kind === 'rotary' ? a.positions : null
     this.chunks = parameters.share.chunks
     this.rope = rotary && new Rope(a, rotary, parameters.device)

@@ -9,7 +9,10 @@ import type { TokenOptions } from '../train/generate'
 export type Task =
   /** The data is prepared; goes on from a checkpoint where one is named. */
   | { readonly kind: 'open'; readonly data: PreparedData; readonly located: DataPlan; readonly checkpoint: string | null }
-  | { readonly kind: 'step' }
+  /** `recorded`: for a profile. */
+  | { readonly kind: 'step'; readonly recorded?: boolean }
+  /** Each rank writes what it recorded into a folder, and forgets it. */
+  | { readonly kind: 'profile'; readonly folder: string }
   /** Another base learning rate from the next step on. */
   | { readonly kind: 'rate'; readonly rate: number }
   /** Batch by batch, each after a `go`. */

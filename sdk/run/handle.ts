@@ -2,11 +2,13 @@ import type { Table } from 'apache-arrow'
 import { checkpoints, type CheckpointList, type CheckpointsOptions } from '../inspect/checkpoints'
 import type { GenerationOptions } from '../plan/options'
 import type { GenerationPlan, Plan } from '../plan/plan'
+import { Profile } from '../profile/profile'
 import type { EvalEvent, RunEvent, SampleEvent } from './events'
 import { PieceQueue, readGenerateOptions } from './generate'
 import { EventLog } from './log'
 import { RunMesh } from './mesh'
 import type { StepColumns } from './metrics'
+import { readProfileOptions, type ProfileOptions } from './profile-options'
 import { readSettings } from './rate'
 import type { ChatReply, Command, Replies } from './protocol'
 import type { OnToken } from './requests'
@@ -130,6 +132,17 @@ export abstract class RunHandle implements AsyncIterable<RunEvent> {
    */
   async set(values: { readonly learningRate: number }): Promise<void> {
     await this.request({ name: 'set', learningRate: readSettings(values) })
+  }
+
+  /**
+   * Looks into the next steps: where their time and memory go by layer and block, and which share of the machine's limit for matrix
+   * products they reach. As a cell's last value it draws itself; the worker leaves `profile-STEP.json` and `profile-STEP.trace.json` in
+   * the output folder. The steps train as all others do. Of many ranks each is recorded, where they share a file system.
+   * @throws PlanError `run.state` for a run that does not train any more, `run.leaving` when it ends before a step was recorded, `plan.value`
+   */
+  async profile(options: ProfileOptions = {}): Promise<Profile> {
+    const { data, file, trace } = await this.request({ name: 'profile', ...readProfileOptions(options) })
+    return new Profile(data, { json: file, trace })
   }
 
   /**

@@ -3,6 +3,7 @@ import type { ChatSide } from '../chat/state'
 import type { Meeting } from '../parallel/meet'
 import type { GenerationPlan, Plan } from '../plan/plan'
 import type { ServePlan } from '../chat/serve-plan'
+import type { ProfileData } from '../profile/types'
 import type { ChatMessage } from '../tokenizers'
 import type { EvalEvent, RunEvent, SampleEvent } from './events'
 
@@ -31,6 +32,8 @@ export type Command =
   | { readonly name: 'sample' }
   /** From the next step on: `learningRate` takes the place of the plan's, under the same schedule. A number from 0 on. */
   | { readonly name: 'set'; readonly learningRate: number }
+  /** Records `steps` steps behind the `skip` next ones, and answers when they are done. */
+  | { readonly name: 'profile'; readonly steps: number; readonly skip: number }
   /** Runs between two steps, or after the last one, on the live weights. Tokens stream as `token` messages. */
   | { readonly name: 'generate'; readonly prompts: readonly string[]; readonly generation: GenerationPlan; readonly chat: boolean }
   /** One answer in a conversation, by the weights as they are, or by the model as it came (adapter off). Tokens stream with row 0. */
@@ -64,6 +67,8 @@ export interface Replies {
   readonly evaluate: EvalEvent
   readonly sample: SampleEvent
   readonly set: undefined
+  /** What was recorded, and the worker's files of it: absolute paths. */
+  readonly profile: { readonly data: ProfileData; readonly file: string; readonly trace: string }
   readonly chat: ChatReply
   readonly cancel: undefined
   /** The whole answers, one a prompt. */

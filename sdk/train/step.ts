@@ -2,7 +2,7 @@ import { ops, scope } from 'fettle-native'
 import type { Batch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
 import type { AdamW } from './optimizer'
-import { walk, type Recompute, type WalkOptions } from './walk'
+import { walk, type Recompute, type WalkOptions, type WalkPoint } from './walk'
 
 /** What a step needs to know beside its window. */
 export interface StepOptions {
@@ -13,12 +13,25 @@ export interface StepOptions {
   /** Factor on the loss and its gradient while they are halves; the gradient that is used and told has none. Default 1. */
   readonly lossScale?: number
   readonly onPoint?: WalkOptions['onPoint']
+  /** Each part of the step goes through it. */
+  readonly watch?: StepWatch
   /** Supervised tokens of the whole window, on all ranks. Default: of the batches given. */
   readonly supervised?: number
   /** Tokens of the whole window, on all ranks. */
   readonly tokens?: number
   /** Where several ranks train together. */
   readonly parallel?: ParallelStep
+}
+
+/** Parts of a step, in order; what stands between them takes no time to speak of. */
+export type StepPart = 'batches' | 'zeroGrad' | 'walk' | 'reduce' | 'gradNorm' | 'clip' | 'update' | 'weightsChanged'
+
+/** Looks on while a step runs. */
+export interface StepWatch {
+  /** Runs a part. */
+  part<T>(name: StepPart, run: () => T): T
+  /** At every boundary of a walk. */
+  point(point: WalkPoint): void
 }
 
 /** How ranks take a step together. */
@@ -53,28 +66,36 @@ export interface StepResult {
  * factor 1 / supervised tokens of the window, which is known before the first forward.
  */
 export function trainStep(decoder: Decoder, optimizer: AdamW, window: readonly Batch[], options: StepOptions): StepResult {
-  const { lossScale = 1, parallel } = options, tokens = options.tokens ?? window.reduce((sum, batch) => sum + batch.tokens, 0)
+  const { lossScale = 1, parallel, watch = unwatched } = options, tokens = options.tokens ?? window.reduce((sum, batch) => sum + batch.tokens, 0)
   const supervised = options.supervised ?? window.reduce((sum, batch) => sum + (batch.targets?.count ?? 0), 0)
   if (supervised === 0) return { loss: NaN, gradNorm: 0, tokens, supervised, accuracy: NaN, outcome: 'no-labels' }
   return scope(() => {
-    decoder.parameters.zeroGrad()
-    const how: WalkOptions = { scale: lossScale / supervised, recompute: options.recompute, dropout: options.dropout, training: true, onPoint: options.onPoint }
+    watch.part('zeroGrad', () => decoder.parameters.zeroGrad())
+    const how: WalkOptions = { scale: lossScale / supervised, recompute: options.recompute, dropout: options.dropout, training: true, onPoint: options.watch === undefined ? options.onPoint : (point) => watch.point(point) }
     // A micro-batch without labels has no gradient, and no mean to divide by zero for.
     const batches = window.filter((batch) => (batch.targets?.count ?? 0) > 0)
-    const own = (parallel ?? { walk: walkAll }).walk(decoder, batches, how)
-    parallel?.reduce()
+    const own = watch.part('walk', () => (parallel ?? { walk: walkAll }).walk(decoder, batches, how))
+    if (parallel !== undefined) watch.part('reduce', () => parallel.reduce())
     if (lossScale !== 1) ops.mul_(decoder.parameters.flat!.grad, 1 / lossScale)
-    const [lossSum, correct, squares] = parallel === undefined ? [own.lossSum, own.correct, NaN] : parallel.sum([own.lossSum, own.correct, parallel.squares()])
-    const gradNorm = parallel === undefined ? optimizer.gradNorm() : Math.sqrt(squares)
+    const { lossSum, correct, gradNorm } = watch.part('gradNorm', () => sumsOf(own, optimizer, parallel))
     const result = { loss: lossSum / supervised, gradNorm, tokens, supervised, accuracy: correct / supervised }
     if (options.lossScale !== undefined && Number.isFinite(result.loss) && !Number.isFinite(gradNorm)) return { ...result, outcome: 'overflow' }
     // One such update would spread to every weight; the caller says so and decides whether to go on.
     if (!Number.isFinite(result.loss) || !Number.isFinite(gradNorm)) return { ...result, outcome: 'not-finite' }
-    optimizer.clip(gradNorm, options.maxGradNorm)
-    optimizer.update(options.learningRate)
-    decoder.weightsChanged()
+    watch.part('clip', () => optimizer.clip(gradNorm, options.maxGradNorm))
+    watch.part('update', () => optimizer.update(options.learningRate))
+    watch.part('weightsChanged', () => decoder.weightsChanged())
     return { ...result, outcome: 'updated' }
   })
+}
+
+const unwatched: StepWatch = { part: (_name, run) => run(), point: () => undefined }
+
+/** Sums over all ranks, and the norm of the whole gradient. */
+function sumsOf(own: { readonly lossSum: number; readonly correct: number }, optimizer: AdamW, parallel: ParallelStep | undefined): { readonly lossSum: number; readonly correct: number; readonly gradNorm: number } {
+  if (parallel === undefined) return { ...own, gradNorm: optimizer.gradNorm() }
+  const [lossSum, correct, squares] = parallel.sum([own.lossSum, own.correct, parallel.squares()])
+  return { lossSum, correct, gradNorm: Math.sqrt(squares) }
 }
 
 /** Micro-batches one after the other. */

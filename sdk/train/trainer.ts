@@ -13,7 +13,7 @@ import { LossScale } from './loss-scale'
 import { AdamW } from './optimizer'
 import { learningRateAt } from './schedule'
 import { readPlan, restoreState, restoreWeights, writeRank, writeState, type LiveState, type TrainingState } from './state'
-import { trainStep, type ParallelStep, type StepOptions, type StepResult } from './step'
+import { trainStep, type ParallelStep, type StepOptions, type StepResult, type StepWatch } from './step'
 import { StreamWindows } from './stream-windows'
 import { ownUnits, type StepWindows } from './windows'
 
@@ -51,6 +51,8 @@ export class Trainer {
   readonly best: BestKeeper
   /** With fp16 alone. */
   readonly lossScale: LossScale | null
+  /** Looks on at the steps that follow; `null`: nobody does. */
+  watch: StepWatch | null = null
   private readonly ranks: Ranks
   private readonly parallel: ParallelStep | null
   /** Micro-batches of the window that runs. */
@@ -97,8 +99,9 @@ export class Trainer {
     const learningRate = learningRateAt(plan.schedule, this.learningRate, this.done, windows.totalSteps)
     const lossScale = this.lossScale?.value
     this.micros = units.length
-    const result = scope(() => trainStep(decoder, this.optimizer, units.flatMap((micro, i) => (plan.deterministic ? this.shards(micro, i) : this.share(micro, i))), {
-      learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, lossScale, onPoint,
+    const { watch } = this, batches = (): Batch[] => units.flatMap((micro, i) => (plan.deterministic ? this.shards(micro, i) : this.share(micro, i)))
+    const result = scope(() => trainStep(decoder, this.optimizer, watch === null ? batches() : watch.part('batches', batches), {
+      learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, lossScale, onPoint, watch: watch ?? undefined,
       supervised: this.count(rows, (row) => this.parts.rows.supervised(row)), tokens: this.count(rows, (row) => this.parts.rows.length(row)), parallel: this.parallel ?? undefined,
     }))
     this.done++

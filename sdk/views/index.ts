@@ -5,5 +5,5 @@ export { boardMime, chatMime, type BoardCommand, type BoardData, type BoardSampl
 export { evaluationsView, evaluationView, meshView, planView, resultView } from './objects'
 export { tableView, textTable, type TextAndHtml } from './tables'
 export { boardText, stillHtml } from './still'
-export { chatHook, displayHook, show, type DisplayOptions, type LiveRun } from './show'
+export { chatHook, displayHook, show, showHook, type DisplayOptions, type LiveRun } from './show'
 export { styleHtml } from './style'

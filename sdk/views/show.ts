@@ -39,14 +39,19 @@ export const displayHook = Symbol.for('fettle.display')
 /** A notebook kernel puts its display of chats here: it is called with each new `Chat`. Elsewhere there is none. */
 export const chatHook = Symbol.for('fettle.chat')
 
+/** A notebook kernel puts its display of other objects here: it is called with what shall stand under the cell that runs. Elsewhere there is none. */
+export const showHook = Symbol.for('fettle.show')
+
 /**
  * Draws a run under the current cell, live until it is over. `start()` does it by itself inside the Fettle kernel; call it to
  * see a run again under another cell, or one that `attach` watches. Outside of a notebook nothing happens.
  */
 export function show(run: LiveRun): void { callHook(displayHook, run) }
 
-/** Tells the notebook kernel, where this is one, of a run or a chat. */
-export function callHook(name: symbol, value: object, options: DisplayOptions = {}): void {
+/** Tells the notebook kernel, where this is one, of a run, a chat or another object. @returns whether it is one */
+export function callHook(name: symbol, value: object, options: DisplayOptions = {}): boolean {
   const hook = (globalThis as unknown as Record<symbol, unknown>)[name]
-  if (typeof hook === 'function') hook(value, options)
+  if (typeof hook !== 'function') return false
+  hook(value, options)
+  return true
 }

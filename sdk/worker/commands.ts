@@ -1,5 +1,6 @@
 import { PlanError, serializeError } from '../errors'
 import { isCollateral } from '../parallel/processes'
+import { readProfileOptions } from '../run/profile-options'
 import { readRate } from '../run/rate'
 import type { Command, Replies } from '../run/protocol'
 import type { Ask, Channel } from './channel'
@@ -8,7 +9,7 @@ import type { Tasks } from './tasks'
 
 /** A front of another version may ask for more. */
 const known = Object.keys({
-  stop: 0, pause: 0, resume: 0, save: 0, evaluate: 0, sample: 0, set: 0, generate: 0, chat: 0, cancel: 0, close: 0,
+  stop: 0, pause: 0, resume: 0, save: 0, evaluate: 0, sample: 0, set: 0, profile: 0, generate: 0, chat: 0, cancel: 0, close: 0,
 } satisfies Record<Command['name'], 0>)
 
 /** Takes the fronts' commands: between two steps while training, one after the other once it is done. */
@@ -75,6 +76,7 @@ export class Commands {
       this.check(command)
       // A question of a conversation controls nothing, and a long one would bury what does.
       if (command.name !== 'chat') this.tell(command)
+      if (command.name === 'profile') return this.profile(id, command)
       this.channel.send({ kind: 'reply', id, value: await this.perform(id, command) })
     } catch (error) {
       const cause = await this.tasks.explain(error)
@@ -91,13 +93,14 @@ export class Commands {
   private check(command: Command): void {
     const { name } = command
     if (!known.includes(name)) throw new PlanError('run.command', `expected one of ${known.join(', ')} for a command, got ${JSON.stringify(name).slice(0, 200)}; use the Fettle version that started the run`, { command: name })
-    if (name !== 'pause' && name !== 'resume' && name !== 'set') return
+    if (name !== 'pause' && name !== 'resume' && name !== 'set' && name !== 'profile') return
     if (!this.tasks.trains) throw new PlanError('run.no-training', `expected a run that trains for ${name}(), got one that only evaluates; leave it to its end, or stop() it`, { command: name })
     const at = this.state === 'over' ? 'over' : this.stopping ? 'stopping' : this.state
     const remedy = { over: 'start another run, with .resume() to train on from a checkpoint', stopping: '.resume() of the builder goes on from its checkpoint', paused: 'try resume(), or stop()', training: 'try pause() first' }[at]
-    const allowed = name === 'set' ? ['training', 'paused'] : name === 'pause' ? ['training'] : ['paused']
+    const allowed = name === 'set' || name === 'profile' ? ['training', 'paused'] : name === 'pause' ? ['training'] : ['paused']
     if (!allowed.includes(at)) throw new PlanError('run.state', `expected a run that is ${allowed.join(' or ')} for ${name}(), got one that is ${at}, after step ${this.tasks.step}; ${remedy}`, { command: name, state: at, atStep: this.tasks.step })
-    if (name === 'set') readRate(command.learningRate)
+    if (command.name === 'set') readRate(command.learningRate)
+    if (command.name === 'profile') readProfileOptions({ steps: command.steps, skip: command.skip })
   }
 
   private async perform(id: number, command: Command): Promise<Replies[Command['name']]> {
@@ -114,9 +117,18 @@ export class Commands {
       }
       case 'chat': return this.tasks.chat(command, { onText: (text) => this.channel.send({ kind: 'token', id, row: 0, text }), isOver: () => this.isOver(id) })
       case 'cancel': return undefined // the channel took it at once
+      case 'profile': return undefined // `run` took it: its answer comes behind steps
       case 'stop': return { path: null } // nothing trains any more
       case 'close': return undefined
     }
+  }
+
+  /** Answers when the steps are done, which run meanwhile. */
+  private profile(id: number, { steps, skip }: Extract<Command, { name: 'profile' }>): void {
+    this.tasks.profiling.ask({
+      steps, skip, answer: (value) => this.channel.send({ kind: 'reply', id, value }),
+      fail: (error) => this.channel.send({ kind: 'reply', id, error: serializeError(error) }),
+    })
   }
 
   private left(command: string): never {

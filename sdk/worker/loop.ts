@@ -8,6 +8,7 @@ import type { Cadence } from '../plan/plan'
 import type { DoneEvent } from '../run/events'
 import type { Trainer, TrainerStep } from '../train/trainer'
 import type { Commands } from './commands'
+import type { Profiling } from './profiling'
 import type { Reporter } from './reporter'
 import type { Session } from './session'
 import type { Tasks } from './tasks'
@@ -23,6 +24,7 @@ export async function train(session: Session, tasks: Tasks, commands: Commands, 
   if (first === 0 && plan.sample.cadence.by !== 'no') await tasks.sample() // the untouched model's answers, to compare with
   const stopped = trainer !== null && await steps(trainer, session, tasks, commands, reporter)
   trainer?.close()
+  tasks.profiling.close()
   if (stopped) return { stopped }
   if (trainer !== null && trainer.step > first && plan.sample.cadence.by !== 'no' && tasks.last.sample !== tasks.step) await tasks.sample()
   if (plan.evalAtEnd && tasks.last.eval !== tasks.step) await tasks.judge()
@@ -40,8 +42,8 @@ async function steps(trainer: Trainer, session: Session, tasks: Tasks, commands:
     await commands.between()
     if (commands.stopping) return true
     await rowsOf(trainer, tasks)
-    session.control?.tell({ kind: 'step' })
-    runStep(trainer, reporter)
+    runStep(trainer, tasks.profiling, reporter)
+    tasks.profiling.behindStep()
     const evaluated = due(plan.evaluate)
     if (evaluated) await tasks.judge()
     if (due(plan.sample.cadence)) await tasks.sample()
@@ -67,10 +69,11 @@ async function rowsOf(trainer: Trainer, tasks: Tasks): Promise<void> {
   }
 }
 
-function runStep(trainer: Trainer, reporter: Reporter): void {
+function runStep(trainer: Trainer, profiling: Profiling, reporter: Reporter): void {
   const { windows } = trainer.parts
+  profiling.begin()
   const started = performance.now(), faults = pageFaults().minor, cpu = process.cpuUsage()
-  const step = trainer.next()
+  const step = profiling.next()
   const ms = performance.now() - started, { user, system } = process.cpuUsage(cpu)
   warnIfSkipped(step, reporter)
   reporter.event({

@@ -31,6 +31,7 @@ import { Ranks, waits } from '../parallel/ranks'
 import { meshShape } from '../parallel/mesh/shape'
 import type { DataPlan, Plan } from '../plan/plan'
 import type { PreparedEvent } from '../run/events'
+import { readBase, type MemoryBase } from '../profile/memory'
 import { loadTokenizer, type Tokenizer } from '../tokenizers'
 import type { Warn } from '../train/checkpoints'
 import type { TokenOptions } from '../train/generate'
@@ -67,6 +68,8 @@ export interface Session {
   readonly control: Control | null
   /** The other ranks of this machine, where this process started them. */
   readonly followers: Followers | null
+  /** What this process held before it read the model. */
+  readonly base: MemoryBase
 }
 
 /** What a session begins from. */
@@ -85,6 +88,7 @@ export interface OpenedModel { readonly decoder: Decoder; readonly adapter: Adap
  * @param signal ends the preparation
  */
 export async function openSession(plan: Plan, output: string, reporter: Reporter, signal: AbortSignal, { checkpoint, meeting }: SessionOrigin): Promise<Session> {
+  const base = readBase()
   const modelPath = await resolveModel(plan.model, { onProgress: ({ stage, received, total }) => reporter.progress(`model: ${stage}`, received, total ?? null) })
   const tokenizer = loadTokenizer(modelPath)
   const located = await dataOf(plan, reporter)
@@ -101,7 +105,7 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
     const [dev, test] = [data.dev, data.test].map((split) => split && openRows(split))
     const training = plan.train ? openTrainer({ plan, located, decoder, data, modelPath, tokenizer, warn: reporter.warn, ranks }) : null
     if (control !== null) decoder.together = { begin: (prompts, options) => control.tell({ kind: 'generate', prompts, options: options as TokenOptions }), agree: (ids) => control.agree(ids), go: (on) => control.go(on) }
-    return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, test, decoder, adapter, trainer: training?.trainer ?? null, mostTokens: training?.largest, ranks, control, followers }
+    return { plan, output, modelPath, tokenizer, encoder: rowEncoder(tokenizer, plan.data), data, dev, test, decoder, adapter, trainer: training?.trainer ?? null, mostTokens: training?.largest, ranks, control, followers, base }
   } catch (error) {
     const cause = await followers?.explain(error) ?? error
     await followers?.close()

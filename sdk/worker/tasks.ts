@@ -15,6 +15,7 @@ import type { Channel } from './channel'
 import { scoreAnswers } from './generated'
 import { converse, type Hearing, type Question } from './conversation'
 import { uploadAs, uploadCommand } from '../export/upload'
+import { Profiling } from './profiling'
 import type { Reporter } from './reporter'
 import type { Session } from './session'
 
@@ -25,7 +26,12 @@ export class Tasks {
   private saved: { readonly step: number; readonly path: string } | null = null
   private prompts: SamplePrompt[] | null = null
 
-  constructor(private readonly session: Session, private readonly reporter: Reporter, private readonly channel: Channel) {}
+  /** Steps that somebody looks into. */
+  readonly profiling: Profiling
+
+  constructor(private readonly session: Session, private readonly reporter: Reporter, private readonly channel: Channel) {
+    this.profiling = new Profiling(session)
+  }
 
   get step(): number { return this.session.trainer?.step ?? 0 }
 

@@ -12,6 +12,9 @@ export class FusedHead implements HeadBlock {
 
   constructor(private readonly workspace: Workspace) {}
 
+  /** Of the panel. */
+  get bytes(): number { return this.panel === null ? 0 : this.panel.numel * (this.panel.dtype === 'bfloat16' ? 2 : 4) }
+
   loss(...[hidden, labels, { weight }, { scale, gradient }]: Parameters<HeadBlock['loss']>): ReturnType<HeadBlock['loss']> {
     const [rows, width] = hidden.shape
     const panel = this.panelOf(weight.value.shape[0], hidden.dtype)

@@ -35,6 +35,18 @@ export interface Blocks {
   reserve(tokens: number): void
   /** Gives planned buffers and packed weights back. */
   free(): void
+  /** What they hold beside weights. Left out: nothing that stays from step to step. */
+  memory?(): BlocksMemory
+}
+
+/** Memory of blocks that stays from step to step, in bytes. */
+export interface BlocksMemory {
+  /** Buffers laid out for the longest batch. */
+  readonly buffers: number
+  /** Logits of the head, as many as exist at once. */
+  readonly panels: number
+  /** Weights in a form that products read. */
+  readonly packed: number
 }
 
 /** How hidden states are divided between ranks: each holds as many rows, the last ones some of zeros. */

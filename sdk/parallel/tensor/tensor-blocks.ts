@@ -27,6 +27,7 @@ export function tensorBlocks(blocks: Blocks, tensor: TensorRank, sequence: boole
     form: blocks.form, norm: blocks.norm, headNorm: blocks.headNorm, rotary: blocks.rotary, attention: blocks.attention, activation: blocks.activation,
     embedding: cutEmbedding(blocks, tensor), linear: tokens === undefined ? cutLinear(blocks.linear, tensor.group) : sequenceLinear(blocks.linear, tensor.group, tokens), head: vocabularyHead(tensor),
     weightsChanged: () => blocks.weightsChanged(), reserve: (tokens) => blocks.reserve(tokens), free: () => blocks.free(),
+    ...(blocks.memory === undefined ? {} : { memory: () => blocks.memory!() }),
   }
 }
 

@@ -12,8 +12,11 @@ import { isDiskFull } from '../../train/disk'
 import { evaluateSteps } from '../../train/evaluate'
 import { generateSteps } from '../../train/generate'
 import type { Plan } from '../../plan/plan'
+import { readBase, type MemoryBase } from '../../profile/memory'
+import { RecordedSteps } from '../../profile/recorded-steps'
 import type { Trainer } from '../../train/trainer'
 import { neededSplits, onGpus, openModel, openTrainer, type OpenedModel } from '../session'
+import { writePart } from './profile'
 import { writeWeights } from './save'
 
 /** What a rank beside the first is told. */
@@ -50,24 +53,31 @@ export async function follow({ plan, modelPath, checkpoint, meeting }: FollowerJ
 
 /** The same on ranks that have met. */
 async function followAs(ranks: Ranks, plan: Plan, modelPath: string, checkpoint: string | null): Promise<void> {
-  const control = new Control(ranks.groups.command!)
+  const control = new Control(ranks.groups.command!), base = readBase()
   const model = openModel(plan, modelPath, ranks, checkpoint)
-  const follower = new Follower(plan, modelPath, model, control, ranks)
+  const follower = new Follower(plan, modelPath, model, control, ranks, base)
   for (let task = control.hear(); task.kind !== 'end'; task = control.hear()) await follower.perform(task)
 }
 
 class Follower {
   private trainer: Trainer | null = null
+  /** While steps are profiled. */
+  private recorded: RecordedSteps | null = null
   private rows: { readonly dev: RowReader | null; readonly test: RowReader | null } = { dev: null, test: null }
 
-  constructor(private readonly plan: Plan, private readonly modelPath: string, private readonly model: OpenedModel, private readonly control: Control, private readonly ranks: Ranks) {}
+  constructor(private readonly plan: Plan, private readonly modelPath: string, private readonly model: OpenedModel, private readonly control: Control, private readonly ranks: Ranks, private readonly base: MemoryBase) {}
 
   async perform(task: Task): Promise<void> {
     switch (task.kind) {
       case 'open': return this.open(task)
       case 'step':
         await this.trainer!.ready()
-        this.trainer!.next()
+        if (task.recorded === true) (this.recorded ??= new RecordedSteps(this.trainer!, this.base, this.ranks.rank)).next()
+        else this.trainer!.next()
+        return
+      case 'profile':
+        this.control.write(() => writePart(task.folder, this.recorded!.profile()))
+        this.recorded = null
         return
       case 'rate': return this.trainer!.setLearningRate(task.rate)
       case 'evaluate': return this.evaluate(this.rows[task.split]!)

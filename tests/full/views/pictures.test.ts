@@ -4,10 +4,11 @@ import { after, before, test } from 'node:test'
 import { sft, type DataFacts, type DataToken, type ShownRow } from 'fettle'
 import type { ChatState } from 'fettle/dist/chat/state'
 import { boardData } from 'fettle/dist/views/board-data'
-import { dataView, planView } from 'fettle/dist/views/objects'
+import { dataView, planView, profileView } from 'fettle/dist/views/objects'
 import type { BoardData } from 'fettle/dist/views/state'
 import { chromium, type Browser, type Page } from 'playwright-core'
 import { browserPath, openBrowser } from '../../support/browser'
+import { madeProfile } from '../../support/made-profile'
 import { showBoard, showChat, showObject, type PanelPage } from '../../support/pages'
 import { fixture } from '../../support/paths'
 import { compare, difference, isClose } from '../../support/pictures'
@@ -54,6 +55,7 @@ const pictures: Readonly<Record<string, (page: Page, look: PanelPage) => Promise
   chat: (page, look) => showChat(page, talk, look),
   data: (page, look) => showObject(page, views.data, look),
   plan: (page, look) => showObject(page, views.plan, look),
+  profile: (page, look) => showObject(page, profileView(madeProfile()), look),
 }
 
 let browser: Browser
