@@ -9,7 +9,7 @@ import { writePage } from './page.mjs'
 import { tcmalloc } from './peers/allocator.mjs'
 import { packages, peerPython, shared } from './peers/environment.mjs'
 import { prepare } from './prepare/index.mjs'
-import { addResult, kernelsInUse, readResults, slugOf } from './results.mjs'
+import { addResult, kernelsInUse, readResult, readResults, slugOf } from './results.mjs'
 import { runSide } from './sides.mjs'
 import { spread, summarize } from './statistics.mjs'
 import { caseTable, markdown } from './table.mjs'
@@ -27,7 +27,8 @@ const help = `npm run bench -- [flags]      lists are separated by commas
   --rounds 2  --steps 12  --seconds 90  --threads N   rounds of turns; steps a run at most, and its time beyond the third step; default: all cores
   --batches 1,8  --prompt 64  --new 64   generation: prompts beside each other, their tokens, new tokens
   --quick                       LoRA and generation on short and heavy rows: at most 15 minutes
-  --full                        everything: hours; cases that are done stay in .fettle/bench/results when it is stopped
+  --full                        everything: hours; what is done stays in .fettle/bench/results when it is stopped
+  --resume                      only cases that have no result there yet
   --write                       puts this machine's results into docs/bench and docs/performance.md
   --page                        only makes docs/bench/index.html and its pictures anew from the results there
   --parallel                    instead: ranks on this machine against the formulas of docs/parallel.md, 4 minutes`
@@ -84,17 +85,20 @@ function faultsOf(c) {
 
 async function compare(settings) {
   const cpu = machine(), cases = settings.runs.flatMap((run) => casesOf(run, cpu)), own = join(home, 'bench', 'results', `${slugOf(cpu)}.json`), wrong = []
-  const runnable = cases.filter((c) => c.sides.length > 0)
+  const done = settings.resume ? Object.keys(readResult(own)?.cases ?? {}) : [], runnable = cases.filter((c) => c.sides.length > 0 && !done.includes(c.key))
   for (const c of cases) for (const [side, why] of Object.entries(c.refused)) console.error(`${c.key}: without ${side}: ${why}`)
-  if (runnable.length === 0) return 1
+  if (runnable.length === 0) {
+    console.error(done.length > 0 ? `All of these cases have a result: ${own}` : 'No side can run any of these cases.')
+    return done.length > 0 ? 0 : 1
+  }
   const tools = toolsOf(runnable), said = about(cpu, runnable, tools)
   if (Object.keys(tools.pythons).length > 0 && tools.tcmalloc === undefined) console.error("No tcmalloc on this machine and none to be had: the peers' best forms run on the system's allocator.")
   for (const c of runnable) {
-    const files = await prepare(join(home, 'bench'), c.model, c.rows ?? 'heavy'), done = await runCase(c, files, tools)
-    wrong.push(...faultsOf(done))
-    addResult(own, said, { [c.key]: done })
-    if (settings.write) addResult(join(kept, `${slugOf(cpu)}.json`), said, { [c.key]: done })
-    console.log(`\n${caseTable(done)}\n`)
+    const files = await prepare(join(home, 'bench'), c.model, c.rows ?? 'heavy'), result = await runCase(c, files, tools)
+    wrong.push(...faultsOf(result))
+    addResult(own, said, { [c.key]: result })
+    if (settings.write) addResult(join(kept, `${slugOf(cpu)}.json`), said, { [c.key]: result })
+    console.log(`\n${caseTable(result)}\n`)
   }
   if (settings.write) publish()
   console.error(`Results: ${own}`)

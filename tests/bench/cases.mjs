@@ -13,13 +13,14 @@ export const forms = ['default', 'best', 'compile']
 export const titles = { lora: 'LoRA r = 8', full: 'full fine-tuning', prefix: 'prefix tuning, 128 places', generate: 'greedy generation' }
 const dtypes = ['bf16', 'fp32'], sides = ['fettle', 'fettle-run', 'fettle-plain', 'peer']
 
-const defaults = { peer: ['peft'], forms: ['default', 'best'], case: ['lora'], rows: ['heavy'], model: ['smollm2'], batches: [1, 8], prompt: 64, new: 64, rounds: 2, steps: 12, seconds: 90 }
+const defaults = { peer: ['peft'], forms: ['default', 'best'], case: ['lora'], rows: ['heavy'], model: ['smollm2'], batches: [1, 8], prompt: 64, new: 64, sides: ['fettle', 'fettle-run', 'peer'], rounds: 2, steps: 12, seconds: 90 }
+const brief = { steps: 8, seconds: 30 }
 /** Named sets; each entry is settings that stand in for the defaults. */
 const sets = {
   quick: [{ case: ['lora', 'generate'], rows: ['short', 'heavy'], steps: 8, seconds: 20, oneDtype: true }],
   full: [
-    { peer: Object.keys(peers), case: Object.keys(titles), rows: Object.keys(laws).sort(byTokens), dtype: dtypes },
-    { peer: Object.keys(peers), case: ['lora', 'generate'], rows: ['heavy'], model: ['qwen2', 'opt'], dtype: dtypes },
+    { peer: Object.keys(peers), case: Object.keys(titles), rows: Object.keys(laws).sort(byTokens), dtype: dtypes, ...brief },
+    { peer: Object.keys(peers), case: ['lora', 'generate'], rows: ['heavy'], model: ['qwen2', 'opt'], dtype: dtypes, ...brief },
   ],
 }
 
@@ -27,7 +28,7 @@ function byTokens(a, b) { return laws[a].longest - laws[b].longest }
 
 const listed = { peer: Object.keys(peers), forms, case: Object.keys(titles), rows: Object.keys(laws), dtype: dtypes, model: Object.keys(models), sides }
 const counts = ['rounds', 'steps', 'seconds', 'threads', 'prompt', 'new']
-const switches = ['quick', 'full', 'write', 'page', 'parallel', 'help']
+const switches = ['quick', 'full', 'resume', 'write', 'page', 'parallel', 'help']
 
 /** Checks a list of names. @throws PlanError `bench.flag` */
 function names(flag, text) {
@@ -54,7 +55,7 @@ export function parse(words) {
   }))
   if (values.quick && values.full) throw new PlanError('bench.flag', 'got --quick and --full at once; give one of them', {})
   const set = values.quick ? sets.quick : values.full ? sets.full : [{}]
-  return { runs: set.map((entry) => ({ ...defaults, sides, ...entry, ...given })), ...Object.fromEntries(switches.map((name) => [name, values[name]])) }
+  return { runs: set.map((entry) => ({ ...defaults, ...entry, ...given })), ...Object.fromEntries(switches.map((name) => [name, values[name]])) }
 }
 
 /** Why a side has no part in a case; null: it has. */
@@ -74,9 +75,7 @@ function impossible({ case: name, model, rows }) {
 }
 
 function sidesOf(settings) {
-  const own = settings.sides.filter((side) => side !== 'peer' && side !== 'fettle-plain'), plain = settings.sides.includes('fettle-plain') && settings.sides !== sides
-  const others = settings.sides.includes('peer') ? settings.peer.flatMap((peer) => settings.forms.map((form) => `${peer}:${form}`)) : []
-  return [...own, ...(plain ? ['fettle-plain'] : []), ...others]
+  return settings.sides.flatMap((side) => (side === 'peer' ? settings.peer.flatMap((peer) => settings.forms.map((form) => `${peer}:${form}`)) : [side]))
 }
 
 /**

@@ -30,17 +30,19 @@ const wrapped = (title) => title.split(', ').reduce((lines, part) => ((lines.at(
 
 /** Traces and layout for Plotly. */
 export function plotlyFigure(result, figure) {
-  const series = seriesOf(result, figure), titles = Object.values(result.cases).map(titleOf)
-  const traces = series.map(({ name, peer, form, points }) => ({
-    type: 'scatter', mode: 'markers', name, x: points.map((p) => p.median), y: points.map((p) => wrapped(p.title).join('<br>')),
+  const series = seriesOf(result, figure), titles = Object.values(result.cases).map(titleOf), height = 210 + 64 * titles.length
+  const traces = series.map(({ name, peer, form, points }, k) => ({
+    // Sides of a case stand one below the other.
+    type: 'scatter', mode: 'markers', name, x: points.map((p) => p.median), y: points.map((p) => titles.indexOf(p.title) + 0.8 * ((k + 1) / (series.length + 1) - 0.5)),
     error_x: { type: 'data', symmetric: false, array: points.map((p) => p.max - p.median), arrayminus: points.map((p) => p.median - p.min), thickness: 1.5, width: 4 },
     marker: { color: peerColours[peer], symbol: symbols[form], size: 10 }, hovertemplate: '%{x:.2f}×<extra>%{fullData.name}</extra>',
   }))
   return {
     traces,
     layout: {
-      title: { text: figuresOf[figure], font: { size: 15 } }, height: 170 + 54 * titles.length, margin: { l: 290, r: 20, t: 50, b: 40 }, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font: { color: colours.text },
-      xaxis: { rangemode: 'tozero', gridcolor: colours.grid, ticksuffix: '×', zeroline: false }, yaxis: { autorange: 'reversed', gridcolor: colours.grid }, legend: { orientation: 'h', y: -0.12 },
+      title: { text: figuresOf[figure], font: { size: 15 } }, height, margin: { l: 290, r: 20, t: 50, b: 90 }, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font: { color: colours.text },
+      xaxis: { rangemode: 'tozero', gridcolor: colours.grid, ticksuffix: '×', zeroline: false }, yaxis: { range: [titles.length - 0.5, -0.5], tickvals: titles.map((_, i) => i), ticktext: titles.map((title) => wrapped(title).join('<br>')), showgrid: false, zeroline: false },
+      legend: { orientation: 'h', yanchor: 'top', yref: 'container', y: 56 / height },
       shapes: [{ type: 'line', x0: 1, x1: 1, yref: 'paper', y0: 0, y1: 1, line: { color: colours.text, dash: 'dot', width: 1 } }],
     },
   }
@@ -87,11 +89,11 @@ export function page(results) {
   const draw = new Html(`for (const div of window.Plotly ? document.querySelectorAll('.chart') : []) {
   const { traces, layout } = figures[div.dataset.machine][div.dataset.figure]
   div.replaceChildren()
-  Plotly.newPlot(div, traces, layout, { responsive: true, displaylogo: false })
+  Plotly.newPlot(div, traces, layout, { responsive: true, displayModeBar: false })
 }`)
   return html`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Fettle beside its peers</title><style>${new Html(style)}</style></head><body>
-<h1>Fettle beside its peers</h1><p>Medians of the rounds, with their range. Made by <code>npm run bench -- --page</code> from the JSON files beside this page; how it was measured: ../performance.md.</p>
+<h1>Fettle beside its peers</h1><p>Medians of the rounds, with their range. Made by <code>npm run bench -- --page</code> from the JSON files beside this page; <a href="../performance.md">how it was measured</a>.</p>
 ${[...results].map(([slug, result]) => section(slug, result))}
 <script src="../../node_modules/plotly.js-basic-dist-min/plotly-basic.min.js"></script>
 <script>const figures = ${scriptJson(figures)}
