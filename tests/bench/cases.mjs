@@ -11,6 +11,8 @@ export const peers = { peft: 'transformers + PEFT', trl: 'TRL', torchtune: 'torc
 export const forms = ['default', 'best', 'compile']
 /** Cases by name, and what a table calls them. */
 export const titles = { lora: 'LoRA r = 8', full: 'full fine-tuning', prefix: 'prefix tuning, 128 places', generate: 'greedy generation' }
+/** Seconds that a side has for its first step. */
+const patience = 600
 const dtypes = ['bf16', 'fp32'], sides = ['fettle', 'fettle-run', 'fettle-plain', 'peer']
 
 const defaults = { peer: ['peft'], forms: ['default', 'best'], case: ['lora'], rows: ['heavy'], model: ['smollm2'], batches: [1, 8], prompt: 64, new: 64, sides: ['fettle', 'fettle-run', 'peer'], rounds: 2, steps: 12, seconds: 90 }
@@ -89,7 +91,7 @@ export function casesOf(settings, cpu) {
   return cells.map((cell) => {
     const slow = emulated && cell.dtype === 'bf16', long = laws[cell.rows]?.longest > 1000, reasons = all.map((side) => [side, impossible(cell) ?? refusal(cell, side)])
     return {
-      ...cell, key: keyOf(cell), threads: settings.threads ?? cpu.cores, prompt: settings.prompt, fresh: settings.new, seconds: settings.seconds, emulated: slow,
+      ...cell, key: keyOf(cell), threads: settings.threads ?? cpu.cores, prompt: settings.prompt, fresh: settings.new, seconds: settings.seconds, patience, emulated: slow,
       rounds: slow ? 1 : settings.rounds, steps: slow ? (long ? 1 : 2) : settings.steps,
       // Its first batch is the largest: minutes a step there.
       skip: slow && cell.rows === 'heavy' ? 1 : 0,

@@ -33,30 +33,45 @@ function tellStep(side, { step, tokens, seconds, loss }) {
   process.stderr.write(`  ${side} step ${step}: ${Math.round(tokens / seconds)} tokens/s${loss === undefined ? '' : `, loss ${loss.toFixed(4)}`}\n`)
 }
 
+/** A line of a side as values; Python writes NaN and Infinity, which JSON lacks. */
+function valuesOf(line) {
+  const value = JSON.parse(line.replace(/: -?(NaN|Infinity)\b/g, ': null'))
+  return value.loss === null ? { ...value, loss: NaN } : value
+}
+
 /**
  * Runs it to its end; resolves to its steps, peak memory and seconds from the start of the process to the first step's end.
- * @throws TrainingError `bench.side`
+ * @throws TrainingError `bench.side`; `bench.patience` where its first step takes too long
  */
 export function runSide(side, c, files, tools) {
   const { command, args, env } = commandOf(side, c, files, tools), started = performance.now()
   return new Promise((resolve, reject) => {
-    const fail = (why, details) => reject(new TrainingError('bench.side', `${side} of ${c.key} ${why}; run it by hand: ${[command, ...args].join(' ')}`, { side, ...details }))
+    const fail = (why, details, code = 'bench.side') => reject(new TrainingError(code, `${side} of ${c.key} ${why}; run it by hand: ${[command, ...args].join(' ')}`, { side, ...details }))
     const child = spawn(command, args, { env: { ...process.env, OMP_NUM_THREADS: String(c.threads), ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
     const steps = []
-    let last = {}, firstStep = NaN, errors = ''
+    let last = {}, firstStep = NaN, errors = '', late = false
+    const timer = setTimeout(() => { late = true; child.kill('SIGKILL') }, c.patience * 1000)
     child.stderr.on('data', (data) => { errors = (errors + data).slice(-2000) })
     createInterface({ input: child.stdout }).on('line', (line) => {
       // TRL prints its own log between ours.
       if (!line.startsWith('{"')) return
-      const value = JSON.parse(line)
+      const value = valuesOf(line)
       if (value.step === undefined) return void (last = { ...last, ...value })
-      if (value.step === 1) firstStep = (performance.now() - started) / 1000
+      if (value.step === 1) {
+        firstStep = (performance.now() - started) / 1000
+        clearTimeout(timer)
+      }
       steps.push(value)
       tellStep(side, value)
     })
-    child.on('error', (error) => fail(`did not start: ${error.message}`, {}))
+    child.on('error', (error) => {
+      clearTimeout(timer)
+      fail(`did not start: ${error.message}`, {})
+    })
     child.on('close', (code, signal) => {
-      if (code !== 0) fail(`ended with ${signal ?? `exit code ${code}`}: ${errors.trim().split('\n').slice(-4).join(' | ')}`, { code, signal })
+      clearTimeout(timer)
+      if (late) fail(`made no step within ${c.patience} s`, {}, 'bench.patience')
+      else if (code !== 0) fail(`ended with ${signal ?? `exit code ${code}`}: ${errors.trim().split('\n').slice(-4).join(' | ')}`, { code, signal })
       else if (steps.length === 0) fail('made no step', {})
       else resolve({ side, steps, firstStep, ...last })
     })
