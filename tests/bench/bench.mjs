@@ -64,8 +64,8 @@ function dispatch(python) {
 function about(cpu, cases, tools) {
   const used = Object.keys(tools.pythons), python = tools.pythons[used[0]]
   return {
-    machine: cpu, threads: cases[0].threads, kernels: kernelsInUse(), node: process.version, tcmalloc: tools.tcmalloc !== undefined, versions: Object.fromEntries(used.map((peer) => [peer, [...shared, ...packages[peer]]])),
-    ...(python ? { dispatch: dispatch(python) } : {}),
+    machine: cpu, threads: cases[0].threads, kernels: kernelsInUse(), node: process.version, versions: Object.fromEntries(used.map((peer) => [peer, [...shared, ...packages[peer]]])),
+    ...(python ? { tcmalloc: tools.tcmalloc !== undefined, dispatch: dispatch(python) } : {}),
   }
 }
 

@@ -20,9 +20,9 @@ export function rounded(value) {
 
 export function readResult(file) { return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : null }
 
-/** Adds to a machine's file: `about` replaces what it says of the machine, `cases` those of the same key. */
+/** Adds to a machine's file: `about` replaces what it says of the machine, `cases` those of the same key. Of peers that had no part now the versions stay. */
 export function addResult(file, about, cases) {
-  const before = readResult(file), result = { ...about, cases: { ...before?.cases, ...cases } }
+  const before = readResult(file), result = { ...before, ...about, versions: { ...before?.versions, ...about.versions }, cases: { ...before?.cases, ...cases } }
   mkdirSync(dirname(file), { recursive: true })
   writeFileSync(`${file}.tmp`, `${JSON.stringify(rounded(result), null, 1)}\n`)
   renameSync(`${file}.tmp`, file)

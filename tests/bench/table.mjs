@@ -42,7 +42,8 @@ export function caseTable(c) {
 /** What stands beside the figures: the machine and the versions. */
 export function aboutLine({ machine, threads, kernels, versions, tcmalloc }) {
   const peers = Object.values(versions).flat().filter((text, i, all) => all.indexOf(text) === i).map((text) => text.replace('==', ' '))
-  return `Machine: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.features.join(' ')}; threads ${threads}; kernels ${kernels}. Peers: ${peers.join(', ')}; their best forms on ${tcmalloc ? 'tcmalloc' : "the system's allocator (no tcmalloc was to be had)"}.`
+  const allocator = tcmalloc ? 'tcmalloc' : "the system's allocator (no tcmalloc was to be had)", beside = peers.length === 0 ? '' : ` Peers: ${peers.join(', ')}; their best forms on ${allocator}.`
+  return `Machine: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.features.join(' ')}; threads ${threads}; kernels ${kernels}.${beside}`
 }
 
 function dispatchLine({ typescript, python, ratio }) {

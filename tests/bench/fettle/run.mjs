@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 
-const { sft } = createRequire(import.meta.url)('fettle')
+const require = createRequire(import.meta.url), { sft } = require('fettle'), { reviveError } = require('fettle/dist/errors')
 const text = (fallback) => ({ type: 'string', default: fallback })
 const { values, positionals: [model, folder] } = parseArgs({ allowPositionals: true, options: { case: text('lora'), steps: text('3'), batch: text('8'), dtype: text('bf16'), threads: text('2') } })
 
@@ -31,7 +31,7 @@ try {
       peak = peakOf(run.pid)
       console.log(JSON.stringify({ step: event.step, tokens: event.tokens, supervised: event.supervised, seconds: event.ms / 1000, loss: event.loss, faults: event.faults }))
     }
-    if (event.type === 'failed') throw Object.assign(new Error(event.error.message), { code: event.error.code })
+    if (event.type === 'failed') throw reviveError(event.error)
     if (event.type === 'done') break
   }
   await run.close()

@@ -33,9 +33,9 @@ test('a case as Markdown: sides, ratios, agreement, what failed and what had no 
 
 test('a case that is run again replaces its result, others stay; numbers keep five digits', async (t) => {
   const { addResult, readResults, rounded, slugOf } = await benchModule('results.mjs'), folder = temporaryFolder(t), file = path.join(folder, 'm.json')
-  addResult(file, { threads: 2 }, { a: { rate: 1.23456789 }, b: { rate: 1 } })
-  addResult(file, { threads: 4 }, { b: { rate: 2 } })
-  assert.deepEqual(readResults(folder), new Map([['m', { threads: 4, cases: { a: { rate: 1.2346 }, b: { rate: 2 } } }]]))
+  addResult(file, { threads: 2, versions: { peft: ['peft==1'] } }, { a: { rate: 1.23456789 }, b: { rate: 1 } })
+  addResult(file, { threads: 4, versions: { trl: ['trl==2'] } }, { b: { rate: 2 } })
+  assert.deepEqual(readResults(folder), new Map([['m', { threads: 4, versions: { peft: ['peft==1'], trl: ['trl==2'] }, cases: { a: { rate: 1.2346 }, b: { rate: 2 } } }]]))
   assert.deepEqual(rounded({ x: [NaN, 1e-9, 'text', null, true] }), { x: [null, 1e-9, 'text', null, true] })
   assert.equal(slugOf({ ...cpuOf('avx2', 'amx_bf16'), cpu: 'Intel(R) Xeon(R)' }), 'intel-r-xeon-r-2-cores-amx-bf16')
 })
