@@ -35,7 +35,7 @@ const help = `npm run bench -- [flags]      lists are separated by commas
 
 /**
  * Rounds in which each side has its turn. A side that fails is left out from then on, and the case says so; where bf16 is emulated
- * a first step of more than ten minutes is no failure, but what the CPU is like.
+ * a first step of more than five minutes is no failure, but what the CPU is like.
  */
 async function runCase(c, files, tools) {
   const load = await otherLoad(), failed = {}, refused = { ...c.refused }, rounds = []

@@ -11,18 +11,19 @@ export const peers = { peft: 'transformers + PEFT', trl: 'TRL', torchtune: 'torc
 export const forms = ['default', 'best', 'compile']
 /** Cases by name, and what a table calls them. */
 export const titles = { lora: 'LoRA r = 8', full: 'full fine-tuning', prefix: 'prefix tuning, 128 places', generate: 'greedy generation' }
-/** Seconds that a side has for its first step. */
-const patience = 600
+/** Seconds that a side has for its first step; where bf16 is emulated some would take hours. */
+const patience = 600, patienceEmulated = 300
 const dtypes = ['bf16', 'fp32'], sides = ['fettle', 'fettle-run', 'fettle-plain', 'peer']
 
 const defaults = { peer: ['peft'], forms: ['default', 'best'], case: ['lora'], rows: ['heavy'], model: ['smollm2'], batches: [1, 8], prompt: 64, new: 64, sides: ['fettle', 'fettle-run', 'peer'], rounds: 2, steps: 12, seconds: 90 }
-const brief = { steps: 8, seconds: 30 }
+/** Both types; where one is emulated, that one on the smallest cases alone. */
+const brief = { steps: 8, seconds: 30, both: true }
 /** Named sets; each entry is settings that stand in for the defaults. */
 const sets = {
   quick: [{ case: ['lora', 'generate'], rows: ['short', 'heavy'], steps: 8, seconds: 20, oneDtype: true }],
   full: [
-    { peer: Object.keys(peers), case: Object.keys(titles), rows: Object.keys(laws).sort(byTokens), dtype: dtypes, ...brief },
-    { peer: Object.keys(peers), case: ['lora', 'generate'], rows: ['heavy'], model: ['qwen2', 'opt'], dtype: dtypes, ...brief },
+    { peer: Object.keys(peers), case: Object.keys(titles), rows: Object.keys(laws).sort(byTokens), ...brief },
+    { peer: Object.keys(peers), case: ['lora', 'generate'], rows: ['heavy'], model: ['qwen2', 'opt'], ...brief },
   ],
 }
 
@@ -86,12 +87,14 @@ function sidesOf(settings) {
  * the comparison that means something.
  */
 export function casesOf(settings, cpu) {
-  const emulated = !multipliesBf16(cpu), types = settings.dtype ?? (!emulated ? ['bf16'] : settings.oneDtype ? ['fp32'] : ['fp32', 'bf16']), all = sidesOf(settings)
+  const emulated = !multipliesBf16(cpu), all = sidesOf(settings)
+  const types = settings.dtype ?? (settings.oneDtype ? [emulated ? 'fp32' : 'bf16'] : emulated || settings.both ? ['fp32', 'bf16'] : ['bf16'])
+  const spared = ({ dtype, rows, batch }) => settings.both && settings.dtype === undefined && emulated && dtype === 'bf16' && rows !== 'short' && batch !== 1
   const cells = settings.model.flatMap((model) => settings.case.flatMap((name) => (name === 'generate' ? settings.batches.map((batch) => ({ batch })) : settings.rows.map((rows) => ({ rows }))).flatMap((what) => types.map((dtype) => ({ model, case: name, dtype, ...what })))))
-  return cells.map((cell) => {
+  return cells.filter((cell) => !spared(cell)).map((cell) => {
     const slow = emulated && cell.dtype === 'bf16', long = laws[cell.rows]?.longest > 1000, reasons = all.map((side) => [side, impossible(cell) ?? refusal(cell, side)])
     return {
-      ...cell, key: keyOf(cell), threads: settings.threads ?? cpu.cores, prompt: settings.prompt, fresh: settings.new, seconds: settings.seconds, patience, emulated: slow,
+      ...cell, key: keyOf(cell), threads: settings.threads ?? cpu.cores, prompt: settings.prompt, fresh: settings.new, seconds: settings.seconds, patience: slow ? patienceEmulated : patience, emulated: slow,
       rounds: slow ? 1 : settings.rounds, steps: slow ? (long ? 1 : 2) : settings.steps,
       // Its first batch is the largest: minutes a step there.
       skip: slow && cell.rows === 'heavy' ? 1 : 0,

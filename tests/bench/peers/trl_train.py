@@ -18,10 +18,12 @@ model = load(args, None if best else torch.float32)
 rows = list(batches(args))
 size = len(rows[0])
 data = Dataset.from_list([dict(input_ids=ids, labels=[-100] * first + ids[first:]) for batch in rows for ids, first in batch])
+# Rows laid end to end: a prefix would stand before the first one alone, and OPT does not keep them apart (its loss differs).
+flat = best and args.case != "prefix" and model.config.model_type != "opt"
 # Prefix tuning does not go with gradient checkpointing in PEFT.
 how = dict(gradient_checkpointing=False) if best or args.case == "prefix" else {}
 if best:
-    how.update(padding_free=args.case != "prefix", optim="adamw_torch_fused", dataloader_pin_memory=False)
+    how.update(padding_free=flat, optim="adamw_torch_fused", dataloader_pin_memory=False)
 if args.form == "compile":
     how.update(torch_compile=True)
 
@@ -50,5 +52,5 @@ with tempfile.TemporaryDirectory() as out:
     )
     trainer = SFTTrainer(model=model, args=config, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(args.model), callbacks=[Lines()])
     trainer.train()
-said = "padding_free, " if best and args.case != "prefix" else "" if best else "autocast, " if bf16 else ""
+said = "padding_free, " if flat else "autocast, " if bf16 and not best else ""
 tell_end(f"{args.dtype}, {said}{'no ' if how else ''}gradient checkpointing{', compiled' if args.form == 'compile' else ''}")

@@ -44,6 +44,8 @@ test('the full set has each case, law, type and peer, and other families', async
   for (const name of ['lora', 'full', 'prefix']) for (const rows of ['short', 'heavy', '1024', '4096']) for (const dtype of ['fp32', 'bf16']) assert.ok(keys.includes(`smollm2/${name}/${rows}/${dtype}`))
   assert.ok(keys.includes('qwen2/lora/heavy/bf16') && keys.includes('opt/generate/batch-8/fp32'))
   assert.equal(new Set(keys).size, keys.length)
+  const bf16 = (await casesOf(['--full'], old)).filter(({ dtype }) => dtype === 'bf16').map(({ key }) => key)
+  assert.deepEqual(bf16.filter((key) => key.startsWith('smollm2')), ['smollm2/lora/short/bf16', 'smollm2/full/short/bf16', 'smollm2/prefix/short/bf16', 'smollm2/generate/batch-1/bf16'])
 })
 
 test('flags stand above a set', async () => {
