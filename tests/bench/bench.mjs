@@ -1,55 +1,57 @@
-// npm run bench: Fettle and its Python peers in turn (A B A B), whole processes on the same weights, adapter, rows and
-// threads. Tokens are counted without padding.
-//   --case heavy,short   laws of row lengths         --dtype bf16,fp32   types to run; default: see casesOf
-//   --rounds 2           times each side runs        --steps 12          steps a run, at most
-//   --seconds 90         time a run may take beyond its third step       --threads N   default: all cores
-//   --sides fettle,best,plain                        --write             put the tables into docs/performance.md
-//   --parallel           instead: ranks on this machine against the formulas of docs/parallel.md, 4 minutes (parallel/main.mjs)
+// npm run bench: Fettle and its Python peers in turn (A B A B), whole processes on the same weights, adapter, rows and threads.
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
-import { machine, multipliesBf16, otherLoad } from './machine.mjs'
-import { peerPython } from './peer.mjs'
-import { prepare } from './prepare.mjs'
-import { spread, summarize, table } from './report.mjs'
+import { casesOf, parse } from './cases.mjs'
+import { machine, otherLoad } from './machine.mjs'
+import { writePage } from './page.mjs'
+import { tcmalloc } from './peers/allocator.mjs'
+import { packages, peerPython, shared } from './peers/environment.mjs'
+import { prepare } from './prepare/index.mjs'
+import { addResult, kernelsInUse, readResult, readResults, slugOf } from './results.mjs'
 import { runSide } from './sides.mjs'
+import { spread, summarize } from './statistics.mjs'
+import { caseTable, markdown } from './table.mjs'
 
-const here = dirname(fileURLToPath(import.meta.url)), root = resolve(here, '..', '..'), home = process.env.FETTLE_HOME ?? join(root, '.fettle')
-const { values } = parseArgs({
-  options: {
-    case: { type: 'string', default: 'heavy' }, dtype: { type: 'string' }, rounds: { type: 'string', default: '2' }, steps: { type: 'string', default: '12' },
-    seconds: { type: 'string', default: '90' }, threads: { type: 'string' }, sides: { type: 'string', default: 'fettle,best,plain' }, write: { type: 'boolean', default: false },
-    parallel: { type: 'boolean', default: false },
-  },
-})
+const here = dirname(fileURLToPath(import.meta.url)), root = resolve(here, '..', '..'), home = process.env.FETTLE_HOME ?? join(root, '.fettle'), kept = join(root, 'docs', 'bench')
+
+const help = `npm run bench -- [flags]      lists are separated by commas
+  --peer peft,trl,torchtune     peers to compare with (peft)
+  --case lora,full,prefix,generate   (lora)
+  --rows short,heavy,1024,4096  rows of training (heavy)
+  --dtype bf16,fp32             default: bf16, and fp32 where the CPU only emulates bf16
+  --model smollm2,qwen2,opt     SmolLM2-135M, or shapes of other families with random weights (smollm2)
+  --forms default,best,compile  of each peer (default,best)
+  --sides fettle,fettle-run,fettle-plain,peer   (all but fettle-plain)
+  --rounds 2  --steps 12  --seconds 90  --threads N   rounds of turns; steps a run at most, and its time beyond the third step; default: all cores
+  --batches 1,8  --prompt 64  --new 64   generation: prompts beside each other, their tokens, new tokens
+  --quick                       LoRA and generation on short and heavy rows: at most 15 minutes
+  --full                        everything: hours; what is done stays in .fettle/bench/results when it is stopped
+  --resume                      only cases that have no result there yet
+  --write                       puts this machine's results into docs/bench and docs/performance.md
+  --page                        only makes docs/bench/index.html and its pictures anew from the results there
+  --parallel                    instead: ranks on this machine against the formulas of docs/parallel.md, 4 minutes`
 
 /**
- * The types to run. Where the CPU does not multiply bf16, ATen emulates it, at a few tokens a second: there bf16 runs for
- * the fewest steps, and fp32, which a user of the peers would choose on such a CPU, is the comparison that means something.
+ * Rounds in which each side has its turn. A side that fails is left out from then on, and the case says so; where bf16 is emulated
+ * a first step of more than five minutes is no failure, but what the CPU is like.
  */
-function casesOf(cpu) {
-  const emulated = !multipliesBf16(cpu)
-  const dtypes = values.dtype?.split(',') ?? (emulated ? ['fp32', 'bf16'] : ['bf16'])
-  return values.case.split(',').flatMap((law) => dtypes.map((dtype) => {
-    const slow = emulated && dtype === 'bf16'
-    // Its first batch is the largest: minutes a step there.
-    return { law, dtype, skip: slow ? 1 : 0, steps: slow ? 2 : Number(values.steps), rounds: slow ? 1 : Number(values.rounds), adapterDtype: emulated ? 'fp32' : 'model' }
-  }))
-}
-
-async function runCase(c, files, python, threads) {
-  const rounds = []
+async function runCase(c, files, tools) {
+  const load = await otherLoad(), failed = {}, refused = { ...c.refused }, rounds = []
   for (let round = 0; round < c.rounds; round++) {
     const runs = []
-    for (const side of values.sides.split(',')) {
-      process.stderr.write(`${c.law}, ${c.dtype}, round ${round + 1} of ${c.rounds}: ${side}\n`)
-      runs.push(await runSide(side, python, files, { ...c, threads, seconds: Number(values.seconds) }))
+    for (const side of c.sides.filter((name) => !(name in failed || name in refused))) {
+      process.stderr.write(`${c.key}, round ${round + 1} of ${c.rounds}: ${side}\n`)
+      try { runs.push(await runSide(side, c, files, tools)) } catch (error) {
+        if (c.emulated && error.code === 'bench.patience') refused[side] = `no step of emulated bf16 within ${c.patience} s`
+        else failed[side] = error.message
+        process.stderr.write(`  ${error.message}\n`)
+      }
     }
     rounds.push(runs)
   }
-  return { ...c, ...summarize(rounds) }
+  return { ...c, date: new Date().toISOString(), load: load.share, failed, refused, ...summarize(rounds, c.dtype) }
 }
 
 /** Small operator: TypeScript and Python in turn, nanoseconds. */
@@ -59,39 +61,65 @@ function dispatch(python) {
   return { typescript: spread(pairs.map(([t]) => t)), python: spread(pairs.map(([, p]) => p)), ratio: spread(pairs.map(([t, p]) => t / p)) }
 }
 
-function kernelsInUse() {
-  const code = "console.log(require('fettle/dist/models/blocks/fused').kernels())"
-  return spawnSync(process.execPath, ['-e', code], { encoding: 'utf8', cwd: root }).stdout.trim()
-}
-
-const law = { heavy: 'heavy-tailed rows (mean about 80 tokens, longest 1,000)', short: 'short rows (mean 18 tokens)' }
-
-function markdown({ cpu, kernels, load, threads, cases, small }) {
-  const ns = (s) => `${Math.round(s.median)} ns`
-  return [
-    `Machine: ${cpu.cpu}, ${cpu.cores} cores, ${cpu.memoryGiB} GiB, ${cpu.features.join(' ')}; ${threads} threads; kernels ${kernels}.`,
-    ...(load.share > 0.1 ? [`**Other work took ${Math.round(load.share * 100)}% of the cores when this began: read ratios only, and with care.**`] : []), '',
-    ...cases.flatMap((c) => [table(`LoRA r = 8, SmolLM2-135M, ${c.dtype}, 8 ${law[c.law]} a step`, c), '']),
-    `Dispatch of a small operator (add of 2×2): ${ns(small.typescript)} from TypeScript, ${ns(small.python)} from Python; ratio ${small.ratio.median.toFixed(2)} (${small.ratio.min.toFixed(2)}–${small.ratio.max.toFixed(2)}).`,
-  ].join('\n')
-}
-
-async function compare() {
-  const cpu = machine(), load = await otherLoad(), threads = Number(values.threads ?? cpu.cores)
-  if (load.share > 0.1) console.error(`Other work takes ${Math.round(load.share * 100)}% of the cores: the figures will not be worth keeping.`)
-  const python = peerPython(join(home, 'peer')), files = await prepare(join(home, 'bench'))
-  const cases = []
-  for (const c of casesOf(cpu)) cases.push(await runCase(c, files, python, threads))
-  const result = { date: new Date().toISOString(), cpu, load, threads, kernels: kernelsInUse(), cases, small: dispatch(python) }
-  mkdirSync(join(home, 'bench'), { recursive: true })
-  writeFileSync(join(home, 'bench', 'result.json'), JSON.stringify(result, null, 2))
-  const text = markdown(result)
-  console.log(`\n${text}`)
-  if (values.write) {
-    const page = join(root, 'docs', 'performance.md'), mark = /(<!-- bench -->\n)[\s\S]*?(<!-- \/bench -->)/
-    writeFileSync(page, readFileSync(page, 'utf8').replace(mark, (_, open, close) => `${open}${text}\n${close}`))
+function about(cpu, cases, tools) {
+  const used = Object.keys(tools.pythons), python = tools.pythons[used[0]]
+  return {
+    machine: cpu, threads: cases[0].threads, kernels: kernelsInUse(), node: process.version, versions: Object.fromEntries(used.map((peer) => [peer, [...shared, ...packages[peer]]])),
+    ...(python ? { tcmalloc: tools.tcmalloc !== undefined, dispatch: dispatch(python) } : {}),
   }
 }
 
-if (values.parallel) await (await import('./parallel/main.mjs')).main(values.write)
-else await compare()
+function toolsOf(cases) {
+  const peers = [...new Set(cases.flatMap((c) => c.sides).filter((side) => side.includes(':')).map((side) => side.split(':')[0]))], folder = join(home, 'peers')
+  return { pythons: Object.fromEntries(peers.map((peer) => [peer, peerPython(folder, peer)])), tcmalloc: peers.length > 0 ? tcmalloc(join(folder, 'tcmalloc')) : undefined }
+}
+
+/** The table of all machines, in docs/performance.md between its marks; charts in docs/bench. */
+function publish() {
+  const results = readResults(kept), file = join(root, 'docs', 'performance.md'), mark = /(<!-- bench -->\n)[\s\S]*?(<!-- \/bench -->)/
+  writePage(kept, results)
+  writeFileSync(file, readFileSync(file, 'utf8').replace(mark, (_, open, close) => `${open}${[...results.values()].map(markdown).join('\n\n')}\n${close}`))
+}
+
+/** What went wrong in a case, in words; a comparison of things that differ is none. */
+function faultsOf(c) {
+  const differing = Object.entries(c.agreement).filter(([, { agrees }]) => !agrees).map(([side, a]) => `${c.key}: ${side} computes something else than Fettle (${a.kind === 'loss' ? `first loss ${a.peer} against ${a.fettle}` : 'first tokens differ'})`)
+  return [...Object.entries(c.failed).map(([side, why]) => `${c.key}: ${side} failed: ${why}`), ...differing]
+}
+
+async function compare(settings) {
+  const cpu = machine(), cases = settings.runs.flatMap((run) => casesOf(run, cpu)), own = join(home, 'bench', 'results', `${slugOf(cpu)}.json`), wrong = []
+  const done = settings.resume ? Object.keys(readResult(own)?.cases ?? {}) : [], runnable = cases.filter((c) => c.sides.length > 0 && !done.includes(c.key))
+  for (const c of cases) for (const [side, why] of Object.entries(c.refused)) console.error(`${c.key}: without ${side}: ${why}`)
+  if (runnable.length === 0) {
+    console.error(done.length > 0 ? `All of these cases have a result: ${own}` : 'No side can run any of these cases.')
+    return done.length > 0 ? 0 : 1
+  }
+  const tools = toolsOf(runnable), said = about(cpu, runnable, tools)
+  if (Object.keys(tools.pythons).length > 0 && tools.tcmalloc === undefined) console.error("No tcmalloc on this machine and none to be had: the peers' best forms run on the system's allocator.")
+  for (const c of runnable) {
+    const files = await prepare(join(home, 'bench'), c.model, c.rows ?? 'heavy'), result = await runCase(c, files, tools)
+    wrong.push(...faultsOf(result))
+    addResult(own, said, { [c.key]: result })
+    if (settings.write) addResult(join(kept, `${slugOf(cpu)}.json`), said, { [c.key]: result })
+    console.log(`\n${caseTable(result)}\n`)
+  }
+  if (settings.write) publish()
+  console.error(`Results: ${own}`)
+  for (const text of wrong) console.error(`error: ${text}`)
+  return wrong.length > 0 ? 1 : 0
+}
+
+async function main() {
+  const settings = parse(process.argv.slice(2))
+  if (settings.help) return void console.log(help)
+  if (settings.parallel) return (await import('./parallel/main.mjs')).main(settings.write)
+  if (settings.page) return writePage(kept, readResults(kept))
+  process.exitCode = await compare(settings)
+}
+
+try { await main() } catch (error) {
+  if (error.code === undefined) throw error
+  console.error(`error: ${error.name} ${error.code}: ${error.message}`)
+  process.exitCode = 1
+}

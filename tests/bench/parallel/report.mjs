@@ -1,6 +1,6 @@
 // From what the ranks measured to tables: each figure beside what the formula says.
 import { createRequire } from 'node:module'
-import { spread } from '../report.mjs'
+import { spread } from '../statistics.mjs'
 import { meshOf } from './launch.mjs'
 import { config, model } from './model.mjs'
 
