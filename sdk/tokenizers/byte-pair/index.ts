@@ -1,8 +1,9 @@
+import { withRoom } from '../../data/room'
 import type { AddedToken, TokenizerJson } from '../spec'
 import type { Mark, MarkedIds } from '../types'
 import { Merges, type BpeModel } from './merges'
 import { wordRule, type WordRule } from './split'
-import { WordTable, withRoom } from './words'
+import { WordTable } from './words'
 
 /** Longer words are rare, so they are merged each time. UTF-16 units. */
 const longestKept = 48

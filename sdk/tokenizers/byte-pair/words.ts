@@ -1,3 +1,5 @@
+import { withRoom } from '../../data/room'
+
 /** Characters and ids of all words together; beyond, the table starts anew, which bounds its memory at about 50 MB. */
 const mostCharacters = 1 << 23, mostIds = 1 << 22
 
@@ -75,12 +77,4 @@ export class WordTable {
     this.slots.fill(0)
     this.words = this.usedCharacters = this.usedIds = 0
   }
-}
-
-/** The array, or a copy with at least `more` places behind the `used` ones. */
-export function withRoom<T extends Int32Array | Uint16Array | Uint8Array>(array: T, used: number, more: number, kind: new (length: number) => T): T {
-  if (used + more <= array.length) return array
-  const larger = new kind(Math.max(2 * array.length, used + more))
-  larger.set(array.subarray(0, used))
-  return larger
 }
