@@ -63,11 +63,17 @@ function sizeOf(file: string): number {
 }
 
 async function writeRows(file: string, { files, tokenizer, modelPath, data, threads, onProgress = () => undefined }: SplitJob, totalBytes: number): Promise<SplitTally> {
-  const writer = new ArrowWriter(file), tally = new SplitTally(tokenizer), sources: string[] = []
+  const writer = new ArrowWriter(file), tally = new SplitTally(tokenizer)
+  /** Files of the blocks that are in work. */
+  const sources: string[] = []
+  let reading: string | undefined
   function* blocks(): Generator<Block> {
-    for (const name of files) for (const block of readBlocks(name)) {
-      sources.push(name)
-      yield block
+    for (const name of files) {
+      reading = name
+      for (const block of readBlocks(name)) {
+        sources.push(name)
+        yield block
+      }
     }
   }
   let current = 0
@@ -89,7 +95,7 @@ async function writeRows(file: string, { files, tokenizer, modelPath, data, thre
   } catch (error) {
     await writer.abort()
     // A file without rows comes before a bad row of the next one.
-    if (sources.length > 0) settle(sources[0])
+    settle(sources[0] ?? reading)
     throw error
   }
 }
