@@ -1,7 +1,6 @@
 import * as fs from 'node:fs'
-import { Message } from 'apache-arrow'
 import { Footer, type FileBlock } from 'apache-arrow/ipc/metadata/file'
-import type { RecordBatch } from 'apache-arrow/ipc/metadata/message'
+import { Message, type RecordBatch } from 'apache-arrow/ipc/metadata/message'
 import { DataError } from '../errors'
 import type { PreparedSplit, Row, RowReader } from './dataset'
 

@@ -2,15 +2,10 @@ import * as fs from 'node:fs'
 import { DataError } from '../errors'
 import type { DataPlan } from '../plan/plan'
 import type { Tokenizer } from '../tokenizers'
-import { ArrowWriter } from './arrow-writer'
-import { readBlocks, type Block } from './blocks'
 import { CacheEntry } from './cache'
 import type { DataNote, PreparedSplit } from './dataset'
 import { rowEncoder, templateText } from './encode'
-import { encodeBlocks, encoderThreads } from './encode-pool'
-import { noRows } from './rows'
 import { hashSources } from './source-hash'
-import { SplitTally } from './split-tally'
 
 /** How far a split is. `bytes` of `totalBytes` of the source; `reused`: it was prepared before. */
 export interface SplitProgress {
@@ -47,6 +42,8 @@ export async function prepareSplit(job: SplitJob): Promise<PreparedSplit> {
     onProgress({ state: 'reused', bytes: totalBytes, totalBytes, rows: found.rows })
     return found
   }
+  // Loaded only here: a start from the cache needs nothing that writes.
+  const { writeRows } = require('./write-rows') as typeof import('./write-rows')
   const made = await entry.create(files, async file => {
     const tally = await writeRows(file, job, totalBytes)
     onProgress({ state: 'done', bytes: totalBytes, totalBytes, rows: tally.rows })
@@ -60,44 +57,6 @@ function sizeOf(file: string): number {
   const stat = fs.statSync(file, { throwIfNoEntry: false })
   if (!stat?.isFile()) throw new DataError('data.not-found', `${file}: is not a file; check the path`, { file })
   return stat.size
-}
-
-async function writeRows(file: string, { files, tokenizer, modelPath, data, threads, onProgress = () => undefined }: SplitJob, totalBytes: number): Promise<SplitTally> {
-  const writer = new ArrowWriter(file), tally = new SplitTally(tokenizer)
-  /** Files of the blocks that are in work. */
-  const sources: string[] = []
-  let reading: string | undefined
-  function* blocks(): Generator<Block> {
-    for (const name of files) {
-      reading = name
-      for (const block of readBlocks(name)) {
-        sources.push(name)
-        yield block
-      }
-    }
-  }
-  let current = 0
-  /** All blocks of the files before this one were counted. */
-  const settle = (name: string | undefined): void => {
-    for (; current < files.length && files[current] !== name; current++) if (tally.rowsOfFile(files[current]) === 0) throw noRows(files[current])
-  }
-  try {
-    for await (const block of encodeBlocks(blocks(), { data, modelPath, tokenizer }, threads ?? encoderThreads(totalBytes))) {
-      const name = sources.shift()!
-      settle(name)
-      tally.add(block, name)
-      await writer.add(block)
-      onProgress({ state: 'tokenizing', bytes: tally.bytes, totalBytes, rows: tally.rows })
-    }
-    settle(undefined)
-    await writer.finish()
-    return tally
-  } catch (error) {
-    await writer.abort()
-    // A file without rows comes before a bad row of the next one.
-    settle(sources[0] ?? reading)
-    throw error
-  }
 }
 
 function unusedSystem({ system }: DataPlan, kind: PreparedSplit['template']): DataNote[] {
