@@ -51,8 +51,8 @@ for (const name of ['rows', 'tokens', 'packs', 'digest']) if (!same(name)) throw
 
 const [{ rows, tokens, packs }] = seen.fettle, best = (side, name) => Math.min(...seen[side].map((one) => one[name])), spread = (side, text) => seen[side].map(text).join(', ')
 console.log(`${cores} × ${cpu}, ${memoryGiB} GiB${load.share > 0.05 ? `; other work took ${Math.round(100 * load.share)}% of the cores` : ''}. ${megabytes.toFixed(0)} MB, ${rows.toLocaleString('en')} ${values.rows} rows, ${tokens.toLocaleString('en')} tokens in ${packs.toLocaleString('en')} packs: the same ids, labels and packs on both sides.\n`)
-console.log('| | MB/s, each run | peak memory (MiB) | second start (s) |\n|---|---|---|---|')
+console.log('| | MB/s, each run | MB for each second of CPU | peak memory (MiB) | second start (s) |\n|---|---|---|---|---|')
 for (const [side, name] of [['fettle', 'Fettle'], ['peer', 'datasets + transformers']]) {
-  console.log(`| ${name} | ${spread(side, ({ seconds }) => (megabytes / seconds).toFixed(2))} | ${Math.round(Math.max(...seen[side].map(({ peak }) => peak)))} | ${spread(side, ({ again }) => again.toFixed(2))} |`)
+  console.log(`| ${name} | ${spread(side, ({ seconds }) => (megabytes / seconds).toFixed(2))} | ${spread(side, ({ cpu: taken }) => (megabytes / taken).toFixed(2))} | ${Math.round(Math.max(...seen[side].map(({ peak }) => peak)))} | ${spread(side, ({ again }) => again.toFixed(2))} |`)
 }
 console.log(`\nRatio of the rates: ${seen.fettle.map(({ seconds }, i) => (seen.peer[i].seconds / seconds).toFixed(2)).join(', ')}; of the best runs ${(best('peer', 'seconds') / best('fettle', 'seconds')).toFixed(2)}`)
