@@ -18,8 +18,8 @@ const memoryAThread = 400 << 20
 const ahead = 2
 
 /** Threads that encode `bytes` of text: as many as cores, fewer for little text or with little memory free. */
-export function encoderThreads(bytes: number, cores = os.availableParallelism()): number {
-  return Math.max(1, Math.min(cores, Math.floor(bytes / bytesAThread), Math.floor(freeMemory() / 2 / memoryAThread)))
+export function encoderThreads(bytes: number, cores = Infinity): number {
+  return Math.max(1, Math.min(os.availableParallelism(), cores, Math.floor(bytes / bytesAThread), Math.floor(freeMemory() / 2 / memoryAThread)))
 }
 
 /** What this process may still take, under the limits of its container. */

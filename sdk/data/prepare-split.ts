@@ -22,8 +22,10 @@ export interface SplitJob {
   readonly modelPath: string
   readonly data: DataPlan
   readonly cache: string
-  /** Threads that tokenise; by default as many as cores, text and memory allow. */
-  readonly threads?: number
+  /** Cores that it may use; undefined: all. */
+  readonly cores?: number | undefined
+  /** Threads that tokenise; undefined: as many as cores, text and memory allow. */
+  readonly threads?: number | undefined
   readonly onProgress?: (progress: SplitProgress) => void
 }
 

@@ -9,7 +9,7 @@ import { SplitTally } from './split-tally'
  * Tokenises the files of a split, on several threads, into an Arrow file.
  * @throws DataError of the first bad row in the order of the files
  */
-export async function writeRows(file: string, { files, tokenizer, modelPath, data, threads, onProgress = () => undefined }: SplitJob, totalBytes: number): Promise<SplitTally> {
+export async function writeRows(file: string, { files, tokenizer, modelPath, data, threads, cores, onProgress = () => undefined }: SplitJob, totalBytes: number): Promise<SplitTally> {
   const writer = new ArrowWriter(file), tally = new SplitTally(tokenizer)
   /** Files of the blocks that are in work. */
   const sources: string[] = []
@@ -29,7 +29,7 @@ export async function writeRows(file: string, { files, tokenizer, modelPath, dat
     for (; current < files.length && files[current] !== name; current++) if (tally.rowsOfFile(files[current]) === 0) throw noRows(files[current])
   }
   try {
-    for await (const block of encodeBlocks(blocks(), { data, modelPath, tokenizer }, threads ?? encoderThreads(totalBytes))) {
+    for await (const block of encodeBlocks(blocks(), { data, modelPath, tokenizer }, threads ?? encoderThreads(totalBytes, cores))) {
       const name = sources.shift()!
       settle(name)
       tally.add(block, name)

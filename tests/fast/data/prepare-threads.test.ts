@@ -137,8 +137,8 @@ test('large sources that did not change are not read again', async t => {
 })
 
 test('little text takes one thread, much text all cores', () => {
-  assert.deepEqual([encoderThreads(0, 8), encoderThreads(15 << 20, 8), encoderThreads(1 << 40, 1)], [1, 1, 1])
-  assert.ok(encoderThreads(1 << 40, 2) <= 2)
+  assert.deepEqual([encoderThreads(0, 8), encoderThreads(15 << 20, 8), encoderThreads(2 ** 40, 1)], [1, 1, 1])
+  assert.ok(encoderThreads(2 ** 40, 2) <= 2)
 })
 
 test('a prepared file that lost bytes is refused by name', async t => {

@@ -132,7 +132,7 @@ test('many record batches: rows are found across their borders', async t => {
 })
 
 test('no part of the data path loads the addon', () => {
-  const script = "for (const m of ['data', 'data/prepare-worker', 'tokenizers', 'tokenizers/library-tokenizer']) require('fettle/dist/' + m); process.exit(Object.keys(require.cache).some(f => /fettle-native|[\\\\/]native[\\\\/]/.test(f)) ? 1 : 0)"
+  const script = "for (const m of ['data', 'data/prepare-worker', 'data/write-rows', 'tokenizers', 'tokenizers/library-tokenizer']) require('fettle/dist/' + m); process.exit(Object.keys(require.cache).some(f => /fettle-native|[\\\\/]native[\\\\/]/.test(f)) ? 1 : 0)"
   const { spawnSync } = require('node:child_process') as typeof import('node:child_process')
   assert.equal(spawnSync(process.execPath, ['-e', script], { cwd: fixture('..') }).status, 0)
 })
