@@ -6,7 +6,7 @@ import { checkoutRoot, fettleHome } from '../models/hub/places'
 import type { PreparedSplit } from './dataset'
 
 /** Counts up when prepared files of an earlier Fettle can no longer be read or would hold other ids. */
-const formatVersion = 2
+export const formatVersion = 2
 
 const rowsName = 'rows.arrow', splitName = 'split.json'
 

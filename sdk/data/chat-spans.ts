@@ -11,7 +11,12 @@ export interface AnswerSpan {
   readonly end: number
 }
 
-export interface RenderedChat { readonly text: string; readonly answers: readonly AnswerSpan[] }
+export interface RenderedChat {
+  readonly text: string
+  readonly answers: readonly AnswerSpan[]
+  /** Each answer stands right behind its prompt, and what comes before the next message does not depend on that one. */
+  readonly regular: boolean
+}
 
 /**
  * Renders a chat and finds its answers, for any template: an answer starts where the rendering of the messages before it,
@@ -21,26 +26,28 @@ export interface RenderedChat { readonly text: string; readonly answers: readonl
 export function renderSpans(template: ChatTemplate, messages: readonly ChatMessage[]): RenderedChat {
   const text = template.render(messages)
   const answers: AnswerSpan[] = []
+  let regular = true
   messages.forEach((message, i) => {
     if (message.role !== 'assistant') return
-    const start = answerStart(template, messages, i, text)
+    const { start, behindPrompt } = answerStart(template, messages, i, text)
     const contentEnd = endOfContent(text, message.content, start)
     const last = i === messages.length - 1
-    const end = last ? text.length : commonPrefix(template.render(messages.slice(0, i + 1)), text)
+    const upTo = last ? text : template.render(messages.slice(0, i + 1)), end = commonPrefix(upTo, text)
+    regular &&= behindPrompt && text.startsWith(message.content, start) && end === upTo.length
     answers.push({ start, contentEnd, end: Math.max(end, contentEnd) })
   })
-  return { text, answers }
+  return { text, answers, regular }
 }
 
-function answerStart(template: ChatTemplate, messages: readonly ChatMessage[], i: number, text: string): number {
+function answerStart(template: ChatTemplate, messages: readonly ChatMessage[], i: number, text: string): { start: number; behindPrompt: boolean } {
   const before = messages.slice(0, i)
   const prompt = template.render(before, { addGenerationPrompt: true })
-  if (text.startsWith(prompt)) return prompt.length
+  if (text.startsWith(prompt)) return { start: prompt.length, behindPrompt: true }
   // Some templates open an answer in another way when they ask for one; then the answer's own text shows the place.
   const history = template.render(before)
   const { content } = messages[i]
   const at = text.startsWith(history) && content.trim() !== '' ? text.indexOf(content.trim(), history.length) : -1
-  if (at >= 0) return at
+  if (at >= 0) return { start: at, behindPrompt: false }
   throw new DataError('data.template',
     `chat template ${template.name || 'of the model'}: writes message ${i + 1} of ${messages.length} differently in a chat than before it, so the answer cannot be found; use rows of one round, or another template`,
     { message: i, prompt: prompt.slice(-200), text: text.slice(Math.max(0, commonPrefix(prompt, text) - 100), commonPrefix(prompt, text) + 100) })

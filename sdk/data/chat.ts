@@ -1,4 +1,5 @@
 import type { ChatMessage, ChatTemplate, Mark, Tokenizer } from '../tokenizers'
+import { ChatRenderer } from './chat-renderer'
 import { difference, renderSpans, type AnswerSpan } from './chat-spans'
 import { IGNORED } from './dataset'
 import type { EncodedRow, FittedPrompt, Rounds, RowEncoder, TemplateSettings } from './encode'
@@ -31,8 +32,11 @@ const longText = 8
 export class ChatEncoder implements RowEncoder {
   readonly kind = 'chat'
   private readonly odd = new Set<string>()
+  private readonly renderer: ChatRenderer
 
-  constructor(private readonly tokenizer: Tokenizer, private readonly template: ChatTemplate, private readonly settings: TemplateSettings) {}
+  constructor(private readonly tokenizer: Tokenizer, private readonly template: ChatTemplate, private readonly settings: TemplateSettings) {
+    this.renderer = new ChatRenderer(template)
+  }
 
   async encode(rows: readonly Rounds[]): Promise<EncodedRow[]> {
     const chats = await this.encodeChats(rows)
@@ -78,7 +82,7 @@ export class ChatEncoder implements RowEncoder {
 
   private async encodeChats(rows: readonly Rounds[]): Promise<EncodedChat[]> {
     const chats = rows.map(row => {
-      const chat = renderSpans(this.template, this.messages(row))
+      const chat = this.renderer.render(this.messages(row))
       const prompt = row.src.length === 1 && chat.text.length > longText * this.settings.maxLength ? this.promptText(row.src[0]) : null
       const own = prompt !== null && chat.text.startsWith(prompt.text) && chat.answers[0].start === prompt.text.length ? prompt : null
       return { ...chat, own, marks: [...own?.marks ?? [], ...chat.answers.flatMap(marksOf)] }

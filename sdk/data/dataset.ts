@@ -44,7 +44,7 @@ export interface PreparedData {
   readonly test: PreparedSplit | null
 }
 
-/** One row as it goes into a batch. Views over the file's content: do not write. */
+/** One row as it goes into a batch. */
 export interface Row { readonly inputIds: Int32Array; readonly labels: Int32Array }
 
 export interface RowReader {

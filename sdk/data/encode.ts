@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { DataError, FettleError } from '../errors'
 import type { DataPlan } from '../plan/plan'
-import { compileChatTemplate, type ChatTemplate, type Tokenizer } from '../tokenizers'
+import { compileChatTemplate, textUse, type ChatTemplate, type Tokenizer } from '../tokenizers'
 import { isPaddleTemplate, templateFromPaddle } from '../tokenizers/paddle-template'
 import { ChatEncoder } from './chat'
 import { IGNORED } from './dataset'
@@ -65,7 +65,7 @@ export function rowEncoder(tokenizer: Tokenizer, settings: TemplateSettings): Ro
 
 function chatTemplateOf(tokenizer: Tokenizer, { template }: TemplateSettings): ChatTemplate | null {
   if (template === 'none' || (template === 'auto' && tokenizer.chatTemplate === null)) return null
-  if (template === 'auto') return { name: '', render: (messages, options) => tokenizer.renderChat(messages, options) }
+  if (template === 'auto') return { name: '', texts: textUse(tokenizer.chatTemplate!), render: (messages, options) => tokenizer.renderChat(messages, options) }
   return compileChatTemplate(readTemplate(template), template, tokenizer.specialTexts)
 }
 

@@ -19,7 +19,7 @@ const NEWLINE = 0x0a, RETURN = 0x0d
  * @throws DataError `data.format` for compressed and UTF-16 files, `data.encoding` for a line longer than a string can be
  */
 export function* readLines(file: string, chunkBytes = 1 << 20): Generator<Line> {
-  const fd = open(file)
+  const fd = openLines(file)
   try {
     let offset = checkStart(file, fd)
     let number = 0
@@ -49,7 +49,8 @@ export function* readLines(file: string, chunkBytes = 1 << 20): Generator<Line> 
   }
 }
 
-function open(file: string): number {
+/** Opens a text file for reading. @throws DataError `data.not-found` */
+export function openLines(file: string): number {
   try {
     return fs.openSync(file, 'r')
   } catch (cause) {
@@ -58,12 +59,21 @@ function open(file: string): number {
   }
 }
 
+/** The lines of a block that holds whole lines. @param offset where the block starts in its file */
+export function* linesOf(bytes: Buffer, number: number, offset: number): Generator<Line> {
+  for (let from = 0; from < bytes.length; number++) {
+    const found = bytes.indexOf(NEWLINE, from), end = found < 0 ? bytes.length : found
+    yield { number, bytes: withoutReturn(bytes.subarray(from, end)), offset: offset + from }
+    from = end + 1
+  }
+}
+
 function withoutReturn(bytes: Buffer): Buffer {
   return bytes.length > 0 && bytes[bytes.length - 1] === RETURN ? bytes.subarray(0, -1) : bytes
 }
 
 /** Refuses what is not UTF-8 text at all; returns where the text starts. */
-function checkStart(file: string, fd: number): number {
+export function checkStart(file: string, fd: number): number {
   const start = Buffer.alloc(4)
   const got = fs.readSync(fd, start, 0, 4, 0)
   const begins = (...bytes: number[]): boolean => got >= bytes.length && bytes.every((b, i) => start[i] === b)
@@ -80,7 +90,8 @@ function quote(file: string): string {
   return /^[\w./-]+$/.test(file) ? file : `'${file.replace(/'/g, "'\\''")}'`
 }
 
-function checkLength(file: string, line: number, bytes: number): void {
+/** @throws DataError `data.format` for a line longer than a string can be */
+export function checkLength(file: string, line: number, bytes: number): void {
   if (bytes <= constants.MAX_STRING_LENGTH) return
   throw new DataError('data.format', `${file}:${line}: the line is longer than ${constants.MAX_STRING_LENGTH} bytes; expected one JSON object a line, so check the line ends`, { file, line })
 }

@@ -10,6 +10,8 @@ export interface PrepareJob {
   readonly modelPath: string
   readonly splits: readonly { readonly split: SplitName; readonly files: readonly string[] }[]
   readonly cache: string
+  readonly threads?: number | undefined
+  readonly cores?: number | undefined
 }
 
 export interface PrepareProgress extends SplitProgress { readonly split: SplitName }

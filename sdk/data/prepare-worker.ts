@@ -23,13 +23,13 @@ function send(message: FromPrepare): void {
   process.send!(message, undefined, undefined, () => { if (message.kind !== 'progress') process.disconnect() })
 }
 
-async function run({ data, modelPath, splits, cache }: PrepareJob): Promise<PreparedData> {
+async function run({ data, modelPath, splits, cache, threads, cores }: PrepareJob): Promise<PreparedData> {
   const tokenizer = loadTokenizer(modelPath)
   const prepared: Record<SplitName, PreparedSplit | null> = { train: null, dev: null, test: null }
   for (const { split, files } of splits) {
     let last = 0
     prepared[split] = await prepareSplit({
-      files, tokenizer, data, cache,
+      files, tokenizer, modelPath, data, cache, threads, cores,
       onProgress(progress) {
         const settled = progress.state === 'done' || progress.state === 'reused'
         if (!settled && Date.now() - last < 100) return

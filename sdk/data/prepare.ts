@@ -15,6 +15,10 @@ export interface PrepareOptions {
   readonly onProgress?: (progress: PrepareProgress) => void
   /** Folder of prepared data; by default Fettle's cache. */
   readonly cache?: string
+  /** Cores that it may use. Default: all. */
+  readonly cores?: number
+  /** Threads that tokenise; by default as many as cores, text and free memory allow. What is prepared does not depend on it. */
+  readonly threads?: number
   /** Ends the preparation; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
 }
@@ -26,12 +30,12 @@ export interface PrepareOptions {
  */
 export async function prepare(data: DataPlan, modelPath: string, options: PrepareOptions = {}): Promise<PreparedData> {
   if (data.path === null) return { train: null, dev: null, test: null }
-  const { require: required = ['train'], skip = [], cache = dataCache() } = options
+  const { require: required = ['train'], skip = [], cache = dataCache(), threads, cores } = options
   const files = discoverData(data.path)
   for (const split of required) requireSplit(data.path, files, split)
   const splits = (['train', 'dev', 'test'] as const).filter(split => (split === 'test' ? required.includes(split) : !skip.includes(split)))
     .flatMap(split => files[split] ? [{ split, files: files[split]! }] : [])
-  return runJob({ data, modelPath, splits, cache }, options)
+  return runJob({ data, modelPath, splits, cache, threads, cores }, options)
 }
 
 function runJob(job: PrepareJob, { onProgress, signal }: PrepareOptions): Promise<PreparedData> {

@@ -11,6 +11,6 @@ export function previewRow(tokenizer: Tokenizer, { ids, labels }: Pick<EncodedRo
 const readable = 256
 
 /** Should `row` be shown rather than `best`? The first readable one, else the shortest. */
-export function previewsBetter(row: EncodedRow, best: EncodedRow | null): boolean {
+export function previewsBetter(row: Pick<EncodedRow, 'ids'>, best: Pick<EncodedRow, 'ids'> | null): boolean {
   return best === null || (best.ids.length > readable && row.ids.length < best.ids.length)
 }

@@ -39,29 +39,55 @@ const otherNames: Readonly<Record<string, string>> = {
 export function* readRows(files: readonly string[], stats: ReadStats = newReadStats()): Generator<DataRow> {
   for (const file of files) {
     let rows = 0
-    let blank: number[] = []
+    const blanks = new BlankLines(file, stats)
     for (const line of readLines(file)) {
-      const text = decode(file, line)
-      if (text.trim() === '') {
-        blank.push(line.number)
-        continue
-      }
-      if (blank.length > 0) {
-        stats.firstBlank ??= `${file}:${blank[0]}`
-        stats.blankLines += blank.length
-        blank = []
-      }
-      yield parseRow({ file, line: line.number, text, first: rows === 0 }, line.bytes.length, stats)
+      const row = parseLine(file, line, rows === 0, stats)
+      blanks.pass(line.number, row !== null)
+      if (row === null) continue
+      yield row
       rows++
     }
-    if (rows === 0) throw new DataError('data.empty', `${file}: has no rows; expected one {"src": …, "tgt": …} a line`, { file })
+    if (rows === 0) throw noRows(file)
   }
 }
 
-/** A row whose texts give no token. */
-export function emptyRow({ file, line }: Pick<DataRow, 'file' | 'line'>): DataError {
-  return new DataError('data.field', `${file}:${line}:1: the row has no tokens at all; give it a text, or take the line out`, { file, line, column: 1 })
+/** Counts the blank lines of a file that rows follow. */
+export class BlankLines {
+  private waiting = 0
+  private first = 0
+
+  constructor(private readonly file: string, private readonly stats: ReadStats) {}
+
+  /** Takes lines in order: one, or `count` blank ones. */
+  pass(line: number, isRow: boolean, count = 1): void {
+    if (!isRow) {
+      if (this.waiting === 0) this.first = line
+      this.waiting += count
+    } else if (this.waiting > 0) {
+      this.stats.firstBlank ??= `${this.file}:${this.first}`
+      this.stats.blankLines += this.waiting
+      this.waiting = 0
+    }
+  }
 }
+
+/** A file without a row. */
+export function noRows(file: string): DataError {
+  return new DataError('data.empty', `${file}: has no rows; expected one {"src": …, "tgt": …} a line`, { file })
+}
+
+/**
+ * The row of one line; null for a blank one.
+ * @param first no row of the file stands before it
+ * @throws DataError `data.json`, `data.field`, `data.encoding`, `data.format`
+ */
+export function parseLine(file: string, line: Line, first: boolean, stats: ReadStats): DataRow | null {
+  const text = decode(file, line)
+  return isBlank(text) ? null : parseRow({ file, line: line.number, text, first }, line.bytes.length, stats)
+}
+
+/** Most lines begin with their object: they need no copy without white space. */
+function isBlank(text: string): boolean { return text[0] !== '{' && text.trim() === '' }
 
 interface Source { readonly file: string; readonly line: number; readonly text: string; readonly first: boolean }
 

@@ -1,8 +1,8 @@
 import { serializeError } from '../errors'
 import { loadTokenizer } from '../tokenizers'
+import { emptyRow, encodeAll, sequences } from './batches'
 import { rowEncoder, type RowEncoder } from './encode'
-import { encodeAll, sequences } from './prepare-split'
-import { emptyRow, readRows, type DataRow } from './rows'
+import { readRows, type DataRow } from './rows'
 import { shuffledStream } from './stream-order'
 import type { FromStream, StreamJob, ToStream } from './stream-protocol'
 

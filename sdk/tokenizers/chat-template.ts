@@ -1,5 +1,6 @@
 import { ModelError } from '../errors'
 import { tagLines, withLineCalls, wrapTag } from './template-lines'
+import { textUse, type TextUse } from './template-texts'
 import type { ChatMessage, ChatOptions } from './types'
 
 /** The package declares its types for ES modules only; these are the parts in use. */
@@ -10,6 +11,8 @@ const { Template } = require('@huggingface/jinja') as { Template: new (source: s
 export interface ChatTemplate {
   /** Where the template came from, for messages. */
   readonly name: string
+  /** What it does with the texts of messages. */
+  readonly texts: TextUse
   render(messages: readonly ChatMessage[], options?: ChatOptions): string
 }
 
@@ -29,7 +32,7 @@ export function compileChatTemplate(source: string, name: string, specialTexts: 
   // Handing a text to the engine costs more than rendering it, so only those that the template names go in.
   const named = Object.fromEntries(Object.entries(specialTexts).filter(([token]) => source.includes(token)))
   return {
-    name,
+    name, texts: textUse(source),
     render(messages, options = {}) {
       const values = {
         ...named, tools: null, documents: null, ...options.variables,

@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto'
 import { Tokenizer as Library, type Decoder } from 'tokenizers'
 import { ModelError } from '../errors'
 import { addedRound } from './added'
+import { bytePair, type BytePair } from './byte-pair'
 import { ModelTemplate } from './chat-template'
 import { encodeMarked } from './marked'
-import type { TokenizerSpec } from './spec'
+import type { TokenizerJson, TokenizerSpec } from './spec'
 import { streamDecoder } from './stream'
 import type { ChatMessage, ChatOptions, DecodeOptions, EncodeOptions, Mark, MarkedIds, StreamDecoder, Tokenizer } from './types'
 
@@ -22,6 +23,8 @@ export class LibraryTokenizer implements Tokenizer {
   readonly specialTexts: Readonly<Record<string, string>>
   private readonly json: string
   private built: { readonly library: Library; readonly decoder: Decoder | null } | null = null
+  /** Undefined until it is used first; null: the library does it all. */
+  private words: BytePair | null | undefined
   private readonly template: ModelTemplate
 
   constructor(spec: TokenizerSpec) {
@@ -51,17 +54,20 @@ export class LibraryTokenizer implements Tokenizer {
     }
   }
 
+  private get bytePair(): BytePair | null { return this.words === undefined ? (this.words = bytePair(JSON.parse(this.json) as TokenizerJson)) : this.words }
+
   async encode(text: string, { special = false }: EncodeOptions = {}): Promise<number[]> {
     return (await this.library.encode(text, null, { addSpecialTokens: special })).getIds()
   }
 
   async encodeBatch(texts: readonly string[], { special = false }: EncodeOptions = {}): Promise<Int32Array[]> {
-    const encodings = await this.library.encodeBatch([...texts], { addSpecialTokens: special })
-    return encodings.map(e => new Int32Array(e.getIds()))
+    const encode = async (batch: readonly string[]): Promise<Int32Array[]> => (await this.library.encodeBatch([...batch], { addSpecialTokens: special })).map(e => new Int32Array(e.getIds()))
+    return special ? encode(texts) : fillIn(texts, texts.map(text => this.bytePair?.encode(text) ?? null), encode)
   }
 
-  encodeMarked(texts: readonly { readonly text: string; readonly marks: readonly Mark[] }[]): Promise<MarkedIds[]> {
-    return encodeMarked(batch => this.library.encodeBatch(batch, { addSpecialTokens: false }), texts)
+  async encodeMarked(texts: readonly { readonly text: string; readonly marks: readonly Mark[] }[]): Promise<MarkedIds[]> {
+    return fillIn(texts, texts.map(({ text, marks }) => this.bytePair?.encodeMarked(text, marks) ?? null),
+      rest => encodeMarked(batch => this.library.encodeBatch(batch, { addSpecialTokens: false }), rest))
   }
 
   decode(ids: ArrayLike<number>, { skipSpecial = false }: DecodeOptions = {}): string {
@@ -95,6 +101,13 @@ export class LibraryTokenizer implements Tokenizer {
   encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): Promise<number[]> {
     return this.encode(this.renderChat(messages, options))
   }
+}
+
+/** What is known, and the library's answers for the rest, asked in one batch. */
+async function fillIn<T, R>(items: readonly T[], known: readonly (R | null)[], ask: (rest: readonly T[]) => Promise<R[]>): Promise<R[]> {
+  const rest = items.filter((_, i) => known[i] === null), answers = rest.length === 0 ? [] : await ask(rest)
+  let next = 0
+  return known.map(found => found ?? answers[next++])
 }
 
 /** Id of `bos_token` and its like: added tokens come before the vocabulary's own. */

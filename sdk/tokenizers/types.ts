@@ -48,8 +48,8 @@ export interface StreamDecoder {
 }
 
 /**
- * One tokenizer, whatever file it comes from. Encoding is asynchronous: the library works on its own threads,
- * so that a notebook or a training loop stays responsive. Decoding is synchronous.
+ * One tokenizer, whatever file it comes from. Encoding is asynchronous: the library works on its own threads. Batches of
+ * byte-level BPE are encoded on the caller's thread, at some MB a second. Decoding is synchronous.
  */
 export interface Tokenizer {
   /** The folder or file that it was read from. */
@@ -79,7 +79,7 @@ export interface Tokenizer {
    * @throws ModelError `tokenizer.file` when the files hold no usable tokenizer
    */
   encode(text: string, options?: EncodeOptions): Promise<number[]>
-  /** Ids of many texts at once, on all cores; one array a text, in their order. */
+  /** Ids of many texts at once; one array a text, in their order. */
   encodeBatch(texts: readonly string[], options?: EncodeOptions): Promise<Int32Array[]>
   /** Many texts without added tokens, with the token numbers of marked places. */
   encodeMarked(texts: readonly { readonly text: string; readonly marks: readonly Mark[] }[]): Promise<MarkedIds[]>

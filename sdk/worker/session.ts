@@ -178,10 +178,10 @@ async function dataOf({ data }: Plan, reporter: Reporter): Promise<DataPlan> {
   return { ...data, path: await resolveData(data.path, ({ stage, received, total }) => reporter.progress(`data: ${stage}`, received, total ?? null)) }
 }
 
-/** Which splits a plan asks for. */
-export function neededSplits({ train, predict, evaluate, evalAtEnd, data: { lazy } }: Plan): Pick<PrepareOptions, 'require' | 'skip'> {
+/** Which splits a plan asks for, and on how many cores they are prepared. */
+export function neededSplits({ train, predict, evaluate, evalAtEnd, threads, data: { lazy } }: Plan): Pick<PrepareOptions, 'require' | 'skip' | 'cores'> {
   const evaluates = evaluate.by !== 'no' || evalAtEnd
-  return { require: [...(train && !lazy ? ['train' as const] : []), ...(evaluates ? ['dev' as const] : []), ...(predict ? ['test' as const] : [])], skip: train && !lazy ? [] : ['train'] }
+  return { require: [...(train && !lazy ? ['train' as const] : []), ...(evaluates ? ['dev' as const] : []), ...(predict ? ['test' as const] : [])], skip: train && !lazy ? [] : ['train'], ...(threads === null ? {} : { cores: threads }) }
 }
 
 async function prepareData(plan: Plan, located: DataPlan, modelPath: string, reporter: Reporter, signal: AbortSignal): Promise<PreparedData> {

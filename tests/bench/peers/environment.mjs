@@ -14,22 +14,22 @@ export const packages = {
   torchtune: ['torchtune==0.6.1', 'torchao==0.10.0'],
 }
 
-function must(command, args, wanted) {
+function must(command, args, wanted, variable) {
   const { status, error } = spawnSync(command, args, { stdio: ['ignore', 'inherit', 'inherit'] })
   if (error || status !== 0) {
-    throw new EnvironmentError('bench.environment', `${command} ${args.join(' ')} failed${error ? `: ${error.message}` : ` with exit code ${status}`}; mend what it says, or set FETTLE_PEER to a Python that has ${wanted.join(', ')}`, { command, args, status })
+    throw new EnvironmentError('bench.environment', `${command} ${args.join(' ')} failed${error ? `: ${error.message}` : ` with exit code ${status}`}; mend what it says, or set ${variable} to a Python that has ${wanted.join(', ')}`, { command, args, status })
   }
 }
 
 /** Makes a virtual environment unless it stands with just these packages. `beside`: site-packages that it sees beside its own. */
-function environment(folder, wanted, beside) {
+export function environment(folder, wanted, beside, variable = 'FETTLE_PEER') {
   const python = join(folder, 'bin', 'python'), stamp = join(folder, 'packages.txt'), text = wanted.join('\n')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === text) return python
-  console.error(`Making a Python environment in ${folder}: ${wanted.join(', ')}${beside ? '' : ' (several GB, once)'}`)
+  console.error(`Making a Python environment in ${folder}: ${wanted.join(', ')}${wanted === shared ? ' (several GB, once)' : ''}`)
   mkdirSync(folder, { recursive: true })
-  must('python3', ['-m', 'venv', folder], wanted)
+  must('python3', ['-m', 'venv', folder], wanted, variable)
   if (beside) writeFileSync(join(sitePackages(python), 'shared.pth'), `${beside}\n`)
-  must(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...wanted], wanted)
+  must(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...wanted], wanted, variable)
   writeFileSync(stamp, text)
   return python
 }

@@ -119,7 +119,7 @@ test('many record batches: rows are found across their borders', async t => {
   const writer = new ArrowWriter(file)
   const rows = 40_000
   const idsOf = (i: number): Int32Array => Int32Array.from({ length: 1 + (i % 5) }, (_, k) => i + k)
-  for (let i = 0; i < rows; i++) await writer.add({ ids: idsOf(i), labels: idsOf(i), truncated: false })
+  for (let i = 0; i < rows; i++) await writer.add({ ids: idsOf(i), labels: idsOf(i), lengths: Int32Array.of(1 + (i % 5)), supervised: Int32Array.of(i % 5) })
   await writer.finish()
   const reader = openRows({ file, rows } as PreparedSplit)
   for (const i of [0, 1, 16_383, 16_384, 32_767, 32_768, rows - 1]) {
@@ -132,7 +132,7 @@ test('many record batches: rows are found across their borders', async t => {
 })
 
 test('no part of the data path loads the addon', () => {
-  const script = "for (const m of ['data', 'data/prepare-worker', 'tokenizers', 'tokenizers/library-tokenizer']) require('fettle/dist/' + m); process.exit(Object.keys(require.cache).some(f => /fettle-native|[\\\\/]native[\\\\/]/.test(f)) ? 1 : 0)"
+  const script = "for (const m of ['data', 'data/prepare-worker', 'data/write-rows', 'tokenizers', 'tokenizers/library-tokenizer']) require('fettle/dist/' + m); process.exit(Object.keys(require.cache).some(f => /fettle-native|[\\\\/]native[\\\\/]/.test(f)) ? 1 : 0)"
   const { spawnSync } = require('node:child_process') as typeof import('node:child_process')
   assert.equal(spawnSync(process.execPath, ['-e', script], { cwd: fixture('..') }).status, 0)
 })
