@@ -213,8 +213,11 @@ Image compile(const std::string& file, const std::string& architecture, std::str
   const std::filesystem::path kept = std::filesystem::path(places.cache) / (file + "-" + architecture + "-" + c10::sha1(key).str() + ".kernel");
   Image image;
   if (!places.cache.empty() && load(kept, image)) return image;
-  image = build(file, architecture, text, log);
-  if (!places.cache.empty()) store(kept, image);
+  std::string said;
+  image = build(file, architecture, text, &said);
+  if (log) *log = said;
+  // What was warned of is said again the next time.
+  if (!places.cache.empty() && said.empty()) store(kept, image);
   return image;
 }
 
