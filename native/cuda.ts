@@ -52,25 +52,23 @@ export function capability(device: number): number { return call('fettle_cuda::c
 
 /** Looks at what is here; never throws for what is missing. */
 export function cudaKernels(): CudaKernels {
-  const missing = (error: unknown): string => {
-    if (error instanceof NativeError) return error.message
+  const here = { graphs: hasAddon('graphs'), nccl: hasAddon('nccl') }, version = tried(() => {
+    setUpCuda()
+    return call('fettle_cuda::compiler_version', '') as string
+  })
+  const nvrtc = version instanceof NativeError ? null : version, gpus = devices().filter(({ kind }) => kind === 'cuda')
+  if (gpus.length === 0) return { ...here, nvrtc, architectures: [], obstacle: 'no GPU that libtorch can use' }
+  const found = tried(() => gpus.map((_, i) => `sm_${capability(i)}`)), architectures = found instanceof NativeError ? [] : found
+  return { ...here, nvrtc, architectures, obstacle: version instanceof NativeError ? version.message : found instanceof NativeError ? found.message : null }
+}
+
+function tried<T>(body: () => T): T | NativeError {
+  try {
+    return body()
+  } catch (error) {
+    if (error instanceof NativeError) return error
     throw error
   }
-  const found = { nvrtc: null as string | null, architectures: [] as string[], graphs: hasAddon('graphs'), nccl: hasAddon('nccl') }
-  try {
-    setUpCuda()
-    found.nvrtc = call('fettle_cuda::compiler_version', '') as string
-  } catch (error) {
-    return { ...found, obstacle: missing(error) }
-  }
-  const gpus = devices().filter(({ kind }) => kind === 'cuda')
-  if (gpus.length === 0) return { ...found, obstacle: 'no GPU that libtorch can use' }
-  try {
-    found.architectures = gpus.map((_, i) => `sm_${capability(i)}`)
-  } catch (error) {
-    return { ...found, obstacle: missing(error) }
-  }
-  return { ...found, obstacle: null }
 }
 
 /** A recorded stretch of GPU work that is launched again as a whole. */

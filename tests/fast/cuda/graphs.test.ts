@@ -21,7 +21,7 @@ before(() => { simulateKernels(); setThreads(1) })
 
 function open(blocks: Blocks = simulatedBlocks(), { model = 'llama-v2-gqa', dora = false } = {}): Decoder {
   const parameters = loadParameters(openWeights(fixture('golden', model)), { dtype: 'float32', device: 'cpu', train: false })
-  attachLora(parameters, loraConfig({ rank: 4, alpha: 8, useDora: dora }), { seed: 3 })
+  attachLora(parameters, loraConfig({ rank: 4, alpha: 8, decomposed: dora }), { seed: 3 })
   for (const { master } of parameters.flat!.weights) ops.add_(master!, 0.02)
   const decoder = new Decoder(parameters, blocks)
   decoder.weightsChanged()
