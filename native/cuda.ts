@@ -76,8 +76,8 @@ export class CudaGraph {
   private constructor(private readonly id: number) {}
 
   /**
-   * Records what `body` launches, on a stream of its own. Memory that it takes comes from a pool that only this graph uses, so
-   * what it writes lies where it lay at every replay. `body` must have run before, outside, so that all is loaded; it may not
+   * Records what `body` launches, on a stream of its own. Memory that it takes comes from a pool that graphs share, so that
+   * what it writes lies where it lay at every replay, until another graph is replayed. `body` must have run before, outside, so that all is loaded; it may not
    * wait for the device.
    * @throws NativeError `native.missing` where graphs.node is not built or there is no GPU; whatever `body` throws
    */

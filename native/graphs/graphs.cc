@@ -25,6 +25,12 @@ std::unordered_map<int64_t, std::unique_ptr<Graph>>& graphs() {
   return all;
 }
 
+/// Graphs share one pool: they are replayed one after the other, and what one leaves is read before the next runs.
+at::cuda::MempoolId_t pool() {
+  static const at::cuda::MempoolId_t shared = at::cuda::graph_pool_handle();
+  return shared;
+}
+
 Graph& graphOf(int64_t id) {
   const auto found = graphs().find(id);
   if (found == graphs().end()) throw std::runtime_error("expected a recorded graph, got " + std::to_string(id) + ", which was freed or never made");
@@ -40,7 +46,7 @@ int64_t begin(int64_t device) {
   auto graph = std::make_unique<Graph>(c10::cuda::getStreamFromPool(false, index), before);
   c10::cuda::setCurrentCUDAStream(graph->own);
   try {
-    graph->graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+    graph->graph.capture_begin(pool(), cudaStreamCaptureModeThreadLocal);
   } catch (...) {
     c10::cuda::setCurrentCUDAStream(before);
     throw;

@@ -89,8 +89,9 @@ export class WalkGraphs {
     const { device } = this.decoder.parameters
     const whole = (size: number, dtype: 'int64' | 'int32'): Tensor => keep(ops.zeros([size], { dtype, device }))
     const starts = whole(sequences + 1, 'int32'), attention: PackedAttention = { kind: 'packed', offsets: [0, longest], sequences: { starts, longest } }
+    // Its own length is nobody's: positions that pad are 0, and what depends on lengths has no graph.
     return {
-      starts, batch: { ids: whole(tokens, 'int64'), positions: whole(tokens, 'int64'), tokens, lengths: [longest], attention, targets: { rows: whole(targets, 'int64'), labels: whole(targets, 'int64'), count: targets } },
+      starts, batch: { ids: whole(tokens, 'int64'), positions: whole(tokens, 'int64'), tokens, lengths: [1], attention, targets: { rows: whole(targets, 'int64'), labels: whole(targets, 'int64'), count: targets } },
     }
   }
 }

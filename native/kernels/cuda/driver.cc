@@ -14,6 +14,7 @@ using Module = void*;
 using Function = void*;
 
 struct Driver {
+  int (*init)(unsigned);
   int (*errorText)(int, const char**);
   int (*getDevice)(int*, int);
   int (*attribute)(int*, int, int);
@@ -32,12 +33,15 @@ const Driver& driver() {
     void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     TORCH_CHECK(library, "expected an NVIDIA driver for kernels of the GPU: ", dlerror(), "; run: npx fettle doctor");
     Driver d;
+    find(library, "cuInit", d.init);
     find(library, "cuGetErrorString", d.errorText);
     find(library, "cuDeviceGet", d.getDevice);
     find(library, "cuDeviceGetAttribute", d.attribute);
     find(library, "cuModuleLoadData", d.loadModule);
     find(library, "cuModuleGetFunction", d.getFunction);
     find(library, "cuLaunchKernel", d.launch);
+    const int result = d.init(0);
+    TORCH_CHECK(result == 0, "the NVIDIA driver does not start (", result, "); run: nvidia-smi");
     return d;
   }();
   return opened;
