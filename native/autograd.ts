@@ -68,12 +68,16 @@ export interface FusedAdamW {
   beta2: number
   weightDecay: number
   eps: number
+  /** fp32 scalar on the parameters' device: gradients are divided by it, in place. Left out: 1. */
+  gradScale?: Tensor
+  /** fp32 scalar on the parameters' device: where it is 1, nothing is updated. Left out: all is. */
+  foundInf?: Tensor
 }
 
 /** One AdamW step in place on CPU or CUDA (Loshchilov and Hutter, arXiv:1711.05101). */
 export function fusedAdamW(o: FusedAdamW): void {
   native().fusedAdamW(
     handles(o.params), handles(o.grads), handles(o.expAvgs), handles(o.expAvgSqs), handles(o.steps),
-    o.lr, o.beta1, o.beta2, o.weightDecay, o.eps,
+    o.lr, o.beta1, o.beta2, o.weightDecay, o.eps, o.gradScale?.handle ?? 0, o.foundInf?.handle ?? 0,
   )
 }

@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, statfsSync } from 'node:fs'
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os'
 import { delimiter, join } from 'node:path'
+import { cudaFiles, type CudaKernels } from './cuda'
 import { finder, libtorch, type Libtorch } from './library'
 import type { DeviceInfo } from './system'
 
@@ -24,6 +25,8 @@ export interface Report {
   /** The addon for this libtorch is built and loads. */
   readonly addon: boolean
   readonly devices: readonly DeviceInfo[]
+  /** What kernels of ours on GPUs need; left out where the addon does not load. */
+  readonly cuda?: CudaKernels
   readonly cpu: { model: string; cores: number; features: readonly string[]; capability?: string }
   /** Bytes. */
   readonly memory: { total: number; free: number }
@@ -38,6 +41,7 @@ interface Probe {
   version?: string
   capability?: string
   devices?: DeviceInfo[]
+  cuda?: CudaKernels
   failure?: string
 }
 
@@ -115,6 +119,7 @@ function problemsOf(r: Omit<Report, 'problems'>, missing: string | undefined, fa
   if (!r.python && !r.libtorch) add(true, 'no Python 3.9 or later to fetch libtorch with', 'install python3 and pip, or set FETTLE_LIBTORCH to a torch folder')
   if (r.addon && finder.hasNvidiaDriver() && !r.devices.some((d) => d.kind === 'cuda'))
     add(false, 'an NVIDIA driver is here, but this libtorch sees no GPU', 'use a libtorch with CUDA that fits the driver (set FETTLE_LIBTORCH)')
+  if (r.cuda?.obstacle && r.devices.some((d) => d.kind === 'cuda')) add(false, `a GPU is here, but only the plain form of the blocks runs on it: ${r.cuda.obstacle.split('\n')[0]}`, 'npm run setup -- --with cuda, or set CUDA_HOME')
   if (r.memory.free < 2 * GIB) add(false, `only ${gib(r.memory.free)} of memory free`, 'end other programs; a 135M model trains in about 2 GiB')
   if (r.disk.free < GIB) add(false, `only ${gib(r.disk.free)} of disk free in ${r.disk.folder}`, 'free some space, or set FETTLE_HOME to another disk')
   return problems
@@ -138,6 +143,7 @@ export function inspect(): Report {
     libtorch: torch,
     addon: probed.version !== undefined,
     devices: probed.devices ?? [],
+    cuda: probed.cuda,
     cpu: { model, cores: availableParallelism(), features: cpuFeatures(), capability: probed.capability },
     memory: memoryHere(),
     disk: { folder: finder.home(), free: freeDisk(finder.home()) },
@@ -145,6 +151,13 @@ export function inspect(): Report {
     browser: finder.findBrowser(),
   }
   return { ...report, problems: problemsOf(report, missing, probed.failure) }
+}
+
+/** Which kernels of ours would run on GPUs, and which addons for them are built. */
+function cudaLine({ nvrtc, architectures, obstacle, graphs, nccl }: CudaKernels): string {
+  const runs = obstacle === null ? `${cudaFiles.join(', ')}, compiled for ${[...new Set(architectures)].join(' and ')}` : `none run: ${obstacle.split(/[;\n]/)[0]}`
+  const built = (name: string, is: boolean): string => `${name} ${is ? 'built' : 'not built'}`
+  return `${runs}; ${nvrtc === null ? 'no NVRTC' : `NVRTC ${nvrtc}`}, ${built('graphs.node', graphs)}, ${built('nccl.node', nccl)}`
 }
 
 function gib(bytes: number): string {
@@ -164,6 +177,7 @@ export function formatReport(r: Report): string {
     ['memory', `${gib(r.memory.free)} free of ${gib(r.memory.total)}`],
     ...r.devices.filter((d) => d.kind === 'cuda').map((d): [string, string] => [d.device, `${gib(d.freeMemory)} free of ${gib(d.totalMemory)}`]),
     ['GPU', r.devices.some((d) => d.kind === 'cuda') ? 'usable' : 'none; training runs on the CPU'],
+    ['CUDA', r.cuda && cudaLine(r.cuda)],
     ['disk', `${gib(r.disk.free)} free in ${r.disk.folder}`],
     ['Jupyter', r.jupyter ?? 'not set up (npm run lab does it)'],
     ['browser', r.browser ?? 'none (only the browser tests need one)'],

@@ -47,7 +47,7 @@ export interface Engine {
   gradOf(outputs: Handle[], inputs: Handle[], gradients?: Handle[], retain?: boolean, allowUnused?: boolean): Handle[]
   fusedAdamW(
     params: Handle[], grads: Handle[], expAvgs: Handle[], expAvgSqs: Handle[], steps: Handle[],
-    lr: number, beta1: number, beta2: number, weightDecay: number, eps: number,
+    lr: number, beta1: number, beta2: number, weightDecay: number, eps: number, gradScale: Handle, foundInf: Handle,
   ): void
   version(): string
   cpuCapability(): string

@@ -24,6 +24,7 @@ interface Finder {
   buildFolder(version: string): string
   hasNvidiaDriver(): boolean
   findBrowser(): string | undefined
+  nvrtcLibraries(torchFolder?: string): string[]
 }
 
 /** The finder is shared with the set-up script, which runs before anything is compiled. */
@@ -94,6 +95,28 @@ export function nccl(): NcclAddon | null {
   native()
   const torch = libtorch(), file = join(addonFolder(torch), 'nccl.node')
   return wantsCuda(torch) && existsSync(file) ? (require(file) as NcclAddon) : null
+}
+
+/** The functions of graphs.node (native/graphs). */
+export interface GraphsAddon {
+  begin(device: number): number
+  end(graph: number): void
+  abandon(graph: number): void
+  replay(graph: number): void
+  free(graph: number): void
+}
+
+/** The addon that records CUDA graphs; `null` where it is not built, or there is no GPU. */
+export function graphs(): GraphsAddon | null {
+  native()
+  const torch = libtorch(), file = join(addonFolder(torch), 'graphs.node')
+  return wantsCuda(torch) && existsSync(file) ? (require(file) as GraphsAddon) : null
+}
+
+/** True where an addon such as `graphs` or `nccl` was built beside the engine. */
+export function hasAddon(name: 'graphs' | 'nccl'): boolean {
+  const torch = libtorch()
+  return existsSync(join(finder.buildFolder(torch.version), `${name}.node`))
 }
 
 /** The addon, loaded on first use. */

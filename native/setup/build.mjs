@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { SetupError } from './stages.mjs'
 
 const require = createRequire(import.meta.url)
-const { findLibtorch, buildFolder } = require('./find.cjs')
+const { findLibtorch, buildFolder, nvidiaPackages, cudaHomes } = require('./find.cjs')
 const native = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 
 const FLAGS = ['-std=c++20', '-O2', '-fPIC', '-fopenmp', '-fvisibility=hidden', '-DNAPI_VERSION=9', '-Wall', '-Wno-unknown-pragmas']
@@ -129,30 +129,45 @@ async function link(p) {
   for (const name of fs.readdirSync(path.join(p.folder, 'objects'))) if (name.endsWith('.o') && !used.has(name)) fs.rmSync(path.join(p.folder, 'objects', name))
 }
 
-const ncclHeaders = ['nccl.h', 'cuda_runtime_api.h', 'cublas_v2.h', 'cusparse.h', 'cusolverDn.h']
-
-/** Folders of CUDA's and NCCL's headers: those that libtorch's own packages bring, then an installed toolkit. Undefined where one is missing. */
-function cudaIncludes(torch) {
-  const nvidia = path.resolve(torch.folder, '..', 'nvidia')
-  const packages = fs.existsSync(nvidia) ? fs.readdirSync(nvidia).map((name) => path.join(nvidia, name, 'include')) : []
-  const folders = [...packages, ...[process.env.CUDA_HOME, process.env.CUDA_PATH, '/usr/local/cuda'].filter(Boolean).map((home) => path.join(home, 'include')), '/usr/include'].filter((folder) => fs.existsSync(folder))
-  return ncclHeaders.every((name) => folders.some((folder) => fs.existsSync(path.join(folder, name)))) ? folders.filter((folder) => folder !== '/usr/include') : undefined
+/** Addons that are built only where libtorch has CUDA and their headers are found. */
+const CUDA_ADDONS = {
+  nccl: ['nccl.h', 'cuda_runtime_api.h', 'cublas_v2.h', 'cusparse.h', 'cusolverDn.h', 'crt/host_defines.h'],
+  graphs: ['cuda_runtime_api.h', 'crt/host_defines.h'],
 }
 
-/** nccl.node, for ranks on GPUs: only where libtorch has CUDA and its headers are found. Returns whether it stands. */
-async function buildNccl(p, report) {
-  const target = path.join(p.folder, 'nccl.node'), source = path.join(native, 'nccl', 'nccl.cc')
-  const includes = fs.existsSync(path.join(p.torch.folder, 'lib', 'libtorch_cuda.so')) ? cudaIncludes(p.torch) : undefined
-  if (includes === undefined) return false
+/** Folders of CUDA's headers: those of the wheels, then an installed CUDA. Undefined where one of them is missing. */
+function cudaIncludes(torch, headers) {
+  const folders = [...nvidiaPackages(torch.folder), ...cudaHomes(), '/usr'].map((folder) => path.join(folder, 'include')).filter((folder) => fs.existsSync(folder))
+  return headers.every((name) => folders.some((folder) => fs.existsSync(path.join(folder, name)))) ? folders.filter((folder) => folder !== '/usr/include') : undefined
+}
+
+/**
+ * nccl.node, for ranks on GPUs, or graphs.node, for CUDA graphs. They are linked against nothing of CUDA's, whose libraries
+ * are open when they are loaded. Returns the file; undefined where libtorch has no CUDA or a header is missing.
+ * @param forced compiles without libtorch_cuda too, which shows that the source fits the headers
+ */
+export async function buildCudaAddon(name, p, report = () => {}, forced = false) {
+  const target = path.join(p.folder, `${name}.node`), source = path.join(native, name, `${name}.cc`)
+  const includes = forced || fs.existsSync(path.join(p.torch.folder, 'lib', 'libtorch_cuda.so')) ? cudaIncludes(p.torch, CUDA_ADDONS[name]) : undefined
+  if (includes === undefined) return undefined
   const key = hashOf([fs.readFileSync(source, 'utf8'), p.torch.version, p.compiler.version, ...includes]), stamp = `${target}.json`
-  if (fs.existsSync(target) && fs.existsSync(stamp) && JSON.parse(fs.readFileSync(stamp, 'utf8')).key === key) return true
+  if (fs.existsSync(target) && fs.existsSync(stamp) && JSON.parse(fs.readFileSync(stamp, 'utf8')).key === key) return target
   const torch = [path.join(p.torch.folder, 'include'), path.join(p.torch.folder, 'include/torch/csrc/api/include')]
-  const temporary = path.join(p.folder, `nccl.${process.pid}.tmp`), lib = path.join(p.torch.folder, 'lib')
-  report('compiling nccl')
+  const temporary = path.join(p.folder, `${name}.${process.pid}.tmp`), lib = path.join(p.torch.folder, 'lib')
+  report(`compiling ${name}`)
   await run(p.compiler.name, [...FLAGS, ...[...torch, ...includes].flatMap((folder) => ['-isystem', folder]), '-I', p.napi, '-shared', source, '-L', lib, '-ltorch_cpu', '-lc10', '-o', temporary])
   fs.renameSync(temporary, target)
   fs.writeFileSync(stamp, JSON.stringify({ key }) + '\n')
-  return true
+  return target
+}
+
+/** What a build works with: the libtorch and the compiler at hand. */
+export function buildPlan() {
+  const torch = findLibtorch()
+  if (!torch.folder) throw new SetupError(`libtorch not found${torch.rejected.map((r) => `; ${r.source}: ${r.folder}: ${r.reason}`).join('')}; run: npm run setup`)
+  const compiler = findCompiler()
+  if (!compiler) throw new SetupError('no C++ compiler found; install g++ 11 or later, or clang 14')
+  return plan(torch, compiler)
 }
 
 /** True when an addon for the libtorch at hand stands, whether or not its sources changed since. */
@@ -163,20 +178,14 @@ export function builtAlready() {
 
 /** Builds what is out of date; returns { folder, built }. */
 export async function build(report = () => {}) {
-  const torch = findLibtorch()
-  if (!torch.folder) throw new SetupError(`libtorch not found${torch.rejected.map((r) => `; ${r.source}: ${r.folder}: ${r.reason}`).join('')}; run: npm run setup`)
-  const compiler = findCompiler()
-  if (!compiler) throw new SetupError('no C++ compiler found; install g++ 11 or later, or clang 14')
-  const p = plan(torch, compiler)
-  if (upToDate(p)) {
-    await buildNccl(p, report)
-    return { folder: p.folder, built: false, torch }
+  const p = buildPlan(), built = !upToDate(p)
+  if (built) {
+    fs.mkdirSync(path.join(p.folder, 'objects'), { recursive: true })
+    await compile(p, report)
+    await link(p)
   }
-  fs.mkdirSync(path.join(p.folder, 'objects'), { recursive: true })
-  await compile(p, report)
-  await link(p)
-  await buildNccl(p, report)
-  return { folder: p.folder, built: true, torch }
+  for (const name of Object.keys(CUDA_ADDONS)) await buildCudaAddon(name, p, report)
+  return { folder: p.folder, built, torch: p.torch }
 }
 
 if (process.argv[1] && fs.realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {

@@ -1,4 +1,4 @@
-// What only notebooks and their tests need: Jupyter in a private environment, and a browser.
+// What only some need: Jupyter in a private environment, a browser, CUDA's compiler and headers.
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -8,7 +8,7 @@ import { command, SetupError } from './stages.mjs'
 import { checkPython, remedyFor } from './tools.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
-const { findBrowser } = createRequire(import.meta.url)('./find.cjs')
+const { findBrowser, findLibtorch } = createRequire(import.meta.url)('./find.cjs')
 
 /** Jupyter's server with nbconvert, or with `lab` JupyterLab too, in .fettle/jupyter. */
 export async function ensureJupyter(home, lab, note) {
@@ -72,4 +72,30 @@ exec "$here/chromium" "$@"
 `, { mode: 0o755 })
   const version = await command(program, ['--version'], { note, remedy: `the Chromium of ${CHROMIUM} does not start here: ${remedyFor('chromium')}, or set CHROME_PATH` })
   return version.trim()
+}
+
+/** NVRTC, which compiles kernels at run time, and the headers that graphs.node is compiled with, of libtorch's own CUDA. */
+const CUDA_PACKAGES = {
+  13: ['nvidia-cuda-nvrtc==13.2.78', 'nvidia-cuda-crt==13.2.78', 'nvidia-cuda-runtime==13.2.86'],
+  12: ['nvidia-cuda-nvrtc-cu12==12.9.86', 'nvidia-cuda-nvcc-cu12==12.9.86', 'nvidia-cuda-runtime-cu12==12.9.79'],
+}
+
+/** CUDA's compiler and headers from NVIDIA's wheels, in .fettle/cuda: 120 MB, and no GPU is needed. */
+export async function ensureCuda(home, note) {
+  const version = findLibtorch().version ?? '', major = Number(version.match(/\+cu(\d\d)/)?.[1])
+  const packages = CUDA_PACKAGES[major]
+  if (!packages) throw new SetupError(`expected a libtorch for CUDA 12 or 13, found ${version}; leave cuda out of --with, or set FETTLE_LIBTORCH to one for CUDA`)
+  const folder = path.join(home, 'cuda'), stamp = path.join(folder, 'fettle.stamp'), wanted = packages.join(' ')
+  if (fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === wanted) return undefined
+  const temporary = `${folder}.${process.pid}.tmp`
+  try {
+    await command(checkPython(['pip']), ['-m', 'pip', 'install', '--target', temporary, '--no-deps', '--no-compile', '--no-cache-dir', '--disable-pip-version-check', '--progress-bar=off', ...packages],
+      { note, remedy: "CUDA's compiler could not be fetched; check the network, or set CUDA_HOME to an installed CUDA" })
+    fs.writeFileSync(path.join(temporary, 'fettle.stamp'), wanted)
+    fs.rmSync(folder, { recursive: true, force: true })
+    fs.renameSync(temporary, folder)
+  } finally {
+    fs.rmSync(temporary, { recursive: true, force: true })
+  }
+  return `NVRTC and headers for CUDA ${major}`
 }

@@ -109,4 +109,22 @@ function findBrowser() {
   return fs.existsSync(fetched) ? fetched : undefined
 }
 
-module.exports = { findBrowser, home, versionOf, defectOf, findLibtorch, buildFolder, hasNvidiaDriver, OLDEST, NEWEST }
+/** Folders that hold NVIDIA's wheels: those beside libtorch, those that set-up fetched. Each is `nvidia/<package>`. */
+function nvidiaPackages(torchFolder) {
+  const parents = [...(torchFolder ? [path.resolve(torchFolder, '..', 'nvidia')] : []), path.join(home(), 'cuda', 'nvidia')]
+  return parents.filter((folder) => fs.existsSync(folder)).flatMap((folder) => fs.readdirSync(folder).map((name) => path.join(folder, name)))
+}
+
+/** Where CUDA is installed, if it is. */
+function cudaHomes() {
+  return [process.env.CUDA_HOME, process.env.CUDA_PATH, '/usr/local/cuda'].filter(Boolean)
+}
+
+/** NVRTC libraries to try in order: of the wheels, of an installed CUDA, then by name alone. Those with a path exist. */
+function nvrtcLibraries(torchFolder) {
+  const folders = [...nvidiaPackages(torchFolder).map((folder) => path.join(folder, 'lib')), ...cudaHomes().flatMap((folder) => [path.join(folder, 'lib64'), path.join(folder, 'targets', `${process.arch === 'arm64' ? 'sbsa' : 'x86_64'}-linux`, 'lib')])]
+  const files = folders.filter((folder) => fs.existsSync(folder)).flatMap((folder) => fs.readdirSync(folder).filter((name) => /^libnvrtc\.so\.\d+$/.test(name)).map((name) => path.join(folder, name)))
+  return [...new Set(files), 'libnvrtc.so.13', 'libnvrtc.so.12']
+}
+
+module.exports = { nvidiaPackages, cudaHomes, nvrtcLibraries, findBrowser, home, versionOf, defectOf, findLibtorch, buildFolder, hasNvidiaDriver, OLDEST, NEWEST }

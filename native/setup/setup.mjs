@@ -1,5 +1,5 @@
-// Sets a checkout up: tools, npm packages, libtorch, TypeScript, addon; on request Jupyter and a browser.
-// No dependencies. `node native/setup/setup.mjs [--with jupyter,lab,browser] [--quiet]`
+// Sets a checkout up: tools, npm packages, libtorch, TypeScript, addon; on request Jupyter, a browser, CUDA's compiler.
+// No dependencies. `node native/setup/setup.mjs [--with jupyter,lab,browser,cuda] [--quiet]`
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,12 +8,12 @@ import { checkCompiler, checkNode, checkPlatform, checkPython } from './tools.mj
 import { compileTypeScript, installPackages, packagesInstalled } from './packages.mjs'
 import { build, builtAlready } from './build.mjs'
 import { ensureLibtorch } from './libtorch.mjs'
-import { ensureBrowser, ensureJupyter } from './extras.mjs'
+import { ensureBrowser, ensureCuda, ensureJupyter } from './extras.mjs'
 
 const { findLibtorch, home } = createRequire(import.meta.url)('./find.cjs')
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..')
 
-const EXTRAS = ['jupyter', 'lab', 'browser']
+const EXTRAS = ['jupyter', 'lab', 'browser', 'cuda']
 
 function parse(argv) {
   const options = { quiet: false, extras: new Set() }
@@ -36,6 +36,7 @@ function checkTools(extras) {
     if (!findLibtorch().folder) checkPython(['pip'])
   }
   if (extras.has('jupyter') || extras.has('lab')) checkPython(['venv'])
+  if (extras.has('cuda')) checkPython(['pip'])
 }
 
 async function setup({ quiet, extras }) {
@@ -45,6 +46,7 @@ async function setup({ quiet, extras }) {
   await locked(path.join(home(), 'setup.lock'), async () => {
     await progress.stage('npm packages', (note) => installPackages(root, note))
     await progress.stage('libtorch', ensureLibtorch)
+    if (extras.has('cuda')) await progress.stage('CUDA', (note) => ensureCuda(home(), note))
     await progress.stage('native addon', async (note) => {
       const { built, torch } = await build(note)
       return built ? `for libtorch ${torch.version}` : undefined

@@ -70,16 +70,18 @@ napi_value gradOf(Args& args) {
   return list;
 }
 
-/// fusedAdamW(params, grads, expAvgs, expAvgSqs, steps, lr, beta1, beta2, weightDecay, eps): counts the steps, then
-/// updates in place with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101).
+/// fusedAdamW(params, grads, expAvgs, expAvgSqs, steps, lr, beta1, beta2, weightDecay, eps, gradScale?, foundInf?): counts the
+/// steps, then updates in place with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101).
 napi_value fusedAdamW(Args& args) {
   c10::AutoGradMode off(false);
   auto parameters = args.tensors(0), given = args.tensors(1), averages = args.tensors(2), squares = args.tensors(3), steps = args.tensors(4);
   if (given.size() != parameters.size() || averages.size() != parameters.size() || squares.size() != parameters.size() || steps.size() != parameters.size())
     throw CodedError("native.argument", "params, grads, expAvgs, expAvgSqs and steps must be equally long");
   if (parameters.empty()) return args.none();
+  const auto optional = [&](size_t i) { return args.given(i) && args.handle(i) != 0 ? std::optional<at::Tensor>(args.tensor(i)) : std::nullopt; };
+  const auto scale = optional(10), found = optional(11);
   at::_foreach_add_(steps, 1);
-  at::_fused_adamw_(parameters, given, averages, squares, {}, steps, args.number(5), args.number(6), args.number(7), args.number(8), args.number(9), false, false);
+  at::_fused_adamw_(parameters, given, averages, squares, {}, steps, args.number(5), args.number(6), args.number(7), args.number(8), args.number(9), false, false, scale, found);
   return args.none();
 }
 

@@ -6,7 +6,15 @@ import type { EmbeddingNoise } from './noise'
 import { placementOf, type Placement } from './positions'
 
 /** Rows beside each other without padding: sequence i holds tokens `offsets[i]` to `offsets[i + 1]`, and sees itself only. */
-export interface PackedAttention { readonly kind: 'packed'; readonly offsets: readonly number[] }
+export interface PackedAttention {
+  readonly kind: 'packed'
+  readonly offsets: readonly number[]
+  /** The same on the device, where a batch is laid out for a recorded graph; left out: made where it is needed. */
+  readonly sequences?: Sequences
+}
+
+/** Where packed sequences begin, int32 `[sequences + 1]` on the device, and a length that none exceeds. Sequences at the end may be empty. */
+export interface Sequences { readonly starts: Tensor; readonly longest: number }
 
 /** Padded rows with an explicit mask, to match references: `mask` bool `[rows, 1, length, length]`, true = seen. N = rows · length. */
 export interface MaskedAttention { readonly kind: 'masked'; readonly rows: number; readonly length: number; readonly mask: Tensor }

@@ -91,7 +91,7 @@ export class Decoder {
     this.chunks = parameters.share.chunks
     this.rope = rotary && new Rope(a, rotary, parameters.device)
     this.shapes = Array.from({ length: a.layers }, (_, layer) => ({
-      heads: own.heads, kvHeads: own.kvHeads, headDim: a.headDim, scale: a.attentionScale, layout: a.qkvLayout, windowed: a.window?.layers[layer] ?? false, rotary,
+      heads: own.heads, kvHeads: own.kvHeads, headDim: a.headDim, scale: a.attentionScale, layout: a.qkvLayout, windowed: a.window?.layers[layer] ?? false, ...(a.window?.layers[layer] ? { window: a.window.size } : {}), rotary,
     }))
     this.activation = { kind: a.mlp.kind, activation: a.mlp.activation, width: own.intermediateSize }
     this.order = a.order

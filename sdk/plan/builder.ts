@@ -301,6 +301,9 @@ export abstract class PlanBuilder {
   /** Sums so that the loss is bit for bit the same on 1, 2 or 4 data-parallel ranks, a little slower. Default: not. */
   deterministic(yes: boolean = true): this { return this.#with({ deterministic: readValue('deterministic', yes, 'deterministic') }) }
 
+  /** Records micro-batches whose padded shapes recur as CUDA graphs and replays them, on a rank that is alone with its GPU, in fp32 or bf16. Default: not. */
+  cudaGraphs(yes: boolean = true): this { return this.#with({ cudaGraphs: readValue('cudaGraphs', yes, 'cudaGraphs') }) }
+
   /** How often a run of which a rank died goes on by itself from its last checkpoint. At least 0. Default 0: it ends. */
   restart(times: number): this { return this.#with({ restart: readValue('restart', times, 'restart') }) }
 

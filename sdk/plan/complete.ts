@@ -2,7 +2,7 @@ import { defaultLora, defaultPlan } from './defaults'
 import { isRecord } from './record'
 
 /** Fields that plans of earlier builds do not have. */
-const added = ['prefix', 'neftune', 'fp16', 'recompute', 'evaluation', 'best', 'resumeData', 'progress', 'report', 'predict', 'upload', 'quantize', 'deterministic', 'restart'] as const
+const added = ['prefix', 'neftune', 'fp16', 'recompute', 'evaluation', 'best', 'resumeData', 'progress', 'report', 'predict', 'upload', 'quantize', 'deterministic', 'cudaGraphs', 'restart'] as const
 const addedWithin = {
   data: ['packing', 'lazy', 'shuffleBuffer', 'seed', 'dropLast'], schedule: ['cycles', 'endRate', 'power'],
   mesh: ['virtual', 'sequenceParallel', 'devices'],

@@ -46,7 +46,7 @@ export function defaultPlan(model: string): Plan {
     save: { cadence: { by: 'epoch' }, keep: 2 }, upload: null,
     logEvery: 1, train: true, evalAtEnd: false, predict: false, seed: 42,
     output: defaultOutput(model, 'sft'), overwrite: false, resume: null, resumeData: 'continue',
-    mesh: defaultMesh, deterministic: false, restart: 0,
+    mesh: defaultMesh, deterministic: false, cudaGraphs: false, restart: 0,
     threads: null, progress: true, report: [],
   }
 }

@@ -311,6 +311,12 @@ export interface Plan {
   readonly mesh: MeshPlan
   /** Sums in an order that does not depend on the number of data-parallel ranks: bit for bit the same loss on 1, 2 or 4 of them. Default `false`. */
   readonly deterministic: boolean
+  /**
+   * On a GPU: records forward and backward of micro-batches whose padded shapes recur as CUDA graphs, and replays them. For a
+   * rank that is alone, in fp32 or bf16; elsewhere, and for batches that cannot be recorded, steps run as they do without.
+   * Default `false`.
+   */
+  readonly cudaGraphs: boolean
   /** How often a run of which a rank died goes on by itself from its last checkpoint. Default 0. */
   readonly restart: number
   /** CPU threads; `null` (default): all cores. */

@@ -171,7 +171,7 @@ export const rules = {
     expected: 'a list of numbers of GPUs, each once', example: [0, 1],
     ok: (value) => Array.isArray(value) && value.length > 0 && value.every((id) => Number.isSafeInteger(id) && id >= 0) && new Set(value).size === value.length,
   }),
-  deterministic: flag,
+  deterministic: flag, cudaGraphs: flag,
   restart: whole(0, 3),
   threads: orNull(whole(1, 2, 4096)),
   // What a builder call takes, where the plan may also hold null.

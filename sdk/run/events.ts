@@ -67,7 +67,7 @@ export interface StartedEvent extends Turn {
   /** `cpu` or `cuda:N`. */
   readonly device: string
   /** Form of the blocks that runs. */
-  readonly blocks: 'fused' | 'plain'
+  readonly blocks: 'fused' | 'cuda' | 'plain'
   /** CPU threads. */
   readonly threads: number
 }

@@ -1,4 +1,4 @@
-import { fusedAdamW, keep, ops, scope, type Tensor } from 'fettle-native'
+import { fusedAdamW, keep, ops, scope, type FusedAdamW, type Tensor } from 'fettle-native'
 import type { OptimizerPlan } from '../plan/plan'
 import type { TrainedValues } from '../models/flat'
 
@@ -39,6 +39,24 @@ export class AdamW {
 
   /** One update of the masters. The compute copies follow with `Decoder.weightsChanged()`. */
   update(learningRate: number): void {
+    this.apply(learningRate, {})
+    this.done++
+  }
+
+  /**
+   * The same, clipped, decided on the device without waiting for it: nothing is updated where `finite` is 0. The caller counts
+   * the update (`updates`) once it knows.
+   * @param norm of the gradient, fp32 scalar
+   * @param finite fp32 scalar, 1 or 0
+   */
+  updateUnseen(learningRate: number, norm: Tensor, maxNorm: number, finite: Tensor): void {
+    scope(() => {
+      const gradScale = maxNorm > 0 ? ops.clamp_min(ops.div(ops.add(norm, 1e-6), maxNorm), 1) : undefined
+      this.apply(learningRate, { ...(gradScale === undefined ? {} : { gradScale }), foundInf: ops.sub(ops.ones_like(finite), finite) })
+    })
+  }
+
+  private apply(learningRate: number, given: Pick<FusedAdamW, 'gradScale' | 'foundInf'>): void {
     scope(() => {
       const { beta1, beta2, epsilon, weightDecay } = this.plan
       const part = (whole: Tensor, start: number, length: number): Tensor => ops.narrow(whole, 0, start, length)
@@ -46,11 +64,10 @@ export class AdamW {
         ops.fill_(this.count, this.done)
         fusedAdamW({
           params: [master], grads: [grad], expAvgs: [part(this.expAvg, start, length)], expAvgSqs: [part(this.expAvgSq, start, length)],
-          steps: [this.count], lr: fast ? learningRate * this.ratio : learningRate, beta1, beta2, eps: epsilon, weightDecay: decay ? weightDecay : 0,
+          steps: [this.count], lr: fast ? learningRate * this.ratio : learningRate, beta1, beta2, eps: epsilon, weightDecay: decay ? weightDecay : 0, ...given,
         })
       }
     })
-    this.done++
   }
 
   free(): void { for (const tensor of [this.expAvg, this.expAvgSq, this.count]) tensor.free() }

@@ -1,6 +1,7 @@
-import { ops, scope } from 'fettle-native'
+import { ops, scope, type Tensor } from 'fettle-native'
 import type { Batch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
+import type { WalkGraphs } from './graphs'
 import type { AdamW } from './optimizer'
 import { walk, type Recompute, type WalkOptions, type WalkPoint } from './walk'
 
@@ -19,6 +20,8 @@ export interface StepOptions {
   readonly supervised?: number
   /** Tokens of the whole window, on all ranks. */
   readonly tokens?: number
+  /** Records and replays micro-batches on a GPU. Only for a rank that is alone, without a loss scale. */
+  readonly graphs?: WalkGraphs
   /** Where several ranks train together. */
   readonly parallel?: ParallelStep
 }
@@ -74,14 +77,14 @@ export function trainStep(decoder: Decoder, optimizer: AdamW, window: readonly B
     const how: WalkOptions = { scale: lossScale / supervised, recompute: options.recompute, dropout: options.dropout, training: true, onPoint: options.watch === undefined ? options.onPoint : (point) => watch.point(point) }
     // A micro-batch without labels has no gradient, and no mean to divide by zero for.
     const batches = window.filter((batch) => (batch.targets?.count ?? 0) > 0)
+    if (parallel === undefined && decoder.parameters.device !== 'cpu') return { ...stepOnDevice(decoder, optimizer, batches, how, supervised, options), tokens, supervised }
     const own = watch.part('walk', () => (parallel ?? { walk: walkAll }).walk(decoder, batches, how))
     if (parallel !== undefined) watch.part('reduce', () => parallel.reduce())
     if (lossScale !== 1) ops.mul_(decoder.parameters.flat!.grad, 1 / lossScale)
-    const { lossSum, correct, gradNorm } = watch.part('gradNorm', () => sumsOf(own, optimizer, parallel))
+    const { lossSum, correct, gradNorm } = watch.part('gradNorm', () => totalsOf(own, optimizer, parallel))
     const result = { loss: lossSum / supervised, gradNorm, tokens, supervised, accuracy: correct / supervised }
-    if (options.lossScale !== undefined && Number.isFinite(result.loss) && !Number.isFinite(gradNorm)) return { ...result, outcome: 'overflow' }
-    // One such update would spread to every weight; the caller says so and decides whether to go on.
-    if (!Number.isFinite(result.loss) || !Number.isFinite(gradNorm)) return { ...result, outcome: 'not-finite' }
+    const outcome = outcomeOf(result, options)
+    if (outcome !== 'updated') return { ...result, outcome }
     watch.part('clip', () => optimizer.clip(gradNorm, options.maxGradNorm))
     watch.part('update', () => optimizer.update(options.learningRate))
     watch.part('weightsChanged', () => decoder.weightsChanged())
@@ -92,7 +95,7 @@ export function trainStep(decoder: Decoder, optimizer: AdamW, window: readonly B
 const unwatched: StepWatch = { part: (_name, run) => run(), point: () => undefined }
 
 /** Sums over all ranks, and the norm of the whole gradient. */
-function sumsOf(own: { readonly lossSum: number; readonly correct: number }, optimizer: AdamW, parallel: ParallelStep | undefined): { readonly lossSum: number; readonly correct: number; readonly gradNorm: number } {
+function totalsOf(own: { readonly lossSum: number; readonly correct: number }, optimizer: AdamW, parallel: ParallelStep | undefined): { readonly lossSum: number; readonly correct: number; readonly gradNorm: number } {
   if (parallel === undefined) return { ...own, gradNorm: optimizer.gradNorm() }
   const [lossSum, correct, squares] = parallel.sum([own.lossSum, own.correct, parallel.squares()])
   return { lossSum, correct, gradNorm: Math.sqrt(squares) }
@@ -100,11 +103,45 @@ function sumsOf(own: { readonly lossSum: number; readonly correct: number }, opt
 
 /** Micro-batches one after the other. */
 export function walkAll(decoder: Decoder, batches: readonly Batch[], options: WalkOptions): { readonly lossSum: number; readonly correct: number } {
-  return batches.reduce((sums, batch) => {
-    const { lossSum, correct } = walk(decoder, batch, options)
-    const next = { lossSum: sums.lossSum + lossSum.item(), correct: sums.correct + correct.item() }
-    lossSum.free()
-    correct.free()
-    return next
-  }, { lossSum: 0, correct: 0 })
+  const [lossSum, correct] = scope(() => sumsOf(decoder, batches, options).toArray() as number[])
+  return { lossSum, correct }
+}
+
+/** The same, without waiting for the device: fp64 `[2]`, sums of the loss and of hits. Doubles add up as JavaScript's own numbers would. */
+export function sumsOf(decoder: Decoder, batches: readonly Batch[], options: WalkOptions, graphs: WalkGraphs | null = null): Tensor {
+  return scope(() => {
+    const sums = ops.zeros([2], { dtype: 'float64', device: decoder.parameters.device })
+    for (const batch of batches) scope(() => {
+      const { lossSum, correct } = graphs?.walk(batch, options) ?? walk(decoder, batch, options)
+      ops.add_(sums, ops.stack([ops.to_dtype(lossSum, 'float64'), ops.to_dtype(correct, 'float64')]))
+    })
+    return sums
+  })
+}
+
+/**
+ * The step of a rank that is alone with its GPU: the CPU runs ahead and waits once, at the end, for what the step found.
+ * Clipping, and whether the update is made at all, are decided on the device.
+ */
+export function stepOnDevice(decoder: Decoder, optimizer: AdamW, batches: readonly Batch[], how: WalkOptions, supervised: number, options: StepOptions): Pick<StepResult, 'loss' | 'gradNorm' | 'accuracy' | 'outcome'> {
+  const { lossScale = 1, graphs = null } = options, { grad } = decoder.parameters.flat!
+  return scope(() => {
+    // A recorded gradient has the factor that it was recorded with: 1.
+    const sums = graphs === null ? sumsOf(decoder, batches, how) : sumsOf(decoder, batches, { ...how, scale: 1 }, graphs)
+    const factor = graphs === null ? 1 / lossScale : how.scale
+    if (factor !== 1) ops.mul_(grad, factor)
+    const norm = ops.linalg_vector_norm(grad), loss = ops.select(sums, 0, 0)
+    optimizer.updateUnseen(options.learningRate, norm, options.maxGradNorm, ops.to_dtype(ops.logical_and(ops.isfinite(norm), ops.isfinite(loss)), 'float32'))
+    decoder.weightsChanged()
+    const [lossSum, correct, gradNorm] = ops.cat([sums, ops.view(ops.to_dtype(norm, 'float64'), [1])]).toArray() as number[]
+    const result = { loss: lossSum / supervised, gradNorm, accuracy: correct / supervised }, outcome = outcomeOf(result, options)
+    if (outcome === 'updated') optimizer.updates++
+    return { ...result, outcome }
+  })
+}
+
+/** Whether a step's update is made. One from what is not finite would spread to every weight; the caller says so and decides whether to go on. */
+function outcomeOf({ loss, gradNorm }: Pick<StepResult, 'loss' | 'gradNorm'>, { lossScale }: StepOptions): StepResult['outcome'] {
+  if (Number.isFinite(loss) && Number.isFinite(gradNorm)) return 'updated'
+  return lossScale !== undefined && Number.isFinite(loss) ? 'overflow' : 'not-finite'
 }

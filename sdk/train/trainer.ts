@@ -9,6 +9,7 @@ import { Ranks } from '../parallel/ranks'
 import { parallelStep } from '../parallel/step'
 import type { Plan } from '../plan/plan'
 import { BestKeeper, noBest } from './best'
+import { cudaRecorder, WalkGraphs } from './graphs'
 import { LossScale } from './loss-scale'
 import { AdamW } from './optimizer'
 import { learningRateAt } from './schedule'
@@ -55,6 +56,7 @@ export class Trainer {
   watch: StepWatch | null = null
   private readonly ranks: Ranks
   private readonly parallel: ParallelStep | null
+  private readonly graphs: WalkGraphs | null
   /** Micro-batches of the window that runs. */
   private micros = 0
   private done = 0
@@ -70,6 +72,8 @@ export class Trainer {
     this.parallel = parts.plan.deterministic ? deterministicStep(this.ranks, parts.decoder, () => this.micros) : parallelStep(this.ranks, parts.decoder)
     this.best = new BestKeeper(parts.plan.best)
     this.lossScale = parts.plan.precision === 'fp16' ? new LossScale(parts.plan.fp16.lossScale) : null
+    const { decoder, decoder: { parameters: { device } }, plan } = parts
+    this.graphs = plan.cudaGraphs && device !== 'cpu' && this.parallel === null && this.lossScale === null ? new WalkGraphs(decoder, cudaRecorder(device)) : null
     this.optimizer = new AdamW(parts.decoder.parameters.flat!, parts.plan.optimizer, parts.plan.lora?.plusRatio)
   }
 
@@ -101,7 +105,7 @@ export class Trainer {
     this.micros = units.length
     const { watch } = this, batches = (): Batch[] => units.flatMap((micro, i) => (plan.deterministic ? this.shards(micro, i) : this.share(micro, i)))
     const result = scope(() => trainStep(decoder, this.optimizer, watch === null ? batches() : watch.part('batches', batches), {
-      learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, lossScale, onPoint, watch: watch ?? undefined,
+      learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, lossScale, onPoint, watch: watch ?? undefined, graphs: this.graphs ?? undefined,
       supervised: this.count(rows, (row) => this.parts.rows.supervised(row)), tokens: this.count(rows, (row) => this.parts.rows.length(row)), parallel: this.parallel ?? undefined,
     }))
     this.done++
@@ -172,7 +176,10 @@ export class Trainer {
   get data(): TrainingState['data'] { return { hash: this.parts.rows.split.hash, rows: this.parts.rows.rows } }
   get parameters(): Decoder['parameters'] { return this.parts.decoder.parameters }
 
-  free(): void { this.optimizer.free() }
+  free(): void {
+    this.graphs?.free()
+    this.optimizer.free()
+  }
 
   /** No more steps: what reads a stream ends. */
   close(): void { this.stream?.close() }

@@ -100,7 +100,7 @@ function tellStart({ plan, decoder, trainer, ranks }: Session, reporter: Reporte
     type: 'started', pid: process.pid, host: hostname(), model: plan.model,
     parameters: own + (parameters.adapter === null ? 0 : trainable), trainable, totalSteps, startStep,
     epochs: trainer?.parts.windows.epochsDone(totalSteps) ?? 0, device: parameters.device,
-    ...(ranks.size === 1 ? {} : { ranks: ranks.size, mesh: ranks.shape, stages: rangesOf(parameters.architecture, plan.mesh) }), blocks: blocks.form === 'fused' ? 'fused' : 'plain', threads: getThreads(),
+    ...(ranks.size === 1 ? {} : { ranks: ranks.size, mesh: ranks.shape, stages: rangesOf(parameters.architecture, plan.mesh) }), blocks: blocks.form === 'fused' || blocks.form === 'cuda' ? blocks.form : 'plain', threads: getThreads(),
   })
 }
 

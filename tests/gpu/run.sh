@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # On a GPU machine with Python's torch (2.10 to 2.15), a C++20 compiler, no Node and no registry: unpacks what pack.mjs
-# made, builds the addon for the torch at hand, runs the doctor and the GPU tests. In the root of the checkout:
+# made, builds the addons for the torch at hand, runs the doctor, the GPU tests and the bench. In the root of the checkout:
 #   bash tests/gpu/run.sh [PYTHON]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -15,3 +15,4 @@ node --version
 node native/setup/build.mjs
 node -e "const n = require('fettle-native'); console.log(n.formatReport(n.inspect()))"
 node tests/run.mjs --tier gpu
+node tests/gpu/bench.mjs

@@ -1,5 +1,6 @@
 import { call, ops, type Device, type DType } from 'fettle-native'
 import { autocastBlocks } from './autocast'
+import { cudaForm } from './cuda'
 import { FusedHead } from './fused-head'
 import { fusedAttention } from './fused-attention'
 import { fusedLinear } from './fused-linear'
@@ -48,9 +49,10 @@ export interface BlockChoice {
   readonly autocast?: boolean
 }
 
-/** The fused form where it exists (CPU, fp32 or bf16) and is not turned off, else the plain one. */
+/** The fused form where it exists (CPU, fp32 or bf16) and is not turned off, that of CUDA where its kernels can run, else the plain one. */
 export function chooseBlocks({ device, dtype, blocks, autocast = false }: BlockChoice): Blocks {
   if (autocast) return autocastBlocks()
+  if (blocks === 'auto' && device.startsWith('cuda')) return cudaForm(device) ?? plainBlocks()
   const fused = blocks === 'auto' && device === 'cpu' && (dtype === 'float32' || dtype === 'bfloat16')
   return fused ? fusedBlocks() : plainBlocks()
 }

@@ -17,7 +17,7 @@ import type { Attention } from '../batch'
  *   must live longer.
  */
 export interface Blocks {
-  /** `plain` or `fused`, for messages and the bench. */
+  /** `plain`, `fused` or `cuda`, for messages and the bench. */
   readonly form: string
   readonly embedding: EmbeddingBlock
   readonly norm: NormBlock
@@ -235,6 +235,8 @@ export interface HeadShape {
   readonly layout: 'separate' | 'grouped'
   /** The layer sees a window: `ScoreBiases.windowed` is its bias. */
   readonly windowed: boolean
+  /** Tokens that a layer with a window sees, its own the last of them. Left out: it has none. */
+  readonly window?: number
   /** `null`: positions are not rotary. */
   readonly rotary: Pick<RotaryPositions, 'dim' | 'layout' | 'axes'> | null
 }

@@ -56,7 +56,7 @@ export function planFrom(args: Arguments): Plan {
     predict: args.get('do_predict'), evalAtEnd: args.has('do_eval') ? args.get('do_eval') : strategy !== 'no',
     seed: args.get('seed'), output: args.get('output_dir'), overwrite: args.get('overwrite_output_dir'), resume: args.get('resume_from_checkpoint') || null,
     resumeData: args.get('ignore_data_skip') ? 'restart' : 'continue',
-    mesh: meshFrom(args), deterministic: args.get('deterministic'), restart: args.get('restart'),
+    mesh: meshFrom(args), deterministic: args.get('deterministic'), cudaGraphs: args.get('cuda_graphs'), restart: args.get('restart'),
     threads: args.get('threads'), progress: args.get('disable_tqdm') !== true, report: reportFrom(args),
   }
 }

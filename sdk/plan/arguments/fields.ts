@@ -192,6 +192,7 @@ const own: readonly Field[] = [
   plan('gpus', 'numbers', null, 'numbers of the GPUs, one a rank; null: the first ones', 'mesh.devices'),
   plan('data_parallel_degree', 'whole', -1, 'replicas on rows of their own; -1: what the other degrees leave of the ranks', degree),
   plan('deterministic', 'flag', false, 'the same loss bit for bit on 1, 2 or 4 data-parallel ranks', 'deterministic'),
+  plan('cuda_graphs', 'flag', false, 'on a GPU, micro-batches whose padded shapes recur are recorded and replayed', 'cudaGraphs'),
   plan('restart', 'whole', 0, 'how often a run of which a rank died goes on by itself from its last checkpoint', 'restart'),
   plan('threads', 'whole', null, 'CPU threads; null: all cores', 'threads'),
   plan('sample_strategy', 'text', 'no', 'when to answer sample prompts: no, steps or epoch', strategy),

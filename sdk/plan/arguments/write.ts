@@ -24,7 +24,7 @@ export function toArguments(plan: Plan): Record<string, unknown> {
     bf16: plan.precision === 'bf16', fp16: plan.precision === 'fp16', fp16_opt_level: plan.fp16.level, scale_loss: plan.fp16.lossScale,
     recompute: plan.recompute !== 'none', ...(plan.recompute === 'none' ? {} : { recompute_granularity: plan.recompute }),
     device: plan.device === 'auto' ? 'gpu' : plan.device, blocks: plan.blocks, threads: plan.threads, disable_tqdm: plan.progress ? null : true,
-    ...meshArguments(plan), deterministic: plan.deterministic, restart: plan.restart,
+    ...meshArguments(plan), deterministic: plan.deterministic, cuda_graphs: plan.cudaGraphs, restart: plan.restart,
     report_to: plan.report.length === 0 ? ['visualdl'] : plan.report,
     sample_strategy: sample.cadence.by, ...every('sample_steps', sample.cadence), sample_prompts: sample.prompts,
     ...generationArguments(evaluation.generation), ...sampleArguments(evaluation.generation, sample.generation),

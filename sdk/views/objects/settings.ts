@@ -95,7 +95,7 @@ const groups: readonly (readonly [title: string, readers: readonly Reader[]])[] 
   ]],
   ['Machine', [
     ['precision', (p) => p.precision === 'fp16' ? `fp16 ${p.fp16.level}, loss scale from ${whole(p.fp16.lossScale)}` : p.precision], ['recompute', (p) => p.recompute === 'none' ? 'where memory asks for it' : p.recompute], ['device', (p) => p.device], ['blocks', (p) => p.blocks], ['threads', (p) => p.threads === null ? 'all cores' : whole(p.threads)],
-    ['mesh', (p) => meshName(p.mesh) || null], ['GPUs', (p) => p.mesh.devices && p.mesh.devices.join(', ')], ['sums', (p) => (p.deterministic ? 'in the same order on any number of ranks' : null)], ['restart', (p) => (p.restart === 0 ? null : `up to ${whole(p.restart)} time${p.restart === 1 ? '' : 's'} after a death`)],
+    ['mesh', (p) => meshName(p.mesh) || null], ['GPUs', (p) => p.mesh.devices && p.mesh.devices.join(', ')], ['sums', (p) => (p.deterministic ? 'in the same order on any number of ranks' : null)], ['graphs', (p) => (p.cudaGraphs ? 'of micro-batches on the GPU' : null)], ['restart', (p) => (p.restart === 0 ? null : `up to ${whole(p.restart)} time${p.restart === 1 ? '' : 's'} after a death`)],
     ['seed', (p) => String(p.seed)], ['output', (p) => p.output], ['overwrite', (p) => yes(p.overwrite)], ['bars', (p) => yes(p.progress)], ['figures for', (p) => (p.report.length === 0 ? 'metrics.jsonl' : `metrics.jsonl, ${p.report.join(', ')}`)],
   ]],
 ]

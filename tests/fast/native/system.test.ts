@@ -56,6 +56,7 @@ test('the doctor reports this machine', () => {
   assert.ok(report.cpu.capability)
   assert.deepEqual(report.problems.filter((p) => p.fatal), [])
   assert.match(formatReport(report), /libtorch +2\.1\d/)
+  assert.match(formatReport(report), /^CUDA +(none run: .+|norm, rotary, activation, head, compiled for sm_\d+.*); (no NVRTC|NVRTC \d+\.\d+), graphs\.node (not )?built, nccl\.node (not )?built$/m)
 })
 
 test('the doctor works without libtorch and says what to do', () => {

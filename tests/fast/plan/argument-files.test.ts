@@ -77,7 +77,7 @@ test('each field of a plan goes to an argument file and back, alone and together
     { save: { cadence: { by: 'no' }, keep: null } }, { save: { cadence: { by: 'steps', every: 4 }, keep: 1 } }, { logEvery: 8 }, { train: false }, { evalAtEnd: true }, { seed: 1 }, { output: 'o' }, { overwrite: true },
     { resume: true, resumeData: 'restart' }, { resume: 'c' }, { resumeData: 'continue' }, { threads: 3 }, { progress: false }, { report: ['tensorboard', 'mlflow'] }, { report: ['mlflow'] }, { predict: true },
     { mesh: { dp: 2, sharding: { degree: 3, stage: 2 }, pp: 4, virtual: 5, tp: 6, sequenceParallel: true, devices: null } }, { mesh: { ...defaultMesh, tp: 2, devices: [3, 1] } }, { mesh: { ...defaultMesh, dp: 2 } },
-    { mesh: { ...defaultMesh, sharding: { degree: 2, stage: 3 } } }, { deterministic: true }, { restart: 2 },
+    { mesh: { ...defaultMesh, sharding: { degree: 2, stage: 3 } } }, { deterministic: true }, { cudaGraphs: true }, { restart: 2 },
     { method: 'lora' as const, lora: defaultLora, quantize: { algorithm: 'nf4' as const, blockSize: 32, doubleQuant: true, doubleQuantBlockSize: 128 } }, { method: 'lora' as const, lora: defaultLora, quantize: { algorithm: 'weight_only_int8' as const, blockSize: 64, doubleQuant: false, doubleQuantBlockSize: 256 } },
     { upload: { to: 'huggingface', repository: 'me/first', private: false, license: 'mit' } }, { upload: { to: 'huggingface', repository: 'me/first', private: true, license: null } },
     { upload: { to: 'aistudio', repository: 'me/first', private: true, license: 'MIT License' } },

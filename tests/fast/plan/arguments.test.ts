@@ -27,7 +27,7 @@ test("defaults are the reference's", () => {
     best: { metric: null, greaterIsBetter: null, load: false, patience: null, minDelta: 0 },
     sample: { cadence: { by: 'no' }, prompts: [], generation: { maxNewTokens: 1024, minNewTokens: 0, temperature: 0, topK: 1, topP: 1, seed: 0, stop: [] } },
     save: { cadence: { by: 'no' }, keep: null }, upload: null, logEvery: 500, train: true, evalAtEnd: false, seed: 42, output: 'out', overwrite: false,
-    resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, virtual: 1, tp: 1, sequenceParallel: false, devices: null }, deterministic: false, restart: 0, threads: null, progress: true, report: [], predict: false,
+    resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, virtual: 1, tp: 1, sequenceParallel: false, devices: null }, deterministic: false, cudaGraphs: false, restart: 0, threads: null, progress: true, report: [], predict: false,
   })
 })
 
@@ -72,7 +72,7 @@ test('plans go to arguments and back', () => {
     sft('m').data('d'), sft('m').data('d', { maxLength: 64, system: 'S', template: 'none' }).lora({ rank: 4, alpha: 3, dropout: 0.1, targets: ['q_proj'] }).bf16().steps(20),
     sft('m').data('d').evaluate({ every: 7 }).sample({ each: 'epoch', prompts: ['a, b'], topK: 1, temperature: 0.5, stop: ['\n'] }).save({ each: 'never', keep: 3 }),
     sft('m').data('d').resume('out/checkpoint-5').overwrite().device('cuda').threads(2).blocks('plain').log({ every: 3 }).epochs(0.5),
-    sft('m').data('d').tp(2).pp(2, { virtual: 2 }).sharding({ degree: 2 }).sequenceParallel().gpus([0, 1, 2, 3, 4, 5, 6, 7]).deterministic().restart(3), sft('m').data('d').dp(4),
+    sft('m').data('d').tp(2).pp(2, { virtual: 2 }).sharding({ degree: 2 }).sequenceParallel().gpus([0, 1, 2, 3, 4, 5, 6, 7]).deterministic().cudaGraphs().restart(3), sft('m').data('d').dp(4),
     sft('m').data('d').device('cpu').resume().schedule('cosine', { warmupRatio: 0.2 }).sample({ every: 3, temperature: 0, topK: 40 }),
   ]
   for (const { plan } of builders) {

@@ -31,7 +31,7 @@ test('every method reaches its field', () => {
     .lora({ rank: 4, dropout: 0.1, targets: ['q_proj'] }).bf16().learningRate(1e-4).weightDecay(0.1).maxGradNorm(2)
     .adam({ beta1: 0.8, beta2: 0.95, epsilon: 1e-6 }).schedule('cosine', { warmupRatio: 0.1 }).steps(200).batch(2, 4).accumulate(3)
     .evaluate({ every: 50 }).sample({ each: 'epoch', prompts: ['p'], topK: 5, temperature: 1, maxNewTokens: 7 }).save({ every: 25, keep: null })
-    .output('out').overwrite().seed(7).device('cpu').threads(1).blocks('plain').log({ every: 10 }).tp(1).pp(1).dp(1).sharding({ degree: 1 }).sequenceParallel(false).gpus(null).deterministic(false).restart(0)
+    .output('out').overwrite().seed(7).device('cpu').threads(1).blocks('plain').log({ every: 10 }).tp(1).pp(1).dp(1).sharding({ degree: 1 }).sequenceParallel(false).gpus(null).deterministic(false).cudaGraphs(false).restart(0)
     .upload('me/first', { to: 'aistudio', private: false }).quantize('fp4', { blockSize: 32, doubleQuant: true })
   assert.deepEqual(plan, {
     version: 1, model: 'm', method: 'lora', lora: { rank: 4, alpha: 8, dropout: 0.1, targets: ['q_proj'], rsLora: false, dora: false, pissa: false, plusRatio: 1, rankPattern: {}, alphaPattern: {}, from: null }, prefix: null, quantize: { algorithm: 'fp4', blockSize: 32, doubleQuant: true, doubleQuantBlockSize: 256 }, neftune: null,
@@ -43,7 +43,7 @@ test('every method reaches its field', () => {
     best: { metric: null, greaterIsBetter: null, load: false, patience: null, minDelta: 0 },
     sample: { cadence: { by: 'epoch' }, prompts: ['p'], generation: { maxNewTokens: 7, minNewTokens: 0, temperature: 1, topK: 5, topP: 1, seed: 0, stop: [] } },
     save: { cadence: { by: 'steps', every: 25 }, keep: null }, upload: { to: 'aistudio', repository: 'me/first', private: false, license: 'Apache License 2.0' }, logEvery: 10, train: true, evalAtEnd: true, seed: 7, output: 'out', overwrite: true,
-    resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, virtual: 1, tp: 1, sequenceParallel: false, devices: null }, deterministic: false, restart: 0, threads: 1, progress: true, report: [], predict: false,
+    resume: null, resumeData: 'continue', mesh: { dp: 1, sharding: { degree: 1, stage: 0 }, pp: 1, virtual: 1, tp: 1, sequenceParallel: false, devices: null }, deterministic: false, cudaGraphs: false, restart: 0, threads: 1, progress: true, report: [], predict: false,
   })
 })
 

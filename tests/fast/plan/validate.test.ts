@@ -41,7 +41,7 @@ test('a wrong plan is refused by field', () => {
 
 test('a plan of an earlier build gets the fields that came later, at their defaults', () => {
   const old = good()
-  for (const name of ['prefix', 'neftune', 'fp16', 'recompute', 'evaluation', 'best', 'resumeData', 'progress', 'deterministic', 'restart']) delete old[name]
+  for (const name of ['prefix', 'neftune', 'fp16', 'recompute', 'evaluation', 'best', 'resumeData', 'progress', 'deterministic', 'cudaGraphs', 'restart']) delete old[name]
   for (const name of ['virtual', 'sequenceParallel', 'devices']) delete old.mesh[name]
   for (const name of ['packing', 'lazy', 'shuffleBuffer', 'seed', 'dropLast']) delete old.data[name]
   for (const name of ['cycles', 'endRate', 'power']) delete old.schedule[name]

@@ -162,9 +162,9 @@ test('a mesh of one rank, one stage, interleaved stages, and many replicas', () 
 })
 
 test('a plan shows its mesh in one line, and the rows of all its data ranks', () => {
-  const builder = sft('m').data('d').batch(8).accumulate(4).sharding({ stage: 3, degree: 2 }).tp(2).gpus([4, 5, 6, 7]).deterministic().restart(2)
+  const builder = sft('m').data('d').batch(8).accumulate(4).sharding({ stage: 3, degree: 2 }).tp(2).gpus([4, 5, 6, 7]).deterministic().cudaGraphs().restart(2)
   const { 'text/plain': text } = planView(builder.plan)
-  for (const part of [/3 epochs, 64 rows \(8 × 4 × 2\) a step/, /^ {2}4 ranks: sharding=2:stage3,tp=2$/m, /^ {2}mesh +sharding=2:stage3,tp=2$/m, /^ {2}GPUs +4, 5, 6, 7$/m, /^ {2}sums +in the same order/m, /^ {2}restart +up to 2 times/m]) assert.match(text, part)
+  for (const part of [/3 epochs, 64 rows \(8 × 4 × 2\) a step/, /^ {2}4 ranks: sharding=2:stage3,tp=2$/m, /^ {2}mesh +sharding=2:stage3,tp=2$/m, /^ {2}GPUs +4, 5, 6, 7$/m, /^ {2}sums +in the same order/m, /^ {2}graphs +of micro-batches/m, /^ {2}restart +up to 2 times/m]) assert.match(text, part)
   assert.doesNotMatch(planView(sft('m').data('d').plan)['text/plain'], /rank|mesh|GPU/)
   assert.match(idleSettings(sft('m').data('d').sequenceParallel().plan)[0], /^Sequence parallelism changes nothing/)
   assert.equal(idleSettings(sft('m').data('d').pp(2).plan)[0], "The pipeline mostly waits: a step's one batch is fewer than its 2 stages (.accumulate(8)).")
