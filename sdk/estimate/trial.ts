@@ -1,4 +1,4 @@
-import { keep, manualSeed, noGrad, ops, residentMemory, scope, trimAllocator, type Device, type Tensor } from 'fettle-native'
+import { keep, manualSeed, memory, noGrad, ops, scope, trimAllocator, type Device, type Tensor } from 'fettle-native'
 import * as fs from 'node:fs'
 import type { Row } from '../data/dataset'
 import type { Architecture, NameMap } from '../models/architecture'
@@ -33,22 +33,25 @@ export class Trial {
     this.decoder.weightsChanged()
   }
 
+  get form(): string { return this.decoder.blocks.form }
   /** Values that train. */
   get trainable(): number { return this.optimizer.flat.size }
 
-  /** Two steps over the rows: the first shows what they take in memory, the second, which finds that memory again, how long they last. */
+  /**
+   * Two steps over the rows: the first shows what they take in memory, the second, which finds that memory again, how long they last.
+   */
   run(rows: readonly Row[], recompute: Recompute): TrialPoint {
     const { blocks } = this.decoder, batch = packBatch(rows, 'cpu', this.architecture.prompt)
     blocks.free()
     trimAllocator()
-    const before = residentMemory()
     resetPeak()
     blocks.reserve(batch.tokens)
-    this.step(batch, recompute)
+    const gauge = new Gauge(() => memory().heapUsed + blocks.bytes())
+    this.step(batch, recompute, (point) => gauge.at(point))
     const clock = new Clock(), started = performance.now()
     this.step(batch, recompute, (point) => clock.at(point))
     const whole = (performance.now() - started) / 1000
-    return { layers: this.architecture.layers, tokens: batch.tokens, longest: Math.max(...batch.lengths), sequences: rows.length, supervised: batch.targets?.count ?? 0, recompute, memory: peak() - before, ...clock.seconds(whole) }
+    return { layers: this.architecture.layers, tokens: batch.tokens, longest: Math.max(...batch.lengths), sequences: rows.length, supervised: batch.targets?.count ?? 0, recompute, peak: peak(), ...gauge.layer(), ...clock.seconds(whole) }
   }
 
   free(): void {
@@ -63,6 +66,25 @@ export class Trial {
     scope(() => trainStep(this.decoder, this.optimizer, [batch], {
       learningRate: 1e-9, maxGradNorm: optimizer.maxGradNorm, dropout: (lora?.dropout ?? 0) > 0, recompute, ...(precision === 'fp16' ? { lossScale: 1 } : {}), onPoint,
     }))
+  }
+}
+
+/** What a layer adds to memory, told by the walk's points: exact where resident memory is not. */
+class Gauge {
+  private readonly forward: number[] = []
+  private readonly backward: number[] = []
+
+  constructor(private readonly held: () => number) {}
+
+  at({ phase }: WalkPoint): void {
+    if (phase === 'forward') this.forward.push(this.held())
+    if (phase === 'backward') this.backward.push(this.held())
+  }
+
+  /** The first two layers of each way also make the buffers that layers share. */
+  layer(): Pick<TrialPoint, 'kept' | 'packed'> {
+    const grown = (all: readonly number[]): number => (all[all.length - 1] - all[1]) / (all.length - 2)
+    return { kept: Math.max(0, grown(this.forward)), packed: Math.max(0, grown(this.backward)) }
   }
 }
 

@@ -12,16 +12,21 @@ export function ownUnits<T>(units: readonly T[], { index, count }: RankOf): T[] 
  * @param ranks that share each micro-batch: it has a row for each of them, where there are so many
  */
 export function cutByTokens<T>(units: readonly T[], tokens: (unit: T) => number, limit: number, ranks: number): T[][] {
-  const fits = (micro: readonly T[]): boolean => Array.from({ length: ranks }, (_, index) => ownUnits(micro, { index, count: ranks }))
-    .every((own) => own.length < 2 || own.reduce((sum, unit) => sum + tokens(unit), 0) <= limit)
   const micros: T[][] = []
-  let open: T[] = []
+  let open: T[] = [], sum = 0
   for (const unit of units) {
-    if (open.length >= ranks && !fits([...open, unit])) {
+    sum += tokens(unit)
+    if (open.length >= ranks && !(ranks === 1 ? sum <= limit : evenlyWithin([...open, unit], tokens, limit, ranks))) {
       micros.push(open)
       open = []
+      sum = tokens(unit)
     }
     open.push(unit)
   }
   return open.length === 0 ? micros : [...micros, open]
+}
+
+/** No rank's share is above the limit, but for a single long row. */
+function evenlyWithin<T>(micro: readonly T[], tokens: (unit: T) => number, limit: number, ranks: number): boolean {
+  return Array.from({ length: ranks }, (_, index) => ownUnits(micro, { index, count: ranks })).every((own) => own.length < 2 || own.reduce((sum, unit) => sum + tokens(unit), 0) <= limit)
 }

@@ -26,6 +26,9 @@ export class FusedHead implements HeadBlock {
     return inType(out, 'float32')
   }
 
+  /** Bytes of the panel. */
+  get bytes(): number { return this.panel === null ? 0 : this.panel.numel * (this.panel.dtype === 'bfloat16' ? 2 : 4) }
+
   free(): void {
     this.panel?.free()
     this.panel = null

@@ -30,6 +30,7 @@ export function fusedBlocks(): Blocks {
     attention: fusedAttention(workspace), activation: fusedActivation(workspace, recipes), head,
     weightsChanged: () => undefined,
     reserve: (tokens) => workspace.reserve(tokens),
+    bytes: () => workspace.used + head.bytes,
     free: () => { workspace.free(); head.free() },
   }
 }

@@ -24,6 +24,6 @@ export function plainBlocks(): Blocks {
   return {
     form: 'plain', embedding: plainEmbedding, norm: plainNorm, linear: plainLinear, headNorm: plainHeadNorm, rotary: plainRotary,
     attention: plainAttention, activation: plainActivation, head: plainHead,
-    weightsChanged: () => undefined, reserve: () => undefined, free: () => undefined,
+    weightsChanged: () => undefined, reserve: () => undefined, bytes: () => 0, free: () => undefined,
   }
 }

@@ -33,6 +33,8 @@ export interface Blocks {
   weightsChanged(): void
   /** No batch will be longer than so many tokens: planned buffers are laid out for it at once. Longer ones still run. */
   reserve(tokens: number): void
+  /** Bytes of planned buffers and packed weights that are in use; 0 in the plain form, whose tensors come and go. */
+  bytes(): number
   /** Gives planned buffers and packed weights back. */
   free(): void
 }

@@ -26,7 +26,7 @@ export function tensorBlocks(blocks: Blocks, tensor: TensorRank, sequence: boole
     ...(tokens === undefined ? {} : { tokens }),
     form: blocks.form, norm: blocks.norm, headNorm: blocks.headNorm, rotary: blocks.rotary, attention: blocks.attention, activation: blocks.activation,
     embedding: cutEmbedding(blocks, tensor), linear: tokens === undefined ? cutLinear(blocks.linear, tensor.group) : sequenceLinear(blocks.linear, tensor.group, tokens), head: vocabularyHead(tensor),
-    weightsChanged: () => blocks.weightsChanged(), reserve: (tokens) => blocks.reserve(tokens), free: () => blocks.free(),
+    weightsChanged: () => blocks.weightsChanged(), reserve: (tokens) => blocks.reserve(tokens), bytes: () => blocks.bytes(), free: () => blocks.free(),
   }
 }
 
