@@ -1,9 +1,9 @@
 // Entry of the short process that measures steps of few layers for `plan()`.
-import { dieWithParent, residentMemory, setThreads, trimAllocator, tuneAllocator } from 'fettle-native'
+import { devices, dieWithParent, residentMemory, setThreads, trimAllocator, tuneAllocator } from 'fettle-native'
 import { openRows } from '../data/arrow-reader'
 import type { Row, RowReader } from '../data/dataset'
 import { IGNORED } from '../data/dataset'
-import { serializeError } from '../errors'
+import { PlanError, serializeError } from '../errors'
 import type { Architecture, NameMap } from '../models/architecture'
 import { kernels } from '../models/blocks/fused'
 import { familyOf } from '../models/families'
@@ -29,15 +29,16 @@ process.once('message', (job: CalibrationJob) => {
 
 function calibrate(job: CalibrationJob, onProgress: (done: number, total: number) => void): Calibration {
   const started = performance.now(), { plan, modelPath, tp } = job
+  if (plan.device !== 'cpu' && devices().some(({ kind }) => kind === 'cuda')) throw new PlanError('plan.device', "what is measured on this machine is its CPU, and the plan would take its GPU; name it: plan(builder, { device: 'h100-80gb' }) / --device, or .device('cpu') / --device cpu", { device: plan.device })
   tuneAllocator()
   setThreads(job.threads)
   const { architecture, names } = openModel(modelPath, tp)
   // As in a rank's process: both are there while it trains.
   const tokenizer = loadTokenizer(modelPath), reader = openRows(job.split)
   const small = job.small.map((row) => reader.row(row))
-  const warm = new Trial(plan, { ...architecture, layers }, names)
+  const warm = new Trial(plan, architecture, names)
   const first = performance.now()
-  warm.run(lean(small), false)
+  warm.run(lean(small), false, 0)
   const { form } = warm
   const rate = small.reduce((sum, row) => sum + row.inputIds.length, 0) / (performance.now() - first)
   warm.free()
@@ -45,9 +46,9 @@ function calibrate(job: CalibrationJob, onProgress: (done: number, total: number
   const base = residentMemory()
   const large = affordable(job, reader, rate)
   const points: Calibration['points'][number][] = [], total = job.recompute.length * 2 + 2
-  const local = { ...architecture, layers }, trial = new Trial(plan, local, names)
+  const trial = new Trial(plan, architecture, names)
   const measure = (rows: readonly Row[], recompute: Recompute): void => {
-    points.push({ ...trial.run(rows, recompute), trainable: trial.trainable, state: stateOf(plan, local, names, trial.trainable).total })
+    points.push({ ...trial.run(rows, recompute, job.seconds / (4 * job.recompute.length + 4)), trainable: trial.trainable, state: stateOf(plan, architecture, names, trial.trainable).total })
     onProgress(points.length, total)
   }
   for (const recompute of job.recompute) for (const rows of [small, large]) measure(lean(rows), recompute)
@@ -62,7 +63,8 @@ function openModel(modelPath: string, tp: number): { readonly architecture: Arch
   try {
     const family = familyOf(weights.config), a = family.architecture(weights.config)
     const window = a.window && { ...a.window, layers: Array.from({ length: layers }, (_, i) => a.window!.layers[i % a.layers]) }
-    return { architecture: { ...a, window, heads: a.heads / tp, kvHeads: Math.max(1, a.kvHeads / tp), intermediateSize: a.intermediateSize / tp }, names: family.names({ ...a, layers }) }
+    const local = { ...a, window, layers, heads: a.heads / tp, kvHeads: Math.max(1, a.kvHeads / tp), intermediateSize: a.intermediateSize / tp }
+    return { architecture: local, names: family.names(local) }
   } finally {
     weights.close()
   }
@@ -71,8 +73,8 @@ function openModel(modelPath: string, tp: number): { readonly architecture: Arch
 /** Of the larger batch as many rows as the time allows; what is left is extrapolated. @param rate tokens a ms of the smallest trial */
 function affordable({ large, small, recompute, seconds }: CalibrationJob, reader: RowReader, rate: number): Row[] {
   const smallTokens = small.reduce((sum, row) => sum + reader.length(row), 0)
-  // Each form takes two steps, and the head two more.
-  const most = Math.max(2 * smallTokens, seconds * 1000 * rate / (2 * recompute.length + 4))
+  // Each form takes a step, and the head two; small batches take some more.
+  const most = Math.max(2 * smallTokens, seconds * 1000 * rate / (recompute.length + 2))
   const rows: number[] = []
   let tokens = 0
   for (const row of large) {

@@ -9,6 +9,11 @@ const rowStep = 128
 /** Rows of logits that exist at once in the plain form, and about as many in the fused one. */
 const headRows = 512
 
+/** What a process that trains takes beside one that tries: events, logs, the control channel. */
+const running = 10 << 20
+/** Free memory between blocks that malloc cannot give to others, as a share of what steps take. */
+const scattered = 0.03
+
 /** What a rank of so many layers takes, in bytes, beside what it holds all the time. */
 export interface StepBytes {
   /** What layers keep from their forward to their backward. */
@@ -26,7 +31,7 @@ export class Curves {
   /** Resident bytes of the process before it holds a model. */
   readonly base: number
 
-  constructor(private readonly architecture: Architecture, private readonly calibration: Calibration) { this.base = calibration.base }
+  constructor(private readonly architecture: Architecture, readonly calibration: Calibration) { this.base = calibration.base + running }
 
   /** Which forms of recompute were tried. */
   has(recompute: Recompute): boolean { return this.calibration.points.some((point) => point.recompute === recompute) }
@@ -35,10 +40,9 @@ export class Curves {
   bytes({ tokens, longest, supervised }: Micro, recompute: Recompute, layers: number, held: number): StepBytes {
     const [small, large] = this.lean(recompute), rows = padded(tokens)
     const line = (of: (point: Point) => number): number => through([padded(small.tokens), of(small)], [padded(large.tokens), of(large)], rows)
-    const own = (point: Point): number => point.peak - this.base - point.state - point.layers * (point.kept + point.packed) - this.scores(point.longest)
-    return {
-      activations: layers * line(({ kept }) => kept), workspace: line(own) + held * line(({ packed }) => packed) + this.scores(longest), head: this.headBytes(supervised),
-    }
+    const own = (point: Point): number => point.peak - this.calibration.base - point.state - point.layers * (point.kept + point.packed) - this.scores(point.longest)
+    const activations = layers * line(({ kept }) => kept), shared = line(own) + held * line(({ packed }) => packed) + this.scores(longest), head = this.headBytes(supervised)
+    return { activations, workspace: shared + scattered * (activations + shared + head), head }
   }
 
   seconds({ tokens, supervised }: Micro, recompute: Recompute): MicroSeconds {

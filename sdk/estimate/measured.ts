@@ -1,4 +1,5 @@
 import type { Architecture, NameMap } from '../models/architecture'
+import { storedWeights } from '../models/layout'
 import { mostInFlight, scheduleOf } from '../parallel/pipeline/schedule'
 import { holdings, type Workload } from '../parallel/estimate/workload'
 import { messagesOf } from '../parallel/estimate/traffic'
@@ -29,10 +30,10 @@ export function measuredForecast(plan: Plan, subject: Subject, steps: Steps, cur
 
 /** The step in the terms of the α–β model. */
 export function workloadOf(plan: Plan, { architecture, names }: Subject, steps: Steps): Workload {
-  const rows = Math.max(1, ...steps.sampled.map((micros) => micros.reduce((sum, { sequences }) => sum + sequences, 0))), micros = Math.max(1, ...steps.sampled.map(({ length }) => length))
+  const micros = Math.max(1, ...steps.sampled.map(({ length }) => length))
   return {
     model: { architecture, names }, valueBytes: valueBytes(plan), rows: micros * dataRanks(plan.mesh), rowTokens: Math.max(1, Math.round(steps.tokens / micros / dataRanks(plan.mesh))), microRows: 1,
-    adapterRank: plan.method === 'sft' ? null : plan.lora?.rank ?? Math.max(1, Math.round(rows / rows)), recompute: plan.recompute === 'full',
+    adapterRank: plan.method === 'sft' ? null : plan.lora?.rank ?? 1, recompute: plan.recompute === 'full',
   }
 }
 
@@ -48,7 +49,7 @@ function memoryOf(plan: Plan, subject: Subject, steps: Steps, curves: Curves, wo
   const state = stateOf(plan, architecture, names, trainable * adapterShare(workload, plan, stage), mesh.pp * mesh.tp === 1 ? undefined : share)
   const { layers, inFlight } = depthOf(plan, architecture, stage, micros)
   const { activations, workspace, head } = curves.bytes(steps.largest, recompute, layers * inFlight, layers)
-  const parts = { process: curves.base, weights: state.weights, gradients: state.gradients, optimizer: state.optimizer, activations, workspace, head: stage === mesh.pp - 1 ? head : 0, messages: messageBytes(workload, plan, stage) }
+  const parts = { process: curves.base, weights: state.weights, gradients: state.gradients, optimizer: state.optimizer, activations, workspace, head: stage === mesh.pp - 1 ? head : 0, messages: messageBytes(workload, plan, stage), saving: savingBytes(plan, subject) }
   return { ...parts, total: Object.values(parts).reduce((sum, bytes) => sum + bytes, 0) }
 }
 
@@ -58,11 +59,18 @@ function adapterShare(workload: Workload, { mesh }: Plan, stage: number): number
   return mesh.pp * mesh.tp === 1 ? 1 : trained(mesh, stage) / trained({ ...mesh, pp: 1, tp: 1, virtual: 1 }, 0)
 }
 
-/** Gradients on their way between ranks: two layers' at once, as they are sent and as they come. */
+/** Gradients on their way between ranks: two layers' at once, as they are sent and as they come. Replicas sum them where they are. */
 function messageBytes(workload: Workload, { mesh }: Plan, stage: number): number {
   if (dataRanks(mesh) === 1) return 0
   const trained = holdings(workload, mesh, stage)
-  return mesh.sharding.degree > 1 && workload.adapterRank === null ? 16 * Math.max(...trained.map((each) => each.trained)) : 4 * trained.reduce((sum, each) => sum + each.trained, 0)
+  return mesh.sharding.degree > 1 && workload.adapterRank === null ? 16 * Math.max(...trained.map((each) => each.trained)) : 0
+}
+
+/** Two buffers of the largest tensor, of at most 64 MiB each, and twice that where ranks with rows of their own write together. */
+function savingBytes(plan: Plan, { architecture, names }: Subject): number {
+  if (plan.method !== 'sft') return 0
+  const largest = Math.max(...storedWeights(architecture, names).flatMap(({ shape, parts }) => parts.map(({ rows }) => rows * shape.slice(1).reduce((a, b) => a * b, 1))))
+  return 2.2 * Math.min(64 << 20, valueBytes(plan) * largest) * (dataRanks(plan.mesh) > 1 ? 2 : 1)
 }
 
 /** s of a step: its passes on the busiest rank, what ranks say to each other, and the update. */

@@ -310,6 +310,9 @@ export abstract class PlanBuilder {
   /** How often a run of which a rank died goes on by itself from its last checkpoint. At least 0. Default 0: it ends. */
   restart(times: number): this { return this.#with({ restart: readValue('restart', times, 'restart') }) }
 
+  /** @internal The builder with what `plan(builder).fit()` chose. */
+  fitted(change: Pick<Plan, 'mesh' | 'batch' | 'recompute'>): this { return this.#with(change) }
+
   #mesh(change: Partial<MeshPlan>): this { return this.#with({ mesh: { ...this.plan.mesh, ...change } }) }
 }
 

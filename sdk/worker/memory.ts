@@ -1,20 +1,16 @@
 import { devices, residentMemory } from 'fettle-native'
-import * as fs from 'node:fs'
 import { TrainingError } from '../errors'
 import type { Architecture } from '../models/architecture'
+import { freeMainMemory } from '../models/free-memory'
 import { stepMemory } from '../models/memory'
+import { gib } from '../views/format'
 import type { Recompute } from '../train/walk'
 import type { Warn } from '../train/checkpoints'
 
 /** Bytes that this process may still take: free and reclaimable memory, less under a container's limit; on a GPU its free memory. */
 export function availableMemory(device: string): number {
   if (device !== 'cpu') return devices().find((info) => info.device === device)?.freeMemory ?? Infinity
-  const free = Number(/^MemAvailable:\s+(\d+) kB/m.exec(read('/proc/meminfo'))?.[1] ?? NaN) * 1024
-  const limit = Number(read('/sys/fs/cgroup/memory.max')), used = Number(read('/sys/fs/cgroup/memory.current'))
-  // Cached files count as used there, but give way.
-  const cached = Number(/^inactive_file (\d+)/m.exec(read('/sys/fs/cgroup/memory.stat'))?.[1] ?? 0)
-  const room = limit > 0 ? limit - used + cached : Infinity
-  return Math.min(Number.isNaN(free) ? Infinity : free, Number.isNaN(room) ? Infinity : room)
+  return freeMainMemory()
 }
 
 /** What decides how much memory a run takes, beside the model's weights. */
@@ -53,14 +49,4 @@ export function planMemory({ architecture, bytesPerValue, trainable, device, pre
   if (asked === true) return { recompute: true }
   warn('train.recompute', `${what} needs about ${gib(need(asked))} of memory, ${gib(free)} are free: each layer is computed again in the backward, which takes ${gib(need(true))} and a third more time. Fewer rows a batch or shorter rows avoid it.`)
   return { recompute: true }
-}
-
-function gib(bytes: number): string { return `${(bytes / 2 ** 30).toFixed(bytes < 10 * 2 ** 30 ? 2 : 0)} GiB` }
-
-function read(file: string): string {
-  try {
-    return fs.readFileSync(file, 'utf8')
-  } catch {
-    return '' // not Linux, or no such controller: the other figures count
-  }
 }
