@@ -46,12 +46,11 @@ export class Curves {
   }
 
   seconds({ tokens, supervised }: Micro, recompute: Recompute): MicroSeconds {
-    const [small, large] = this.lean(recompute)
-    const line = (of: (point: Point) => number): number => through([small.tokens, of(small)], [large.tokens, of(large)], tokens)
-    const [fullSmall, fullLarge] = this.full()
+    const [small, large] = this.lean(recompute), [fullSmall, fullLarge] = this.full()
+    const line = (of: (point: Point) => number): number => lasting([small.tokens, of(small)], [large.tokens, of(large)], tokens)
     return {
       forward: line((point) => point.forward / point.layers), backward: line((point) => point.backward / point.layers), embed: line((point) => point.embed),
-      head: through([fullSmall.supervised, fullSmall.head], [fullLarge.supervised, fullLarge.head], supervised),
+      head: lasting([fullSmall.supervised, fullSmall.head], [fullLarge.supervised, fullLarge.head], supervised),
     }
   }
 
@@ -83,6 +82,12 @@ export class Curves {
 type Point = Calibration['points'][number]
 
 function padded(tokens: number): number { return Math.ceil(tokens / rowStep) * rowStep }
+
+/** The same for times. More tokens at once never cost more each: where noise says so, all cost the same. */
+function lasting([x0, y0]: readonly [number, number], [x1, y1]: readonly [number, number], x: number): number {
+  const rising = y1 >= y0 && x1 > x0, cheaper = y1 * x0 <= y0 * x1
+  return rising && cheaper ? through([x0, y0], [x1, y1], x) : x * (y0 + y1) / Math.max(1, x0 + x1)
+}
 
 /** The line through two points, never falling below 0; through one, in proportion. */
 function through([x0, y0]: readonly [number, number], [x1, y1]: readonly [number, number], x: number): number {

@@ -92,7 +92,7 @@ export async function plan<S extends PlanSource>(source: S, options: ForecastOpt
   const facts: ForecastFacts = {
     plan: of, device: sheet?.title ?? 'this machine', measured: sheet === null, form: sheet === null ? (await predictor.curvesFor(of)).calibration.form : 'plain', free, memory: own.stages, time: own.time, steps: own.steps.total,
     tokens: own.steps.tokens, tokensPerSecond: own.steps.tokens / own.time.total, checkpoint: checkpointBytes(of, values, trainable), seconds: own.steps.total * own.time.total, fits,
-    candidates: explain(all, free, fits), notes: notesOf(sheet === null),
+    candidates: explain(all, free, { fits, seconds: own.time.total }), notes: notesOf(sheet === null),
   }
   const any = fits || facts.candidates.some((candidate) => candidate.memory * candidate.ranksHere <= free)
   if (!any) throw tooLarge(facts)

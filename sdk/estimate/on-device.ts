@@ -11,6 +11,8 @@ import { stepMemory } from '../models/memory'
 import type { Steps } from './steps'
 import type { MemoryParts, TimeParts } from './types'
 
+/** Of a layer's forward, the attention half's share. */
+const attentionShare = 0.4
 /** Logits that exist at once, with their gradient. */
 const headBytes = 192 << 20
 
@@ -19,7 +21,7 @@ export function deviceForecast(plan: Plan, subject: Subject, steps: Steps, devic
   const cluster = clusterOf(plan, device), workload = workloadOn(plan, subject, steps), { compute, moving, communication, bubble, seconds } = simulate(workload, plan.mesh, cluster)
   const exposed = Object.values(communication).reduce((sum, each) => sum + each.exposed, 0)
   const forward = compute / (plan.method === 'sft' ? 3 : 2), waiting = Math.max(0, seconds - compute - moving - exposed)
-  const time = { embed: 0, forward, head: 0, backward: compute - forward, waiting: bubble > 0 ? waiting : 0, messages: exposed, update: moving }
+  const time = { embed: 0, forward, head: 0, backward: compute - forward + (plan.recompute === 'full_attn' ? attentionShare * forward : 0), waiting: bubble > 0 ? waiting : 0, messages: exposed, update: moving }
   return { stages: Array.from({ length: plan.mesh.pp }, (_, stage) => memoryOn(plan, subject, steps, workload, stage)), time: { ...time, total: Object.values(time).reduce((sum, part) => sum + part, 0) } }
 }
 

@@ -38,8 +38,8 @@ export class Trial {
   get trainable(): number { return this.optimizer.flat.size }
 
   /**
-   * Two steps over the rows: the first shows what they take in memory, the second, which finds that memory again, how long they last.
-   * @param most s: where the first takes longer, it stands for both
+   * A few steps over the rows: the first shows what they take in memory, the others, which find that memory again, how long they last.
+   * @param most s: where the first takes longer, it stands for all
    */
   run(rows: readonly Row[], recompute: Recompute, most: number): TrialPoint {
     const { blocks } = this.decoder, batch = packBatch(rows, 'cpu', this.architecture.prompt)
@@ -53,7 +53,14 @@ export class Trial {
       this.step(batch, recompute, (point) => { clock.at(point); also?.at(point) })
       return { clock, whole: (performance.now() - started) / 1000 }
     }
-    const first = timed(gauge), { clock, whole } = first.whole > most ? first : timed()
+    let best = timed(gauge)
+    // The shortest of a few: other programs only make it longer.
+    for (let spent = best.whole, again = 0; again < 3 && spent < most; again++) {
+      const next = timed()
+      spent += next.whole
+      if (again === 0 || next.whole < best.whole) best = next
+    }
+    const { clock, whole } = best
     return { layers: this.architecture.layers, tokens: batch.tokens, longest: Math.max(...batch.lengths), sequences: rows.length, supervised: batch.targets?.count ?? 0, recompute, peak: peak(), ...gauge.layer(), ...clock.seconds(whole) }
   }
 

@@ -36,3 +36,16 @@ test('a batch that is not full may be left out', () => {
   assert.equal(dropping(7).stepsPerEpoch, 1)
   assert.throws(() => dropping(3, 4), { name: 'DataError', code: 'data.no-batch' })
 })
+
+test('a budget of tokens cuts the same rows of a step into other micro-batches, and a long row stands alone', () => {
+  const length = (row: number): number => (row === 4 ? 50 : 10)
+  const cut = (tokens: number, ranks = 1): Windows => new Windows(11, { size: 2, evalSize: 2, accumulate: 3, tokens }, { epochs: 2.5, steps: null }, order, null, { length, ranks })
+  assert.deepEqual(cut(30).at(0), [[0, 1, 2], [3], [4], [5]])
+  assert.deepEqual(cut(1000).at(0), [[0, 1, 2, 3, 4, 5]])
+  assert.deepEqual(cut(1).at(1), [[6], [7], [8], [9], [10]])
+  for (let step = 0; step < 5; step++) assert.deepEqual(cut(25).at(step).flat(), windows.at(step).flat())
+  assert.equal(cut(25).totalSteps, windows.totalSteps)
+  // Two ranks have half of the rows each, so that a micro-batch holds twice as much.
+  assert.deepEqual(cut(20, 2).at(1), [[6, 7, 8, 9], [10]])
+  assert.deepEqual(cut(30).largest(0, length), { step: 0, rows: [4], tokens: 50 })
+})
