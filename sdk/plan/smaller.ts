@@ -8,7 +8,7 @@ export function smallerPlan({ batch, recompute, method, precision, data }: Plan)
   const again = recompute === 'full' ? { calls: '', flags: '' } : { calls: '.recompute()', flags: ' --recompute true' }
   if (batch.tokens !== null && batch.tokens > 256) return { calls: `.tokenBudget(${Math.floor(batch.tokens / 2)})${again.calls}`, flags: `--per_device_train_batch_tokens ${Math.floor(batch.tokens / 2)}${again.flags}` }
   if (batch.tokens === null && batch.size > 1) {
-    const size = Math.max(1, Math.floor(batch.size / 2)), accumulate = Math.ceil(batch.size * batch.accumulate / size)
+    const rows = batch.size * batch.accumulate, half = Math.floor(batch.size / 2), size = Array.from({ length: half }, (_, i) => half - i).find((each) => rows % each === 0)!, accumulate = rows / size
     return { calls: `.batch(${size}).accumulate(${accumulate})${again.calls}`, flags: `--per_device_train_batch_size ${size} --gradient_accumulation_steps ${accumulate}${again.flags}` }
   }
   if (recompute !== 'full') return { calls: '.recompute()', flags: '--recompute true' }

@@ -2,6 +2,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { manualSeed, ops, scope, type Tensor } from 'fettle-native'
+import { plan, type Sft } from 'fettle'
 import { familyOf } from 'fettle/dist/models/families'
 import { storedWeights } from 'fettle/dist/models/layout'
 import { Random } from 'fettle/dist/models/random'
@@ -43,4 +44,42 @@ export function shapedData(folder: string, rows: number, from: number, to: numbe
     return `${JSON.stringify({ src: text(source), tgt: text(Math.max(1, length - source)) })}\n`
   }).join(''))
   return folder
+}
+
+/** What was predicted of a run, and what was measured. */
+export interface Outcome { readonly predicted: { readonly memory: number; readonly seconds: number }; readonly measured: { readonly memory: number; readonly seconds: number } }
+
+/** Predicts a run, then runs it in real workers: the highest resident memory of any of its ranks, and the median of its steps behind the first. */
+export async function predictAndRun(builder: Sft, seconds = 6): Promise<Outcome> {
+  const forecast = await plan(builder, { seconds, search: false })
+  return { predicted: { memory: Math.max(...forecast.memory.map(({ total }) => total)), seconds: forecast.time.total }, measured: await measuredRun(builder) }
+}
+
+/** Runs it to its end. */
+export async function measuredRun(builder: Sft): Promise<Outcome['measured']> {
+  const run = await builder.start({ board: false }), times: number[] = []
+  try {
+    let memory = 0
+    for await (const event of run) {
+      if (event.type === 'step') times.push(event.ms / 1000)
+      if (event.type === 'step' || event.type === 'saved' || event.type === 'done') memory = Math.max(memory, ...[run.pid, ...childrenOf(run.pid)].map(peakOf))
+    }
+    await run.done
+    const sorted = times.slice(1).sort((a, b) => a - b)
+    return { memory: Math.max(memory, peakOf(run.pid)), seconds: sorted[Math.floor(sorted.length / 2)] }
+  } finally {
+    await run.close()
+  }
+}
+
+/** VmHWM in bytes; 0 of a process that has ended. */
+function peakOf(pid: number): number {
+  try { return Number(/^VmHWM:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024 } catch { return 0 }
+}
+
+/** Other ranks are children of the first; what prepares data is one too, and small. */
+function childrenOf(pid: number): number[] {
+  return fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).filter((name) => {
+    try { return Number(fs.readFileSync(`/proc/${name}/stat`, 'utf8').split(') ').at(-1)!.split(' ')[1]) === pid } catch { return false }
+  }).map(Number)
 }
