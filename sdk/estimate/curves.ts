@@ -10,9 +10,9 @@ const rowStep = 128
 const headRows = 512
 
 /** What a process that trains takes beside one that tries: events, logs, the control channel. */
-const running = 10 << 20
+const running = 14 << 20
 /** Free memory between blocks that malloc cannot give to others, as a share of what steps take. */
-const scattered = 0.03
+const scattered = 0.04
 
 /** What a rank of so many layers takes, in bytes, beside what it holds all the time. */
 export interface StepBytes {

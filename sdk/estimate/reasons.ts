@@ -12,6 +12,6 @@ function reasonOf(candidate: Candidate, chosen: Candidate, plan: { readonly fits
   if (need > free) return `needs ${gib(need - free)} more than is free`
   if (candidate !== chosen) return candidate.seconds <= chosen.seconds * 1.02 ? 'as fast, with more changes' : `${percent(candidate.seconds / chosen.seconds - 1)} slower`
   if (candidate.changes === 0) return 'chosen: nothing that fits is faster than the plan as it stands'
-  if (!plan.fits) return `chosen: the plan as it stands does not fit, and this is the fastest that does${candidate.recompute === 'none' ? '' : '; recompute gives up time for memory'}`
+  if (!plan.fits) return `chosen: the fastest that fits${candidate.recompute === 'none' ? '' : ', at the price of recompute'}`
   return `chosen: ${percent(1 - candidate.seconds / plan.seconds)} faster than the plan as it stands`
 }
