@@ -66,11 +66,11 @@ function messageBytes(workload: Workload, { mesh }: Plan, stage: number): number
   return mesh.sharding.degree > 1 && workload.adapterRank === null ? 16 * Math.max(...trained.map((each) => each.trained)) : 0
 }
 
-/** A buffer of the largest tensor, of at most 64 MiB, and half of the one before, which is not collected yet; and twice that where ranks with rows of their own write together. */
+/** Buffers of the two largest tensors, of at most 64 MiB each, with what is not collected yet; twice that where ranks with rows of their own write together. */
 function savingBytes(plan: Plan, { architecture, names }: Subject): number {
   if (plan.method !== 'sft') return 0
-  const largest = Math.max(...storedWeights(architecture, names).flatMap(({ shape, parts }) => parts.map(({ rows }) => rows * shape.slice(1).reduce((a, b) => a * b, 1))))
-  return 1.5 * Math.min(64 << 20, valueBytes(plan) * largest) * (dataRanks(plan.mesh) > 1 ? 2 : 1)
+  const values = storedWeights(architecture, names).flatMap(({ shape, parts }) => parts.map(({ rows }) => rows * shape.slice(1).reduce((a, b) => a * b, 1))).sort((a, b) => b - a)
+  return 1.2 * values.slice(0, 2).reduce((sum, each) => sum + Math.min(64 << 20, valueBytes(plan) * each), 0) * (dataRanks(plan.mesh) > 1 ? 2 : 1)
 }
 
 /** s of a step: its passes on the busiest rank, what ranks say to each other, and the update. */

@@ -6,6 +6,7 @@ export interface MemoryParts {
   readonly process: number
   /** Frozen weights, and those that train with their fp32 masters. */
   readonly weights: number
+  /** In fp32, of what trains. */
   readonly gradients: number
   /** AdamW's two moments. */
   readonly optimizer: number
@@ -19,14 +20,19 @@ export interface MemoryParts {
   readonly messages: number
   /** Buffers that the final weights are written through. */
   readonly saving: number
+  /** All of them together. */
   readonly total: number
 }
 
 /** s of an optimizer step, by what they go to; they sum to `total`. */
 export interface TimeParts {
+  /** Token ids to hidden states. */
   readonly embed: number
+  /** Of all layers. */
   readonly forward: number
+  /** Logits, loss and their gradient, at the supervised positions. */
   readonly head: number
+  /** Of all layers, with what recompute runs again. */
   readonly backward: number
   /** Of a pipeline's stages for each other. */
   readonly waiting: number
@@ -34,13 +40,17 @@ export interface TimeParts {
   readonly messages: number
   /** Gradients cleared, measured and clipped; AdamW. */
   readonly update: number
+  /** All of them together. */
   readonly total: number
 }
 
 /** What `.fit()` may change: nothing of it changes what an optimizer step computes. */
 export interface FitChange {
+  /** Ranks by kind of parallelism. */
   readonly mesh: MeshPlan
+  /** Rows and tokens at once; as many rows a step as before. */
   readonly batch: BatchPlan
+  /** What is computed again in the backward. */
   readonly recompute: Plan['recompute']
 }
 
@@ -78,8 +88,9 @@ export interface ForecastFacts {
   readonly time: TimeParts
   /** Optimizer steps of the run. */
   readonly steps: number
-  /** Tokens a step, on all ranks, and tokens/s. */
+  /** Tokens a step, on all ranks, on average. */
   readonly tokens: number
+  /** Of the plan as it stands, on all ranks. */
   readonly tokensPerSecond: number
   /** Bytes of a checkpoint to resume from. */
   readonly checkpoint: number
