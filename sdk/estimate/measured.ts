@@ -59,18 +59,18 @@ function adapterShare(workload: Workload, { mesh }: Plan, stage: number): number
   return mesh.pp * mesh.tp === 1 ? 1 : trained(mesh, stage) / trained({ ...mesh, pp: 1, tp: 1, virtual: 1 }, 0)
 }
 
-/** Gradients on their way between ranks: two layers' at once, as they are sent and as they come. Replicas sum them where they are. */
+/** Gradients on their way between ranks: the largest part, as it is sent and as it comes; what layers keep is free again by then. Replicas sum them where they are. */
 function messageBytes(workload: Workload, { mesh }: Plan, stage: number): number {
   if (dataRanks(mesh) === 1) return 0
   const trained = holdings(workload, mesh, stage)
-  return mesh.sharding.degree > 1 && workload.adapterRank === null ? 16 * Math.max(...trained.map((each) => each.trained)) : 0
+  return mesh.sharding.degree > 1 && workload.adapterRank === null ? 8 * Math.max(...trained.map((each) => each.trained)) : 0
 }
 
-/** Buffers of the two largest tensors, of at most 64 MiB each, with what is not collected yet; twice that where ranks with rows of their own write together. */
+/** Buffers of the two largest tensors, of at most 64 MiB each, with what is not collected yet. */
 function savingBytes(plan: Plan, { architecture, names }: Subject): number {
   if (plan.method !== 'sft') return 0
   const values = storedWeights(architecture, names).flatMap(({ shape, parts }) => parts.map(({ rows }) => rows * shape.slice(1).reduce((a, b) => a * b, 1))).sort((a, b) => b - a)
-  return 1.2 * values.slice(0, 2).reduce((sum, each) => sum + Math.min(64 << 20, valueBytes(plan) * each), 0) * (dataRanks(plan.mesh) > 1 ? 2 : 1)
+  return 1.2 * values.slice(0, 2).reduce((sum, each) => sum + Math.min(64 << 20, valueBytes(plan) * each), 0)
 }
 
 /** s of a step: its passes on the busiest rank, what ranks say to each other, and the update. */
