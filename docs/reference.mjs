@@ -16,6 +16,7 @@ const topics = [
   ['events', 'Events and metrics', /^sdk\/run\//, 'What a run says while it goes, the lines of its metrics.jsonl.'],
   ['parallel', 'Ranks', /^sdk\/parallel\//, 'Several ranks that train together: their mesh, and how a launcher names them.'],
   ['profile', 'Profiles', /^sdk\/profile\//, 'Where the time and the memory of steps go.'],
+  ['forecast', 'Predicting a run', /^sdk\/estimate\//, '`plan(builder)`: memory, time and size of a run before it starts, and its fastest form that fits.'],
   ['scores', 'Scores', /^sdk\/metrics\//, 'BLEU and Rouge of answers against references.'],
   ['notebook', 'In a notebook', /^sdk\/(views|chat|inspect)\//, 'What shows runs, data and answers under a cell.'],
   ['models', 'Models and tokenizers', /^sdk\/(models|tokenizers|data|adapters|export)\//, 'Models by name, and the text that they read.'],

@@ -27,7 +27,7 @@ export interface Report {
   readonly devices: readonly DeviceInfo[]
   /** What kernels of ours on GPUs need; left out where the addon does not load. */
   readonly cuda?: CudaKernels
-  readonly cpu: { model: string; cores: number; features: readonly string[]; capability?: string }
+  readonly cpu: { model: string; cores: number; features: readonly string[]; capability?: string; blocks?: string }
   /** Bytes. */
   readonly memory: { total: number; free: number }
   /** Bytes free where the machine-local state lives, and that folder. */
@@ -40,6 +40,7 @@ export interface Report {
 interface Probe {
   version?: string
   capability?: string
+  blocks?: string
   devices?: DeviceInfo[]
   cuda?: CudaKernels
   failure?: string
@@ -143,8 +144,8 @@ export function inspect(): Report {
     libtorch: torch,
     addon: probed.version !== undefined,
     devices: probed.devices ?? [],
-    cuda: probed.cuda,
-    cpu: { model, cores: availableParallelism(), features: cpuFeatures(), capability: probed.capability },
+      cuda: probed.cuda,
+      cpu: { model, cores: availableParallelism(), features: cpuFeatures(), capability: probed.capability, blocks: probed.blocks },
     memory: memoryHere(),
     disk: { folder: finder.home(), free: freeDisk(finder.home()) },
     jupyter: jupyter(),
@@ -174,6 +175,7 @@ export function formatReport(r: Report): string {
     ['addon', r.addon ? 'built, loads' : undefined],
     ['CPU', `${r.cpu.model}, ${r.cpu.cores} cores${r.cpu.features.length ? `, ${r.cpu.features.join(' ')}` : ''}`],
     ['kernels', r.cpu.capability && `${r.cpu.capability} (libtorch's choice)`],
+    ['blocks', r.cpu.blocks && `fused on the CPU in fp32 and bf16 (${r.cpu.blocks}); plain elsewhere`],
     ['memory', `${gib(r.memory.free)} free of ${gib(r.memory.total)}`],
     ...r.devices.filter((d) => d.kind === 'cuda').map((d): [string, string] => [d.device, `${gib(d.freeMemory)} free of ${gib(d.totalMemory)}`]),
     ['GPU', r.devices.some((d) => d.kind === 'cuda') ? 'usable' : 'none; training runs on the CPU'],

@@ -13,6 +13,7 @@ import { launchCommand } from './cli/launch'
 import { mergeCommand } from './cli/merge'
 import { mergeRanksCommand } from './cli/merge-tp'
 import { modelsCommand } from './cli/models'
+import { planCommand } from './cli/plan'
 import { profileCommand } from './cli/profile'
 import { relayCommand } from './cli/relay'
 import { reshardCommand } from './cli/reshard'
@@ -26,7 +27,7 @@ import { PlanError, serializeError } from './errors'
 import { unknownName } from './plan/refuse'
 
 /** All commands of `fettle`, in the order of its help. */
-export const commands: readonly Command[] = [runCommand, launchCommand, jobCommand, generateCommand, chatCommand, mergeCommand, mergeRanksCommand, reshardCommand, convertCommand, uploadCommand, tokenizeCommand, scoreCommand, profileCommand, traceCommand, relayCommand, modelsCommand, doctorCommand]
+export const commands: readonly Command[] = [runCommand, planCommand, launchCommand, jobCommand, generateCommand, chatCommand, mergeCommand, mergeRanksCommand, reshardCommand, convertCommand, uploadCommand, tokenizeCommand, scoreCommand, profileCommand, traceCommand, relayCommand, modelsCommand, doctorCommand]
 
 /** Runs `fettle` with the arguments after its name, and sets the exit code. Never throws. */
 export async function main(argv: readonly string[]): Promise<void> {

@@ -30,6 +30,7 @@ export { boardBundle, boardData, show, tableView, type BoardBundle, type BoardDa
 export { loadTokenizer, type ChatMessage, type Tokenizer } from './tokenizers'
 export { resolveModel, type ModelProgress, type ResolveOptions } from './models/weights'
 export { upload, type UploadCall, type UploadProgress, type UploadResult } from './export/upload'
+export * from './estimate'
 export { Secret, type Tokens } from './secret'
 export * as examples from './examples'
 export * from './inspect'

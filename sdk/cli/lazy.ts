@@ -21,5 +21,6 @@ export const lazy = {
   convert: () => require('../export/convert') as typeof import('../export/convert'),
   traceMesh: () => require('../parallel/trace') as typeof import('../parallel/trace'),
   upload: () => require('../export/upload') as typeof import('../export/upload'),
+  estimate: () => require('../estimate') as typeof import('../estimate'),
   trace: () => require('../train/trace') as typeof import('../train/trace'),
 }

@@ -177,6 +177,12 @@ export abstract class PlanBuilder {
   accumulate(batches: number): this { return this.#with({ batch: { ...this.plan.batch, accumulate: readValue('accumulate', batches, 'batch.accumulate') } }) }
 
   /**
+   * Most tokens of a forward and backward pass: the rows of a step, as many as `.batch()` and `.accumulate()` say, are cut by tokens
+   * instead of rows, and a longer row stands alone. Steps and their gradients stay the same; memory and speed change. At least 1; `null` (default): cut by rows.
+   */
+  tokenBudget(tokens: number | null): this { return this.#with({ batch: { ...this.plan.batch, tokens: readValue('tokenBudget', tokens, 'batch.tokens') } }) }
+
+  /**
    * Loss, perplexity and token accuracy on the dev rows, on this cadence and at the end; with `generate` BLEU-4 and Rouge
    * of the model's own answers instead. Default: never.
    */
@@ -306,6 +312,9 @@ export abstract class PlanBuilder {
 
   /** How often a run of which a rank died goes on by itself from its last checkpoint. At least 0. Default 0: it ends. */
   restart(times: number): this { return this.#with({ restart: readValue('restart', times, 'restart') }) }
+
+  /** @internal The builder with what `plan(builder).fit()` chose. */
+  fitted(change: Pick<Plan, 'mesh' | 'batch' | 'recompute'>): this { return this.#with(change) }
 
   #mesh(change: Partial<MeshPlan>): this { return this.#with({ mesh: { ...this.plan.mesh, ...change } }) }
 }

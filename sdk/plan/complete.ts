@@ -5,7 +5,7 @@ import { isRecord } from './record'
 const added = ['prefix', 'neftune', 'fp16', 'recompute', 'evaluation', 'best', 'resumeData', 'progress', 'report', 'predict', 'upload', 'quantize', 'deterministic', 'cudaGraphs', 'restart'] as const
 const addedWithin = {
   data: ['packing', 'lazy', 'shuffleBuffer', 'seed', 'dropLast'], schedule: ['cycles', 'endRate', 'power'],
-  mesh: ['virtual', 'sequenceParallel', 'devices'],
+  mesh: ['virtual', 'sequenceParallel', 'devices'], batch: ['tokens'],
 } as const
 const addedToLora = ['rsLora', 'dora', 'pissa', 'plusRatio', 'rankPattern', 'alphaPattern', 'from'] as const
 

@@ -37,7 +37,7 @@ export function defaultPlan(model: string): Plan {
     precision: 'fp32', fp16: { level: 'O1', lossScale: 32768 }, recompute: 'none', device: 'auto', blocks: 'auto',
     optimizer: { learningRate: 3e-5, weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 },
     schedule: { type: 'linear', warmupSteps: 0, warmupRatio: 0, cycles: 0.5, endRate: 1e-7, power: 1 },
-    batch: { size: 8, evalSize: 8, accumulate: 1 },
+    batch: { size: 8, evalSize: 8, accumulate: 1, tokens: null },
     epochs: 3, steps: null,
     evaluate: { by: 'no' },
     evaluation: { generate: false, saveOutput: false, generation: { ...defaultGeneration, maxNewTokens: 1024 } },

@@ -120,6 +120,11 @@ export interface BatchPlan {
   readonly evalSize: number
   /** Batches whose gradients one optimizer step adds up, each token counting the same. Default 1. */
   readonly accumulate: number
+  /**
+   * Most tokens of a forward and backward pass on a rank: the `size · accumulate` rows of a step are cut by tokens instead of rows, and a
+   * longer row stands alone. The step itself stays the same; changes nothing but memory and speed. `null` (default): `size` rows.
+   */
+  readonly tokens: number | null
 }
 
 /** A program that reads a run's figures. */

@@ -112,6 +112,7 @@ export const rules = {
   'batch.size': whole(1, 8),
   'batch.evalSize': whole(1, 8),
   'batch.accumulate': whole(1, 4),
+  'batch.tokens': orNull(whole(1, 2048)),
   epochs: real(above0, 3, (value) => value > 0),
   steps: orNull(steps),
   'evaluation.generate': flag,

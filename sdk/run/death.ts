@@ -1,5 +1,7 @@
 import * as fs from 'node:fs'
-import { WorkerError } from '../errors'
+import { TrainingError, WorkerError } from '../errors'
+import type { Plan } from '../plan/plan'
+import { smallerPlan, type Remedy } from '../plan/smaller'
 
 /** Out-of-memory kills that the kernel has counted, for this control group and for the machine. */
 export interface OomCount { readonly group: number; readonly machine: number }
@@ -29,18 +31,17 @@ export interface Death {
   /** Last resident memory that was reported, MiB. */
   readonly memory: number | null
   readonly oomBefore: OomCount
+  readonly plan: Plan
   readonly log: string
   /** There is one to resume from. */
   readonly checkpoint: boolean
 }
 
-/** A remedy in the two languages that start runs: a builder's calls and an argument file's names. */
-interface Remedy { readonly calls: string; readonly flags: string }
-
 const same = (text: string): Remedy => ({ calls: text, flags: text })
-const lessMemory: Remedy = {
-  calls: 'try a smaller .batch(), a shorter maxLength, .bf16() or .lora()',
-  flags: 'try a smaller --per_device_train_batch_size, a shorter --max_length, --bf16 or --lora',
+/** One smaller way to the same steps. `plan()` finds the fastest that fits. */
+function lessMemory(plan: Plan): Remedy {
+  const { calls, flags } = smallerPlan(plan)
+  return { calls: `try ${calls}, or the fastest way that fits: .fit()`, flags: `try ${flags}, or see what fits: fettle plan` }
 }
 
 /** How to go on after an end from outside. */
@@ -51,11 +52,12 @@ export function startAgain(checkpoint: boolean): Remedy {
 
 /** The same error for a command line: its remedy names flags. */
 export function inFlags(error: unknown): unknown {
-  if (!(error instanceof WorkerError)) return error
+  if (!(error instanceof WorkerError || error instanceof TrainingError)) return error
   const { remedy, remedyFlags, ...details } = error.details
   if (typeof remedy !== 'string' || typeof remedyFlags !== 'string') return error
   // A function, as a text would have its $ read.
-  return new WorkerError(error.code, error.message.replace(remedy, () => remedyFlags), { ...details, remedy: remedyFlags }, { cause: error.cause })
+  const Class = error instanceof WorkerError ? WorkerError : TrainingError
+  return new Class(error.code, error.message.replace(remedy, () => remedyFlags), { ...details, remedy: remedyFlags }, { cause: error.cause })
 }
 
 /** The typed error for a worker's death: rank, likely cause, what to change, and the end of its log. */
@@ -68,17 +70,19 @@ export function explainDeath(death: Death): WorkerError {
   return new WorkerError(signal ? 'worker.killed' : 'worker.exited', message, { rank: 0, pid, exitCode: code, signal, step, memoryMiB: memory, cause, remedy: remedy.calls, remedyFlags: remedy.flags, log })
 }
 
-function likely({ code, signal, memory, oomBefore, checkpoint }: Death): { cause: string; remedy: Remedy } {
+function likely({ code, signal, memory, oomBefore, checkpoint, plan, log }: Death): { cause: string; remedy: Remedy } {
   const again = startAgain(checkpoint)
   const held = memory === null ? '' : ` (it held ${Math.round(memory)} MiB)`
   if (signal === 'SIGKILL') {
-    if (ranOutOfMemory(oomBefore)) return { cause: `the machine ran out of memory${held}`, remedy: lessMemory }
-    return { cause: `something outside ended it: kill -9, a job scheduler's limit, or a memory guard that leaves no count${held}`, remedy: { calls: `${again.calls}; if memory was short, ${lessMemory.calls}`, flags: `${again.flags}; if memory was short, ${lessMemory.flags}` } }
+    if (ranOutOfMemory(oomBefore)) return { cause: `the machine ran out of memory${held}`, remedy: lessMemory(plan) }
+    const less = lessMemory(plan)
+    return { cause: `something outside ended it: kill -9, a job scheduler's limit, or a memory guard that leaves no count${held}`, remedy: { calls: `${again.calls}; if memory was short, ${less.calls}`, flags: `${again.flags}; if memory was short, ${less.flags}` } }
   }
   if (signal === 'SIGTERM' || signal === 'SIGINT' || signal === 'SIGHUP') return { cause: 'it was asked to end from outside', remedy: again }
   if (signal === 'SIGILL') return { cause: 'a processor instruction that this machine lacks', remedy: { calls: "try .blocks('plain'), and rebuild with npm run setup", flags: 'try --blocks plain, and rebuild with npm run setup' } }
+  if ((signal === 'SIGABRT' || signal === 'SIGTRAP' || code === 134) && /bad_alloc|out of memory|allocation failed|cannot allocate/i.test(lastLines(log, 40))) return { cause: `memory ran out${held}`, remedy: lessMemory(plan) }
   if (signal) return { cause: 'a fault in native code', remedy: { calls: "try .blocks('plain'), and report it with the log", flags: 'try --blocks plain, and report it with the log' } }
-  if (code === 134) return { cause: 'JavaScript or native code ran out of memory', remedy: lessMemory }
+  if (code === 134) return { cause: 'JavaScript or native code ran out of memory', remedy: lessMemory(plan) }
   return { cause: 'an error that it could not report', remedy: same('read its log') }
 }
 

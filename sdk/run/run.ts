@@ -258,7 +258,7 @@ export class Run extends RunHandle {
     if (this.#again !== null) return this.#begin()
     if (this.#settled || this.#closing) return this.#exited()
     const step = this.log.last('step')
-    const error = explainDeath({ pid: this.pid, code, signal, step: step?.step ?? null, memory: step?.memory ?? null, oomBefore: this.#oomBefore, log: this.#worker.log, checkpoint: hasCheckpoint(this.dir) })
+    const error = explainDeath({ pid: this.pid, code, signal, step: step?.step ?? null, memory: step?.memory ?? null, oomBefore: this.#oomBefore, plan: this.plan, log: this.#worker.log, checkpoint: hasCheckpoint(this.dir) })
     if (this.#restart(error)) return
     this.#exited()
     this.#failHere(error)

@@ -1,4 +1,5 @@
 import type { DataViewOptions } from '../inspect/dataset'
+import { plan, type Forecast, type ForecastOptions } from '../estimate'
 import { inspect, type RunInfo } from '../inspect/run-info'
 import { PlanBuilder, type BuilderState } from '../plan/builder'
 import type { AttachedRun } from './attach'
@@ -26,6 +27,12 @@ export class Sft extends PlanBuilder {
    * notebook shows. Throws what the run would: a `ModelError`, a `DataError` with the place of a bad row.
    */
   inspect(options: DataViewOptions = {}): Promise<RunInfo> { return inspect(this.plan, options) }
+
+  /** What the run would take: memory of each rank, time, size of a checkpoint; and the fastest way to run it that fits. The same as `plan(builder)`. */
+  forecast(options: ForecastOptions = {}): Promise<Forecast<this>> { return plan(this, options) }
+
+  /** The builder with the fastest way that fits: mesh, token budget, recompute. Each optimizer step computes what it did before. */
+  async fit(options: ForecastOptions = {}): Promise<this> { return (await plan(this, options)).fit() as this }
 }
 
 /**

@@ -3,6 +3,7 @@ import { IGNORED, type Row } from '../data/dataset'
 import type { StreamedRow } from '../data/stream-protocol'
 import { TrainingError } from '../errors'
 import type { BatchPlan } from '../plan/plan'
+import { cutByTokens } from './cut'
 import type { StepWindows } from './windows'
 
 /** What a stream of rows gives; it begins after so many rows that were taken before. */
@@ -14,6 +15,8 @@ export interface StreamCut {
   readonly steps: number
   /** Tokens of a pack; `null`: a batch holds rows. */
   readonly packed: number | null
+  /** Ranks that share each micro-batch. */
+  readonly ranks: number
   /** Identifies the stream, as a split's hash does. */
   readonly hash: string
 }
@@ -50,7 +53,7 @@ export class StreamWindows implements StepWindows {
       for (let unit = 0; unit < size; unit++) units.push(await this.unit())
       window.push(units)
     }
-    this.window = window
+    this.window = this.cut.batch.tokens === null ? window : cutByTokens(window.flat(), (unit) => unit.reduce((sum, row) => sum + this.held.get(row)!.inputIds.length, 0), this.cut.batch.tokens, this.cut.ranks)
   }
 
   at(step: number): number[][] { return this.units(step).map((units) => units.flat()) }

@@ -2,6 +2,9 @@ import type { Packs } from '../data/packing'
 import { DataError } from '../errors'
 import type { RankOf } from '../models/share'
 import type { BatchPlan } from '../plan/plan'
+import { cutByTokens, ownUnits } from './cut'
+
+export { ownUnits } from './cut'
 
 /** Which rows the steps of a run take: of prepared data, or of a stream. */
 export interface StepWindows {
@@ -16,10 +19,8 @@ export interface StepWindows {
   endsEpoch(steps: number): boolean
 }
 
-/** A data rank's share of a micro-batch: ranks take its rows or packs as evenly as they go, in order. */
-export function ownUnits<T>(units: readonly T[], { index, count }: RankOf): T[] {
-  return units.slice(Math.floor((units.length * index) / count), Math.floor((units.length * (index + 1)) / count))
-}
+/** What a budget of tokens goes by: each row's length, and the ranks that share a micro-batch. */
+export interface BudgetOf { readonly length: (row: number) => number; readonly ranks: number }
 
 /** Row numbers of an epoch in the order that it takes them: a pure function of the epoch (and of the run's seed). */
 export type EpochOrder = (epoch: number) => ArrayLike<number>
@@ -27,7 +28,7 @@ export type EpochOrder = (epoch: number) => ArrayLike<number>
 /**
  * Which rows each optimizer step takes. A window is up to `accumulate` micro-batches of up to `size` rows, or of `size`
  * packs of rows where packs are given: then all that is counted here is packs. The last window of
- * an epoch may be shorter, or is left out. Everything follows from the step's number, so a resume needs no other position.
+ * an epoch may be shorter, or is left out. With a budget of tokens the same rows are cut into other micro-batches. Everything follows from the step's number, so a resume needs no other position.
  */
 export class Windows implements StepWindows {
   readonly stepsPerEpoch: number
@@ -36,7 +37,7 @@ export class Windows implements StepWindows {
   private readonly used: number
   private cached: { epoch: number; order: ArrayLike<number> } | null = null
 
-  constructor(readonly rows: number, private readonly batch: BatchPlan, limit: { readonly epochs: number; readonly steps: number | null; readonly data?: { readonly dropLast: boolean } }, private readonly order: EpochOrder, private readonly packs: Pick<Packs, 'rows'> | null = null) {
+  constructor(readonly rows: number, private readonly batch: BatchPlan, limit: { readonly epochs: number; readonly steps: number | null; readonly data?: { readonly dropLast: boolean } }, private readonly order: EpochOrder, private readonly packs: Pick<Packs, 'rows'> | null = null, private readonly budget: BudgetOf | null = null) {
     this.used = limit.data?.dropLast ? rows - rows % batch.size : rows
     if (this.used === 0 && rows > 0) throw new DataError('data.no-batch', `expected at least one full batch of ${batch.size} rows, as the last one is dropped, got ${rows} rows; take a smaller batch, or keep the last one (dropLast / dataloader_drop_last false)`, { rows, size: batch.size })
     this.stepsPerEpoch = Math.max(1, Math.ceil(this.used / (batch.size * batch.accumulate)))
@@ -51,12 +52,10 @@ export class Windows implements StepWindows {
     const order = this.epoch(epoch)
     const perStep = this.batch.size * this.batch.accumulate
     const start = (step % this.stepsPerEpoch) * perStep, end = Math.min(this.used, start + perStep)
-    const batches: number[][][] = []
-    for (let i = start; i < end; i += this.batch.size) {
-      const taken = Array.from({ length: Math.min(this.batch.size, end - i) }, (_, k) => order[i + k])
-      batches.push(taken.map((unit) => (this.packs === null ? [unit] : [...this.packs.rows(unit)])))
-    }
-    return batches
+    const units = Array.from({ length: end - start }, (_, i) => order[start + i]).map((unit) => (this.packs === null ? [unit] : [...this.packs.rows(unit)]))
+    const { tokens, size } = this.batch, { budget } = this
+    if (tokens !== null && budget !== null) return cutByTokens(units, (unit) => unit.reduce((sum, row) => sum + budget.length(row), 0), tokens, budget.ranks)
+    return Array.from({ length: Math.ceil(units.length / size) }, (_, i) => units.slice(i * size, (i + 1) * size))
   }
 
   /** Epochs done after `steps` optimizer steps. */

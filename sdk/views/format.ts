@@ -12,6 +12,9 @@ export function short(n: number): string {
   return digits(n, 3)
 }
 
+/** 4831838208 → `4.50 GiB`. */
+export function gib(bytes: number): string { return `${(bytes / 2 ** 30).toFixed(bytes < 10 * 2 ** 30 ? 2 : 0)} GiB` }
+
 /** `n` significant digits, without an exponent for the sizes that losses and rates have. */
 export function digits(value: number, n: number): string {
   if (!Number.isFinite(value)) return String(value)

@@ -16,6 +16,8 @@ export class Reporter {
   private logs: Logs | null = null
   private waiting: RunEvent[] = []
   private toldFull = false
+  /** The last step that was told; `null`: none yet. */
+  lastStep: number | null = null
   private readonly warned = new Map<string, number>()
 
   /** @param run the run's id, told with the events that begin or end it */
@@ -30,6 +32,7 @@ export class Reporter {
 
   event<E extends NewEvent>(fields: E): RunEvent & E {
     const event = { ...fields, time: Date.now(), ...(isTurn(fields as unknown as RunEvent) ? { run: this.run } : {}) } as unknown as RunEvent & E
+    if (event.type === 'step') this.lastStep = event.step
     if (this.log === null) this.waiting.push(event)
     else if (!this.log.append(event)) this.tellFull()
     this.logs?.event(event as unknown as NewEvent)

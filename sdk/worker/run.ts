@@ -12,6 +12,7 @@ import type { Channel } from './channel'
 import { Commands } from './commands'
 import { openControl } from './control'
 import { Logs } from './logs'
+import { explainExhausted } from './memory'
 import { train } from './loop'
 import { Reporter } from './reporter'
 import { serveModel } from './serve'
@@ -30,12 +31,13 @@ export async function runWorker(channel: Channel): Promise<number> {
   const { plan, run = newRunId(), meeting = null } = opening
   const reporter = new Reporter(channel, plan.logEvery, run)
   const control = await openControl(channel, { run, plan, detached: opening.detached ?? false }, reporter)
-  process.on('uncaughtException', (error) => void fail(error, reporter, channel).then(() => process.exit(1)))
+  const explained = (error: unknown): unknown => explainExhausted(error, plan, reporter.lastStep)
+  process.on('uncaughtException', (error) => void fail(explained(error), reporter, channel).then(() => process.exit(1)))
   try {
     await live(plan, meeting, channel, reporter)
     return 0
   } catch (error) {
-    await fail(error, reporter, channel)
+    await fail(explained(error), reporter, channel)
     return 1
   } finally {
     reporter.close()

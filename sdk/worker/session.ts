@@ -212,7 +212,7 @@ export function computeType({ precision, fp16 }: Pick<Plan, 'precision' | 'fp16'
 }
 
 /** How frozen weights are kept; `null`: as they compute. */
-function quantizationOf({ quantize }: Plan): Quantization | null {
+export function quantizationOf({ quantize }: Plan): Quantization | null {
   return quantize && { algorithm: quantize.algorithm, blockSize: quantize.blockSize, doubleBlockSize: quantize.doubleQuant ? quantize.doubleQuantBlockSize : null }
 }
 
@@ -247,8 +247,9 @@ function openStream({ plan, located: data, decoder, modelPath, tokenizer, warn, 
   requireSplit(data.path!, splits, 'train')
   const files = splits.train!, { srcLength, maxLength, system, shuffleBuffer } = data
   const hash = streamHash(files, [tokenizer.fingerprint, templateText(tokenizer, data), srcLength, maxLength, system, shuffleBuffer])
-  const windows = new StreamWindows((skip) => new RowStream({ data, modelPath, files, seed, skip }), { batch: { ...batch, size: batch.size * ranks.data.count }, steps: plan.steps!, packed: data.packing ? maxLength : null, hash })
-  const rows = Array.from({ length: batch.size }, (_, row) => row), tokens = batch.size * maxLength
+  const windows = new StreamWindows((skip) => new RowStream({ data, modelPath, files, seed, skip }), { batch: { ...batch, size: batch.size * ranks.data.count }, steps: plan.steps!, packed: data.packing ? maxLength : null, ranks: ranks.data.count, hash })
+  const most = batch.tokens === null ? batch.size : Math.max(1, Math.min(batch.size * batch.accumulate, Math.floor(batch.tokens / maxLength)))
+  const rows = Array.from({ length: most }, (_, row) => row), tokens = Math.max(most * maxLength, Math.min(batch.tokens ?? 0, batch.size * batch.accumulate * maxLength))
   const recompute = agreed(recomputeOf(plan, decoder, { step: 0, rows, tokens }, () => maxLength, warn), ranks)
   return { trainer: new Trainer({ plan, decoder, rows: windows.reader(), windows, recompute, ranks }), largest: tokens }
 }
@@ -272,7 +273,7 @@ export function openTrainer(sources: TrainerSources): { trainer: Trainer; larges
   const rows = openRows(split)
   const length = (row: number): number => rows.length(row)
   const packs = plan.data.packing ? Packs.greedy(rows.rows, length, plan.data.maxLength) : null, count = packs?.count ?? rows.rows
-  const windows = new Windows(count, { ...plan.batch, size: plan.batch.size * ranks.data.count }, plan, (epoch) => epochOrder({ rows: count, seed: plan.data.seed ?? plan.seed, epoch }), packs)
+  const windows = new Windows(count, { ...plan.batch, size: plan.batch.size * ranks.data.count }, plan, (epoch) => epochOrder({ rows: count, seed: plan.data.seed ?? plan.seed, epoch }), packs, { length, ranks: ranks.data.count })
   const largest = windows.largest(0, length, ranks.data)
   const recompute = agreed(recomputeOf(plan, decoder, largest, length, warn), ranks)
   decoder.blocks.reserve(largest.tokens)

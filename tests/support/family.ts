@@ -176,7 +176,7 @@ function learns(name: string, lora: Plan['lora']): void {
   const rows = rowsOf(name).map(({ inputIds, labels }) => ({ inputIds: Int32Array.from(inputIds), labels: Int32Array.from(labels!) }))
   const optimizer: Plan['optimizer'] = { learningRate: lora === null ? 3e-3 : 1e-2, weightDecay: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 }
   const run = (): number[] => {
-    const trainer = tinyTrainer(trainerPlan({ lora, optimizer, batch: { size: 2, evalSize: 2, accumulate: 2 }, steps: 12 }), memoryRows(rows), { golden: name, recompute: lora !== null })
+    const trainer = tinyTrainer(trainerPlan({ lora, optimizer, batch: { size: 2, evalSize: 2, accumulate: 2, tokens: null }, steps: 12 }), memoryRows(rows), { golden: name, recompute: lora !== null })
     const losses = Array.from({ length: 12 }, () => trainer.next().loss)
     freeTrainer(trainer)
     return losses

@@ -30,7 +30,7 @@ export const steps = 20
  * moves its weight by a whole learning rate in the direction of its rounding. An epsilon of 1e-4 stands far above such rounding (1e-8)
  * and below the gradients that teach (1e-2): the former then stay, and every weight is compared by the same measure.
  */
-const common = { batch: { size: 4, evalSize: 4, accumulate: 2 }, steps } as const
+const common = { batch: { size: 4, evalSize: 4, accumulate: 2, tokens: null }, steps } as const
 const optimizer = (learningRate: number): Plan['optimizer'] => ({ learningRate, weightDecay: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-4, maxGradNorm: 1 })
 
 export const methods = {

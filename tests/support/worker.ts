@@ -92,7 +92,7 @@ export function workerPlan(folder: string, changes: Partial<Plan>): Plan {
   const base = defaultPlan(model)
   return {
     ...base, data: { ...base.data, path: data, srcLength: 32, maxLength: 64 }, output: path.join(folder, 'out'), threads: 1,
-    batch: { size: 2, evalSize: 4, accumulate: 2 }, optimizer: { ...base.optimizer, learningRate: 1e-3 },
+    batch: { size: 2, evalSize: 4, accumulate: 2, tokens: null }, optimizer: { ...base.optimizer, learningRate: 1e-3 },
     save: { cadence: { by: 'no' }, keep: 2 }, ...changes
   }
 }

@@ -25,6 +25,9 @@ export class Workspace {
   /** Bytes laid out. */
   get bytes(): number { return this.slabs.reduce((sum, slab) => sum + slab.bytes, 0) }
 
+  /** Bytes of them that buffers have taken. */
+  get used(): number { return this.slabs.reduce((sum, slab) => sum + slab.used, 0) }
+
   /** To be called by every block before it takes memory: makes room for the pass. */
   enter(context: BlockContext): void {
     if (context === this.context) return

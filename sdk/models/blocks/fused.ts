@@ -35,7 +35,7 @@ export function fusedBlocks({ pack = !kernels().endsWith('/own') }: FusedOptions
     weightsChanged: () => undefined,
     reserve: (tokens) => workspace.reserve(tokens),
     free: () => { workspace.free(); packs.free(); head.free() },
-    memory: () => ({ buffers: workspace.bytes, panels: head.bytes, packed: packs.bytes }),
+    memory: () => ({ buffers: workspace.used, panels: head.bytes, packed: packs.bytes }),
   }
 }
 

@@ -39,9 +39,15 @@ export interface Blocks {
   memory?(): BlocksMemory
 }
 
+/** All of it. */
+export function heldBytes(blocks: Blocks): number {
+  const { buffers, panels, packed } = blocks.memory?.() ?? { buffers: 0, panels: 0, packed: 0 }
+  return buffers + panels + packed
+}
+
 /** Memory of blocks that stays from step to step, in bytes. */
 export interface BlocksMemory {
-  /** Buffers laid out for the longest batch. */
+  /** Buffers for the longest batch. */
   readonly buffers: number
   /** Logits of the head, as many as exist at once. */
   readonly panels: number

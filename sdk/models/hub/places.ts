@@ -23,6 +23,12 @@ export function modelsFolder(): string {
   return root ? join(root, '.fettle', 'models') : join(fettleHome(), 'models')
 }
 
+/** Where what can be made again is kept: FETTLE_HOME/cache/NAME, else `.fettle/cache/NAME` of the checkout, else ~/.cache/fettle/cache/NAME. */
+export function cacheFolder(name: string): string {
+  const root = process.env.FETTLE_HOME ? undefined : checkoutRoot()
+  return join(root ? join(root, '.fettle') : fettleHome(), 'cache', name)
+}
+
 /** Hugging Face's own cache, which is read but never written: its order of variables is huggingface_hub's. */
 export function huggingFaceCache(): string {
   const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env

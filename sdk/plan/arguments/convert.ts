@@ -38,7 +38,7 @@ export function planFrom(args: Arguments): Plan {
       type: args.get('lr_scheduler_type'), warmupSteps: args.get('warmup_steps'), warmupRatio: args.get('warmup_ratio'),
       cycles: args.get('num_cycles'), endRate: args.get('lr_end'), power: args.get('power'),
     },
-    batch: { size: args.get('per_device_train_batch_size'), evalSize: args.get('per_device_eval_batch_size'), accumulate: args.get('gradient_accumulation_steps') },
+    batch: { size: args.get('per_device_train_batch_size'), evalSize: args.get('per_device_eval_batch_size'), accumulate: args.get('gradient_accumulation_steps'), tokens: args.get('per_device_train_batch_tokens') },
     epochs: args.get('num_train_epochs'), steps: maxSteps === -1 ? null : maxSteps,
     evaluate: cadence(strategy, evalSteps(args)),
     evaluation: { generate: args.get('eval_with_do_generation'), saveOutput: args.get('save_generation_output'), generation },

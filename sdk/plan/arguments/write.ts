@@ -15,7 +15,7 @@ export function toArguments(plan: Plan): Record<string, unknown> {
     load_best_model_at_end: best.load, metric_for_best_model: best.metric, greater_is_better: best.greaterIsBetter,
     early_stopping_patience: best.patience, early_stopping_threshold: best.minDelta,
     save_strategy: save.cadence.by, ...every('save_steps', save.cadence), save_total_limit: save.keep, ...quantizeArguments(plan), ...uploadArguments(plan),
-    per_device_train_batch_size: batch.size, per_device_eval_batch_size: batch.evalSize, gradient_accumulation_steps: batch.accumulate,
+    per_device_train_batch_size: batch.size, per_device_eval_batch_size: batch.evalSize, gradient_accumulation_steps: batch.accumulate, per_device_train_batch_tokens: batch.tokens,
     learning_rate: optimizer.learningRate, weight_decay: optimizer.weightDecay, adam_beta1: optimizer.beta1, adam_beta2: optimizer.beta2,
     adam_epsilon: optimizer.epsilon, max_grad_norm: optimizer.maxGradNorm,
     lr_scheduler_type: schedule.type, warmup_steps: schedule.warmupSteps, warmup_ratio: schedule.warmupRatio,

@@ -38,7 +38,7 @@ function expected(family: keyof typeof families, kind: string): Plan {
   return {
     ...base, ...method, data: { ...base.data, path: './data', ...lengths }, precision: qwen ? 'bf16' : 'fp16', fp16: { level: qwen ? 'O1' : 'O2', lossScale: 32768 }, recompute: 'full',
     optimizer: { ...base.optimizer, learningRate: kind === 'lora' ? 3e-4 : kind === 'pt' ? 3e-2 : 3e-5 }, schedule: { ...base.schedule, warmupSteps: 30 },
-    batch: { size: pp || (qwen && kind === 'sft') ? 1 : 4, evalSize: 8, accumulate: pp ? 8 : 4 }, epochs: 3,
+    batch: { size: pp || (qwen && kind === 'sft') ? 1 : 4, evalSize: 8, accumulate: pp ? 8 : 4, tokens: null }, epochs: 3,
     evaluate: { by: 'epoch' }, evaluation: { generate: false, saveOutput: false, generation }, best: { ...base.best, load: true, metric: pp ? null : 'accuracy' },
     sample: { ...base.sample, generation }, save: { cadence: { by: 'epoch' }, keep: 1 }, mesh: meshOf(family, kind), evalAtEnd: true, progress: false, output: `./checkpoints/${family}_${kind}_ckpts`,
   }
@@ -71,7 +71,7 @@ test('each field of a plan goes to an argument file and back, alone and together
     { method: 'prefix', prefix: { tokens: 5, projection: true, projectionSize: 12, from: 'prefix' } }, { neftune: 3 }, { neftune: 0 },
     { data: { path: 'd', srcLength: 5, maxLength: 60, template: 'none', system: 'S', packing: true, lazy: true, shuffleBuffer: 9, seed: 3, dropLast: true } }, { precision: 'bf16' }, { precision: 'fp16', fp16: { level: 'O2', lossScale: 128 } },
     { recompute: 'full' }, { recompute: 'full_attn' }, { recompute: 'core_attn' }, { device: 'cpu' }, { device: 'cuda' }, { blocks: 'plain' }, { optimizer: { learningRate: 1, weightDecay: 2, beta1: 0.1, beta2: 0.2, epsilon: 0.3, maxGradNorm: 0 } },
-    { schedule: { type: 'polynomial', warmupSteps: 3, warmupRatio: 0.5, cycles: 1.5, endRate: 0, power: 2 } }, { batch: { size: 1, evalSize: 2, accumulate: 3 } }, { epochs: 0.5 }, { steps: 9 },
+    { schedule: { type: 'polynomial', warmupSteps: 3, warmupRatio: 0.5, cycles: 1.5, endRate: 0, power: 2 } }, { batch: { size: 1, evalSize: 2, accumulate: 3, tokens: null } }, { epochs: 0.5 }, { steps: 9 },
     { evaluate: { by: 'steps', every: 3 } }, { evaluate: { by: 'epoch' } }, { evaluation: { generate: true, saveOutput: true, generation } }, { sample: { cadence: { by: 'steps', every: 2 }, prompts: ['a, b'], generation } },
     { best: { metric: 'bleu4', greaterIsBetter: true, load: true, patience: 2, minDelta: 0.5 } }, { best: { metric: 'loss', greaterIsBetter: false, load: false, patience: null, minDelta: 0 } },
     { save: { cadence: { by: 'no' }, keep: null } }, { save: { cadence: { by: 'steps', every: 4 }, keep: 1 } }, { logEvery: 8 }, { train: false }, { evalAtEnd: true }, { seed: 1 }, { output: 'o' }, { overwrite: true },

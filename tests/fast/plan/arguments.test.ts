@@ -21,7 +21,7 @@ test("defaults are the reference's", () => {
     data: { path: './data', srcLength: 1024, maxLength: 2048, template: 'auto', system: null, packing: false, lazy: false, shuffleBuffer: 10_000, seed: null, dropLast: false },
     precision: 'fp32', fp16: { level: 'O1', lossScale: 32768 }, recompute: 'none', device: 'auto', blocks: 'auto',
     optimizer: { learningRate: 5e-5, weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 },
-    schedule: { type: 'linear', warmupSteps: 0, warmupRatio: 0, cycles: 0.5, endRate: 1e-7, power: 1 }, batch: { size: 8, evalSize: 8, accumulate: 1 }, epochs: 3, steps: null,
+    schedule: { type: 'linear', warmupSteps: 0, warmupRatio: 0, cycles: 0.5, endRate: 1e-7, power: 1 }, batch: { size: 8, evalSize: 8, accumulate: 1, tokens: null }, epochs: 3, steps: null,
     evaluate: { by: 'no' },
     evaluation: { generate: false, saveOutput: false, generation: { maxNewTokens: 1024, minNewTokens: 0, temperature: 0, topK: 1, topP: 1, seed: 0, stop: [] } },
     best: { metric: null, greaterIsBetter: null, load: false, patience: null, minDelta: 0 },

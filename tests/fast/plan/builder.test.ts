@@ -37,7 +37,7 @@ test('every method reaches its field', () => {
     version: 1, model: 'm', method: 'lora', lora: { rank: 4, alpha: 8, dropout: 0.1, targets: ['q_proj'], rsLora: false, dora: false, pissa: false, plusRatio: 1, rankPattern: {}, alphaPattern: {}, from: null }, prefix: null, quantize: { algorithm: 'fp4', blockSize: 32, doubleQuant: true, doubleQuantBlockSize: 256 }, neftune: null,
     data: { path: 'd', srcLength: 100, maxLength: 200, template: 'none', system: 'S', packing: false, lazy: false, shuffleBuffer: 10_000, seed: null, dropLast: false }, precision: 'bf16', fp16: { level: 'O1', lossScale: 32768 }, recompute: 'none', device: 'cpu', blocks: 'plain',
     optimizer: { learningRate: 1e-4, weightDecay: 0.1, beta1: 0.8, beta2: 0.95, epsilon: 1e-6, maxGradNorm: 2 },
-    schedule: { type: 'cosine', warmupSteps: 0, warmupRatio: 0.1, cycles: 0.5, endRate: 1e-7, power: 1 }, batch: { size: 2, evalSize: 4, accumulate: 3 }, epochs: 3, steps: 200,
+    schedule: { type: 'cosine', warmupSteps: 0, warmupRatio: 0.1, cycles: 0.5, endRate: 1e-7, power: 1 }, batch: { size: 2, evalSize: 4, accumulate: 3, tokens: null }, epochs: 3, steps: 200,
     evaluate: { by: 'steps', every: 50 },
     evaluation: { generate: false, saveOutput: false, generation: { maxNewTokens: 100, minNewTokens: 0, temperature: 0, topK: 0, topP: 1, seed: 0, stop: [] } },
     best: { metric: null, greaterIsBetter: null, load: false, patience: null, minDelta: 0 },

@@ -13,7 +13,7 @@ import { freeTrainer, memoryRows, randomRows, tinyTrainer, trainerPlan, type Pla
 import { checkNesting } from './nesting'
 
 const lora = { ...defaultLora, rank: 4 }
-const base = { method: 'lora', lora, batch: { size: 4, evalSize: 4, accumulate: 2 }, steps: 6 } as const
+const base = { method: 'lora', lora, batch: { size: 4, evalSize: 4, accumulate: 2, tokens: null }, steps: 6 } as const
 
 /** Two steps that are recorded behind one that is not. */
 function record(changes: PlanChanges = {}, options: Parameters<typeof tinyTrainer>[2] = {}): { profile: RankProfile; losses: number[] } {
@@ -48,7 +48,7 @@ test('every block of every layer, forward and backward, in each micro-batch; tra
 })
 
 test('operations of the products are those of the shapes', () => {
-  const { profile } = record({ batch: { size: 4, evalSize: 4, accumulate: 1 } })
+  const { profile } = record({ batch: { size: 4, evalSize: 4, accumulate: 1, tokens: null } })
   const down = profile.spans.find(({ name, pass }) => name === 'down' && pass === 'forward')!, [, rows, width, out, rank] = /^(\d+) × (\d+) → (\d+), LoRA (\d+)$/.exec(down.shape)!.map(Number)
   assert.equal(rows, profile.steps[0].tokens)
   assert.equal(down.flops, 2 * rows * (width * out + rank * (width + out)))
@@ -60,7 +60,7 @@ test('operations of the products are those of the shapes', () => {
 })
 
 test('all weights train: their gradients are products too', () => {
-  const { profile } = record({ method: 'sft', lora: null, batch: { size: 4, evalSize: 4, accumulate: 1 } })
+  const { profile } = record({ method: 'sft', lora: null, batch: { size: 4, evalSize: 4, accumulate: 1, tokens: null } })
   const [forward, backward] = ['forward', 'backward'].map((pass) => profile.spans.find((span) => span.name === 'up' && span.layer === 1 && span.pass === pass)!)
   assert.equal(backward.flops, 2 * forward.flops)
 })
@@ -88,7 +88,7 @@ test('frames nest, and what runs again is told apart', () => {
 
 test('memory: the staircase rises through the forward and is gone behind the backward; parts sum to the peak', () => {
   tuneAllocator()
-  const { profile } = record({ batch: { size: 4, evalSize: 4, accumulate: 1 } }), { memory, parts } = profile, step = memory.slice(0, memory.length / 2)
+  const { profile } = record({ batch: { size: 4, evalSize: 4, accumulate: 1, tokens: null } }), { memory, parts } = profile, step = memory.slice(0, memory.length / 2)
   assert.deepEqual(step.map(({ at, layer }) => `${at} ${layer}`), ['begin -1', 'embed -1', 'forward 0', 'forward 1', 'forward 2', 'head -1', 'backward 2', 'backward 1', 'backward 0', 'end -1'])
   const kept = step.map(({ kept: bytes }) => bytes)
   assert.ok(kept[1] < kept[2] && kept[2] < kept[3] && kept[3] < kept[4], kept.join())

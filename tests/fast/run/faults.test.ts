@@ -3,6 +3,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { sft, WorkerError } from 'fettle'
+import { defaultPlan } from 'fettle/dist/plan/defaults'
 import { explainDeath } from 'fettle/dist/run/death'
 import { launch } from 'fettle/dist/run/start'
 import { closing, gone, reached, tinyRun } from '../../support/runs'
@@ -68,8 +69,8 @@ test('options of start are checked', async (t) => {
 })
 
 test('a kill while the kernel counts one for memory is told as such', () => {
-  const death = { pid: 7, code: null, signal: 'SIGKILL' as const, step: 3, memory: 900.4, log: '/none', checkpoint: true }
+  const death = { pid: 7, code: null, signal: 'SIGKILL' as const, step: 3, memory: 900.4, log: '/none', checkpoint: true, plan: { ...defaultPlan('m'), batch: { size: 8, evalSize: 8, accumulate: 2, tokens: null } } }
   const error = explainDeath({ ...death, oomBefore: { group: -1, machine: -1 } })
-  assert.match(error.message, /ran out of memory \(it held 900 MiB\); try a smaller \.batch\(\)/)
+  assert.match(error.message, /ran out of memory \(it held 900 MiB\); try \.batch\(4\)\.accumulate\(4\)\.recompute\(\), or the fastest way that fits: \.fit\(\)/)
   assert.equal(error.code, 'worker.killed')
 })

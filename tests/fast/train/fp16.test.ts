@@ -15,7 +15,7 @@ import { temporaryFolder } from '../../support/tiny'
 import { freeTrainer, memoryRows, randomRows, tinyTrainer, trainerPlan, type PlanChanges } from '../../support/trainer'
 
 const optimizer: Plan['optimizer'] = { learningRate: 1e-3, weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 }
-const changes: PlanChanges = { optimizer, batch: { size: 3, evalSize: 4, accumulate: 2 }, steps: 8 }
+const changes: PlanChanges = { optimizer, batch: { size: 3, evalSize: 4, accumulate: 2, tokens: null }, steps: 8 }
 const fp16 = (level: 'O1' | 'O2', lossScale = 32768): PlanChanges => ({ precision: 'fp16', fp16: { level, lossScale } })
 const weights = (trainer: ReturnType<typeof tinyTrainer>): number[] => scope(() => trainer.parameters.flat!.master.toArray())
 

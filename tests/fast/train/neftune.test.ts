@@ -20,7 +20,7 @@ import { freeTrainer, memoryRows, randomRows, tinyTrainer, trainerPlan } from '.
 
 const rows = memoryRows(randomRows(11))
 const optimizer: Plan['optimizer'] = { learningRate: 1e-3, weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 }
-const plan = (neftune: number | null, changes: Partial<Plan> = {}): Plan => trainerPlan({ optimizer, batch: { size: 2, evalSize: 4, accumulate: 2 }, neftune, ...changes })
+const plan = (neftune: number | null, changes: Partial<Plan> = {}): Plan => trainerPlan({ optimizer, batch: { size: 2, evalSize: 4, accumulate: 2, tokens: null }, neftune, ...changes })
 const bits = (trainer: Trainer): Buffer => scope(() => Buffer.from(trainer.parameters.flat!.master.toBytes()))
 
 test('noise is uniform within alpha / √(length · width) of each packed sequence, and leaves the generator alone', () => scope(() => {

@@ -13,7 +13,7 @@ const lengths = [5, 9, 3, 12, 4, 4, 20, 1, 6, 7]
 const packs = Packs.greedy(lengths.length, (row) => lengths[row], 16) // [0, 1] [2, 3] [4, 5] [6] [7, 8, 9]
 
 test('steps and epochs count packs, and each row comes once an epoch', () => {
-  const windows = new Windows(packs.count, { size: 2, evalSize: 1, accumulate: 1 }, { epochs: 2, steps: null }, (epoch) => (epoch === 0 ? [4, 1, 0, 3, 2] : [0, 1, 2, 3, 4]), packs)
+  const windows = new Windows(packs.count, { size: 2, evalSize: 1, accumulate: 1, tokens: null }, { epochs: 2, steps: null }, (epoch) => (epoch === 0 ? [4, 1, 0, 3, 2] : [0, 1, 2, 3, 4]), packs)
   assert.equal(packs.count, 5)
   assert.deepEqual([windows.stepsPerEpoch, windows.totalSteps], [3, 6])
   assert.deepEqual([0, 1, 2].map((step) => windows.at(step)), [[[7, 8, 9, 2, 3]], [[0, 1, 6]], [[4, 5]]])
@@ -57,7 +57,7 @@ function promptIds(): { gmask: number; sop: number } {
 
 test('a run of packs goes on as if it had never stopped', () => {
   const rows = memoryRows(randomRows(12)), some = Packs.greedy(12, (row) => rows.length(row), 30)
-  const windows = (): Windows => new Windows(some.count, { size: 1, evalSize: 1, accumulate: 2 }, { epochs: 3, steps: null }, (epoch) => Array.from({ length: some.count }, (_, i) => (epoch % 2 ? some.count - 1 - i : i)), some)
+  const windows = (): Windows => new Windows(some.count, { size: 1, evalSize: 1, accumulate: 2, tokens: null }, { epochs: 3, steps: null }, (epoch) => Array.from({ length: some.count }, (_, i) => (epoch % 2 ? some.count - 1 - i : i)), some)
   const trainer = tinyTrainer(trainerPlan({}), rows), packed = new Trainer({ ...trainer.parts, windows: windows() })
   const seen = Array.from({ length: packed.parts.windows.totalSteps }, () => packed.next().rows)
   assert.deepEqual(seen, Array.from({ length: seen.length }, (_, step) => windows().at(step).flat()))

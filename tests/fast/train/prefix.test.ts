@@ -16,7 +16,7 @@ import { startWorker, workerPlan } from '../../support/worker'
 
 const prefix = { ...defaultPrefix, tokens: 6 }, projected = { ...prefix, projection: true, projectionSize: 20 }
 const optimizer: Plan['optimizer'] = { learningRate: 3e-2, weightDecay: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 }
-const common = { method: 'prefix' as const, optimizer, batch: { size: 2, evalSize: 4, accumulate: 2 }, epochs: 3 }
+const common = { method: 'prefix' as const, optimizer, batch: { size: 2, evalSize: 4, accumulate: 2, tokens: null }, epochs: 3 }
 const rows = memoryRows(randomRows(11))
 const bits = (trainer: Trainer): Buffer => scope(() => Buffer.from(trainer.parameters.flat!.master.toBytes()))
 const run = (trainer: Trainer, to: number): number[] => {
@@ -46,7 +46,7 @@ for (const [name, changes] of Object.entries({ plain: { prefix }, projected: { p
 }
 
 test('how the window is cut into batches changes neither loss nor gradient', () => {
-  const seen = [{ size: 4, accumulate: 1 }, { size: 2, accumulate: 2 }, { size: 1, accumulate: 4 }].map((cut) => {
+  const seen = [{ size: 4, accumulate: 1, tokens: null }, { size: 2, accumulate: 2, tokens: null }, { size: 1, accumulate: 4, tokens: null }].map((cut) => {
     const trainer = tinyTrainer(trainerPlan({ ...common, prefix: projected, batch: { ...cut, evalSize: 4 } }), rows), { loss, gradNorm } = trainer.next()
     freeTrainer(trainer)
     return { loss, gradNorm }

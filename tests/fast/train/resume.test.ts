@@ -14,7 +14,7 @@ import { temporaryFolder } from '../../support/tiny'
 import { freeTrainer, memoryRows, randomRows, tinyTrainer, trainerPlan } from '../../support/trainer'
 
 const optimizer: Plan['optimizer'] = { learningRate: 1e-3, weightDecay: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 }
-const batch: Plan['batch'] = { size: 2, evalSize: 4, accumulate: 2 }
+const batch: Plan['batch'] = { size: 2, evalSize: 4, accumulate: 2, tokens: null }
 const schedule: Plan['schedule'] = { ...defaultPlan('').schedule, type: 'cosine', warmupSteps: 2 }
 const common = { optimizer, batch, schedule, epochs: 3 }
 const dropout: LoraPlan = { ...defaultLora, rank: 4, alpha: 8, dropout: 0.2, targets: ['q_proj', 'v_proj', 'down_proj'] }

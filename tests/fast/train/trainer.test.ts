@@ -8,7 +8,7 @@ import { evaluateRows } from 'fettle/dist/train/evaluate'
 import { freeTrainer, memoryRows, randomRows, tinyTrainer, trainerPlan } from '../../support/trainer'
 
 const optimizer: Plan['optimizer'] = { learningRate: 1e-3, weightDecay: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 }
-const batch = (size: number, accumulate: number): Plan['batch'] => ({ size, evalSize: 4, accumulate })
+const batch = (size: number, accumulate: number): Plan['batch'] => ({ size, evalSize: 4, accumulate, tokens: null })
 const lora: LoraPlan = { ...defaultLora, rank: 4, alpha: 8 }
 
 test('the loss does not depend on how a window is cut: 4 = 2 × 2 = 4 × 1, the shorter last window too', () => {

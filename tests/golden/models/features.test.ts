@@ -49,7 +49,7 @@ const lossOf = (decoder: Decoder, batch: readonly Sequence[]): number => walk(de
 /** Trains for some steps: the loss must fall to a share of itself. Gives the trainer, which is the caller's to free. */
 function trained({ model }: Subject, changes: Partial<Plan>, rate = 3e-2, share = 0.9) {
   const data = rows.map(({ inputIds, labels }) => ({ inputIds: Int32Array.from(inputIds), labels: Int32Array.from(labels!) }))
-  const plan = trainerPlan({ batch: { size: 3, evalSize: 3, accumulate: 1 }, steps: 10, ...changes })
+  const plan = trainerPlan({ batch: { size: 3, evalSize: 3, accumulate: 1, tokens: null }, steps: 10, ...changes })
   const optimizer = { ...plan.optimizer, learningRate: rate }
   const trainer = tinyTrainer({ ...plan, optimizer }, memoryRows(data), { model })
   const losses = Array.from({ length: 10 }, () => trainer.next().loss)

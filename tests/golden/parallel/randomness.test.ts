@@ -11,7 +11,7 @@ import { trainerPlan } from '../../support/trainer'
 
 const meshes = ['tp=2', 'pp=2', 'pp=2:virtual2', 'dp=2', 'sharding=2:stage3']
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fettle-randomness-')), dropout = 0.3
-const plan = trainerPlan({ method: 'lora', lora: { ...defaultLora, rank: 4, dropout }, neftune: 5, batch: { size: 4, evalSize: 4, accumulate: 2 }, steps: 2, device: 'cpu', blocks: 'auto' })
+const plan = trainerPlan({ method: 'lora', lora: { ...defaultLora, rank: 4, dropout }, neftune: 5, batch: { size: 4, evalSize: 4, accumulate: 2, tokens: null }, steps: 2, device: 'cpu', blocks: 'auto' })
 const runs = {
   dropout: { plan, recompute: false }, again: { plan, recompute: false }, recompute: { plan, recompute: true }, attention: { plan, recompute: 'attention' },
   'another seed': { plan: { ...plan, seed: 7 }, recompute: false },
