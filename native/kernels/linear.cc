@@ -58,7 +58,8 @@ void linearForward(const Tensor& x, const Tensor& weight, const Optional& bias, 
   if (residual) checkMatrix(*residual, "residual", n, features), checkSame(*residual, "residual", x);
   adapter.check(in, features);
   std::vector<Product> products;
-  const bool over = handOver(x);
+  // A few rows are bound by the reading of weights, which oneDNN would first put into an order of its own.
+  const bool over = handOver(x) && n > kFewRows;
   if (!over) products.push_back({matrixOf(x), matrixOf(weight, true), in, features});
   if (adapter.present()) {
     TORCH_CHECK(u && u->defined(), "expected a buffer for 'u', the adapter's inner activations");

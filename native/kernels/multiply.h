@@ -23,6 +23,9 @@ struct Product {
   float scale = 1;
 };
 
+/// So few rows are multiplied without packing the other side: weights are read once, where they lie.
+constexpr int64_t kFewRows = 8;
+
 struct Result {
   void* data;
   bool half;

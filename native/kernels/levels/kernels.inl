@@ -2,6 +2,7 @@
 // chosen by the linker for a machine without it.
 #include "level.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -11,10 +12,11 @@ namespace {
 #include "multiply.inl"
 #include "rows.inl"
 #include "softmax.inl"
+#include "few.inl"
 
 template <class T> constexpr RowKernels<T> rowKernels() {
   return {rmsForward<T>, rmsBackward<T>, rotary<T>, swigluForward<T>, swigluBackward<T>, finish<T>, widen<T>, narrow<T>,
-          accumulate<T>, logSumExp<T>, softmaxGradient<T>, dots<T>, pack<T>};
+          accumulate<T>, logSumExp<T>, softmaxGradient<T>, dots<T>, mix<T>, pack<T>};
 }
 }  // namespace
 
@@ -23,5 +25,5 @@ template <class T> constexpr RowKernels<T> rowKernels() {
 #define FETTLE_JOIN(a, b) a##b
 #define FETTLE_TABLE(level) FETTLE_JOIN(level, Level)
 extern const Level FETTLE_TABLE(FETTLE_LEVEL) = {
-    FETTLE_NAME(FETTLE_LEVEL), kColumns, rowKernels<float>(), rowKernels<bf16>(), multiply, axpy, dot, softmax, softmaxAgain, softmaxBackward};
+    FETTLE_NAME(FETTLE_LEVEL), kColumns, rowKernels<float>(), rowKernels<bf16>(), multiply, arrange, axpy, dot, softmax, softmaxAgain, softmaxBackward};
 }  // namespace fettle
