@@ -1,16 +1,15 @@
 // Attention of one new token a row over keys and values that are kept: the token's own are appended, and the row's are
 // read once, in blocks that threads take in turn. Softmax in fp32, by block; blocks are joined by their log-sum-exp
 // (Dao et al., "Flash-Decoding for long-context inference", 2023).
-#include "check.h"
+#include "decode.h"
+
 #include "dispatch.h"
 #include "parallel.h"
 #include "scratch.h"
 
 #include <torch/library.h>
 
-#include <cmath>
 #include <cstring>
-#include <vector>
 
 namespace fettle {
 namespace {
@@ -21,38 +20,8 @@ using Optional = std::optional<Tensor>;
 /// Keys of a block.
 constexpr int64_t kBlock = 256;
 
-struct Heads {
-  int64_t heads, kvHeads, dim;
-  bool grouped;
-  float scale;
-  int64_t group() const { return heads / kvHeads; }
-  int64_t width() const { return (heads + 2 * kvHeads) * dim; }
-  int64_t queries(int64_t kv) const { return kv * (grouped ? group() + 2 : group()) * dim; }
-  int64_t key(int64_t kv) const { return grouped ? queries(kv) + group() * dim : (heads + kv) * dim; }
-  int64_t value(int64_t kv) const { return grouped ? key(kv) + dim : (heads + kvHeads + kv) * dim; }
-};
-
 /// Keys [first, first + count) of one key-value head of a row; `last`: the new token's is among them.
 struct Task { int64_t row, kv, first, count; bool last; };
-
-/// What is added to scores, [rows, heads or 1, 1, longest]: numbers, or which keys are seen.
-struct Bias {
-  const Optional& tensor;
-  bool present() const { return tensor && tensor->defined(); }
-  bool seenOnly() const { return tensor->scalar_type() == at::kBool; }
-  template <class E> const E* at(int64_t row, int64_t head) const { return data<E>(*tensor) + row * tensor->stride(0) + (tensor->size(1) == 1 ? 0 : head) * tensor->stride(1); }
-  bool hides(int64_t row, int64_t column) const {
-    if (seenOnly()) return !at<bool>(row, 0)[column];
-    if (isHalf(*tensor)) return at<bf16>(row, 0)[column].bits == 0xff80;
-    return at<float>(row, 0)[column] == -INFINITY;
-  }
-  /// The first key that is seen: what a window hides lies before it.
-  int64_t first(int64_t row, int64_t length) const {
-    int64_t column = 0;
-    while (present() && column + 1 < length && hides(row, column)) column++;
-    return column;
-  }
-};
 
 std::vector<Task> tasksOf(const std::vector<int64_t>& lengths, const Heads& shape, const Bias& bias) {
   std::vector<Task> tasks;
@@ -67,8 +36,8 @@ std::vector<Task> tasksOf(const std::vector<int64_t>& lengths, const Heads& shap
 
 template <class T> class Decode {
  public:
-  Decode(const Heads& shape, const Tensor& qkv, const Tensor& keys, const Tensor& values, const Bias& bias)
-      : level_(level()), shape_(shape), qkv_(data<T>(qkv)), keys_(data<T>(keys)), values_(data<T>(values)), capacity_(keys.size(1)), bias_(bias) {}
+  Decode(const Heads& shape, const T* qkv, const Cache& cache, const Bias& bias)
+      : level_(level()), shape_(shape), qkv_(qkv), keys_(data<T>(cache.keys)), values_(data<T>(cache.values)), capacity_(cache.keys.size(1)), bias_(bias) {}
 
   /// Floats of a task's result: [group, dim], then the log-sum-exp of each of the group's heads.
   int64_t each() const { return shape_.group() * (shape_.dim + 1); }
@@ -124,39 +93,50 @@ template <class T> class Decode {
   const Bias& bias_;
 };
 
-void check(const Tensor& qkv, const Tensor& keys, const Tensor& values, const std::vector<int64_t>& lengths, const Heads& shape, const Bias& bias, const Tensor& out) {
+}  // namespace
+
+void checkCache(const Cache& cache, const Heads& shape, const Bias& bias, at::ScalarType type) {
+  const auto& [keys, values, lengths] = cache;
   const int64_t rows = static_cast<int64_t>(lengths.size());
   TORCH_CHECK(shape.kvHeads > 0 && shape.heads % shape.kvHeads == 0, "expected heads to be a multiple of key-value heads, got ", shape.heads, " and ", shape.kvHeads);
-  checkMatrix(qkv, "qkv", rows, shape.width());
-  checkContiguous(qkv, "qkv", qkv.scalar_type(), qkv.numel());
   TORCH_CHECK(keys.dim() == 4 && keys.size(0) == rows && keys.size(2) == shape.kvHeads && keys.size(3) == shape.dim, "expected keys [", rows, ", capacity, ", shape.kvHeads, ", ", shape.dim, "], got ", keys.sizes());
-  checkContiguous(keys, "keys", qkv.scalar_type(), keys.numel());
-  checkContiguous(values, "values", qkv.scalar_type(), keys.numel());
-  checkContiguous(out, "out", qkv.scalar_type(), rows * shape.heads * shape.dim);
+  checkContiguous(keys, "keys", type, keys.numel());
+  checkContiguous(values, "values", type, keys.numel());
   for (int64_t length : lengths) TORCH_CHECK(length > 0 && length <= keys.size(1), "expected lengths from 1 to the capacity ", keys.size(1), ", got ", length);
   if (!bias.present()) return;
   const Tensor& b = *bias.tensor;
-  TORCH_CHECK(b.device().is_cpu() && (b.scalar_type() == at::kBool || b.scalar_type() == qkv.scalar_type()), "expected a bias of bool or ", qkv.scalar_type(), " on the CPU, got ", b.scalar_type());
+  TORCH_CHECK(b.device().is_cpu() && (b.scalar_type() == at::kBool || b.scalar_type() == type), "expected a bias of bool or ", type, " on the CPU, got ", b.scalar_type());
   TORCH_CHECK(b.dim() == 4 && b.size(0) == rows && (b.size(1) == 1 || b.size(1) == shape.heads) && b.stride(3) == 1, "expected a bias [", rows, ", 1 or ", shape.heads, ", 1, longest], got ", b.sizes());
   for (int64_t length : lengths) TORCH_CHECK(length <= b.size(3), "expected a bias for ", length, " keys, got ", b.sizes());
 }
 
+template <class T> void attendOver(const T* qkv, const Cache& cache, const Heads& shape, const Bias& bias, T* out) {
+  static Scratch scratch;
+  const auto tasks = tasksOf(cache.lengths, shape, bias);
+  const Decode<T> decode(shape, qkv, cache, bias);
+  float* results = scratch.floats(static_cast<int64_t>(tasks.size()) * decode.each());
+  inParallel(static_cast<int64_t>(tasks.size()), [&](int64_t i) { decode.run(tasks[i], results + i * decode.each()); });
+  for (size_t i = 0, first = 0; i < tasks.size(); i++) {
+    if (!tasks[i].last) continue;
+    decode.join(results + first * decode.each(), static_cast<int64_t>(i + 1 - first), out + (tasks[i].row * shape.heads + tasks[i].kv * shape.group()) * shape.dim);
+    first = i + 1;
+  }
+}
+template void attendOver<float>(const float*, const Cache&, const Heads&, const Bias&, float*);
+template void attendOver<bf16>(const bf16*, const Cache&, const Heads&, const Bias&, bf16*);
+
+namespace {
+
 void decodeAttention(const Tensor& qkv, const Tensor& keys, const Tensor& values, const std::vector<int64_t>& lengths, const Optional& added, int64_t heads, int64_t kvHeads, int64_t dim, bool grouped, double scale, const Tensor& out) {
   const Heads shape{heads, kvHeads, dim, grouped, static_cast<float>(scale)};
   const Bias bias{added};
-  check(qkv, keys, values, lengths, shape, bias, out);
-  const auto tasks = tasksOf(lengths, shape, bias);
-  static Scratch scratch;
-  byType(qkv, [&]<class T>(T) {
-    const Decode<T> decode(shape, qkv, keys, values, bias);
-    float* results = scratch.floats(static_cast<int64_t>(tasks.size()) * decode.each());
-    inParallel(static_cast<int64_t>(tasks.size()), [&](int64_t i) { decode.run(tasks[i], results + i * decode.each()); });
-    for (size_t i = 0, first = 0; i < tasks.size(); i++) {
-      if (!tasks[i].last) continue;
-      decode.join(results + first * decode.each(), static_cast<int64_t>(i + 1 - first), data<T>(out) + (tasks[i].row * heads + tasks[i].kv * shape.group()) * dim);
-      first = i + 1;
-    }
-  });
+  const Cache cache{keys, values, lengths};
+  const int64_t rows = static_cast<int64_t>(lengths.size());
+  checkMatrix(qkv, "qkv", rows, shape.width());
+  checkContiguous(qkv, "qkv", qkv.scalar_type(), qkv.numel());
+  checkContiguous(out, "out", qkv.scalar_type(), rows * heads * dim);
+  checkCache(cache, shape, bias, qkv.scalar_type());
+  byType(qkv, [&]<class T>(T) { attendOver<T>(data<T>(qkv), cache, shape, bias, data<T>(out)); });
 }
 
 TORCH_LIBRARY_FRAGMENT(fettle, m) {

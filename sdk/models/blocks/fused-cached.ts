@@ -8,10 +8,13 @@ import type { BlockContext, HeadShape, Place } from './types'
  * far as it is long. All head layouts, and whatever is added to scores.
  */
 export function decode(qkv: Tensor, shape: HeadShape, { cache, lengths }: CachedAttention, place: Place, context: BlockContext, out: Tensor): Tensor {
-  const { heads, kvHeads, headDim, scale, layout, windowed } = shape, { keys, values } = cache.layer(place.layer)
-  const bias = biasOf(shape, context) as Tensor
-  // A mask says what the lengths say, but for a window.
-  const added = bias.dtype === 'bool' && !windowed ? null : bias
-  call('fettle::decode_attention', '', qkv, keys, values, lengths, added, heads, kvHeads, headDim, layout === 'grouped', scale, out)
+  const { heads, kvHeads, headDim, scale, layout } = shape, { keys, values } = cache.layer(place.layer)
+  call('fettle::decode_attention', '', qkv, keys, values, lengths, addedOf(shape, context), heads, kvHeads, headDim, layout === 'grouped', scale, out)
   return out
+}
+
+/** What such a step adds to its scores. A mask without a window says only what the lengths say. */
+export function addedOf(shape: HeadShape, context: BlockContext): Tensor | null {
+  const bias = biasOf(shape, context) as Tensor
+  return bias.dtype === 'bool' && !shape.windowed ? null : bias
 }

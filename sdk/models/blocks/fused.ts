@@ -2,6 +2,7 @@ import { call, ops, type Device, type DType } from 'fettle-native'
 import { autocastBlocks } from './autocast'
 import { FusedHead } from './fused-head'
 import { fusedAttention } from './fused-attention'
+import { fusedDecode } from './fused-layer'
 import { fusedLinear } from './fused-linear'
 import { fusedActivation, fusedNorm, fusedRotary } from './fused-rows'
 import { Recipes } from './fused-recipes'
@@ -12,8 +13,8 @@ import type { Blocks, EmbeddingBlock } from './types'
 /**
  * The blocks as kernels of our own (native/kernels) with a backward of their own, writing into memory that is laid out
  * once. For CPUs, in fp32 and bf16. What a kernel does not know runs in the plain form, block by block: adapter dropout,
- * DoRA, layer norm and norms of heads, activations other than SwiGLU, grouped heads and rotary positions of two axes, masked,
- * cached and biased attention.
+ * DoRA, layer norm and norms of heads, activations other than SwiGLU, grouped heads and rotary positions of two axes, masked
+ * and biased attention of whole sequences.
  */
 export function fusedBlocks(): Blocks {
   const workspace = new Workspace(), recipes = new Recipes(workspace), head = new FusedHead(workspace), plain = plainBlocks()
@@ -27,7 +28,7 @@ export function fusedBlocks(): Blocks {
   }
   return {
     form: 'fused', embedding, norm: fusedNorm(workspace, recipes), linear: fusedLinear(workspace, recipes), headNorm: plain.headNorm, rotary: fusedRotary,
-    attention: fusedAttention(workspace), activation: fusedActivation(workspace, recipes), head,
+    attention: fusedAttention(workspace), decode: fusedDecode(workspace), activation: fusedActivation(workspace, recipes), head,
     weightsChanged: () => undefined,
     reserve: (tokens) => workspace.reserve(tokens),
     free: () => { workspace.free(); head.free() },
