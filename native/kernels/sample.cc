@@ -14,6 +14,8 @@
 namespace fettle {
 namespace {
 
+constexpr int64_t kStretch = 512;
+
 struct Choice { float temperature; int64_t topK; float topP; };
 struct Candidate { float value; int64_t id; };
 
@@ -22,15 +24,15 @@ class Row {
   Row(const float* logits, int64_t vocabulary, const Choice& choice) : n_(vocabulary), choice_(choice) {
     values_ = local().floats(n_);
     level().f32.widen(logits, values_, n_, 1 / choice.temperature);
-    sum_ = level().f32.logSumExp(values_, n_, &best_);
+    sum_ = sumOf();
   }
 
   /// The token at `draw`, in [0, 1), of the mass of those that stay, likeliest first.
   int64_t drawn(float draw) const {
     // The tail of the vocabulary has hardly any mass: it is looked at only where the draw may reach it.
     for (float below : {8.0f, 16.0f, INFINITY}) {
-      const int64_t found = among(candidates(values_[best_] - below), below == INFINITY, draw);
-      if (found >= 0) return found;
+      std::vector<Candidate> heap = candidates(values_[best_] - below);
+      if (below == INFINITY || enough(heap, draw)) return among(heap, draw);
     }
     return best_;
   }
@@ -41,6 +43,20 @@ class Row {
     return scratch;
   }
 
+  /// Log-sum-exp, joined in fp64 from short stretches: that of the whole in fp32 is off by as much as a rare token's share.
+  double sumOf() {
+    std::vector<float> parts;
+    float top = -INFINITY;
+    for (int64_t i = 0; i < n_; i += kStretch) {
+      int64_t best;
+      parts.push_back(level().f32.logSumExp(values_ + i, std::min(kStretch, n_ - i), &best));
+      if (values_[i + best] > top) top = values_[best_ = i + best];
+    }
+    double total = 0;
+    for (float part : parts) total += std::exp(static_cast<double>(part) - top);
+    return top + std::log(total);
+  }
+
   std::vector<Candidate> candidates(float least) const {
     std::vector<Candidate> found;
     for (int64_t i = 0; i < n_; i++)
@@ -48,26 +64,46 @@ class Row {
     return found;
   }
 
-  /// −1: others than these may be needed.
-  int64_t among(std::vector<Candidate> c, bool all, float draw) const {
-    const bool cut = choice_.topK > 0 && choice_.topK < n_;
-    const size_t kept = cut ? std::min<size_t>(c.size(), choice_.topK) : c.size();
-    if (kept == 0 || (cut && !all && c.size() < static_cast<size_t>(choice_.topK))) return -1;
+  bool cut() const { return choice_.topK > 0 && choice_.topK < n_; }
+  double probability(const Candidate& c) const { return std::exp(static_cast<double>(c.value) - sum_); }
+
+  /// No other token than these can be drawn.
+  bool enough(const std::vector<Candidate>& c, float draw) const {
+    if (cut()) return c.size() >= static_cast<size_t>(choice_.topK);
+    double mass = 0;
+    for (const Candidate& each : c) mass += probability(each);
+    return choice_.topP < 1 ? mass >= choice_.topP : mass > draw;
+  }
+
+  int64_t among(std::vector<Candidate>& heap, float draw) const {
     // Ties go to the lower id.
-    std::partial_sort(c.begin(), c.begin() + kept, c.end(), [](const Candidate& a, const Candidate& b) { return a.value > b.value || (a.value == b.value && a.id < b.id); });
-    double total = 0, mass = 0, before = 0;
-    for (size_t i = 0; cut && i < kept; i++) total += std::exp(static_cast<double>(c[i].value) - sum_);
-    const double whole = cut ? total : 1;
-    // Token i stays when those before it do not reach topP yet; the first always stays.
-    size_t last = 0;
-    for (; last < kept && (last == 0 || choice_.topP >= 1 || mass < choice_.topP); last++) mass += std::exp(static_cast<double>(c[last].value) - sum_) / whole;
-    if (!cut && !all && (choice_.topP < 1 ? mass < choice_.topP : mass <= draw)) return -1;
-    const double target = draw * (choice_.topP < 1 || cut ? mass : std::max(mass, 1.0));
-    for (size_t i = 0; i < last; i++) {
-      before += std::exp(static_cast<double>(c[i].value) - sum_) / whole;
-      if (before > target) return c[i].id;
+    const auto behind = [](const Candidate& a, const Candidate& b) { return a.value < b.value || (a.value == b.value && a.id > b.id); };
+    std::make_heap(heap.begin(), heap.end(), behind);
+    const size_t kept = cut() ? std::min<size_t>(heap.size(), choice_.topK) : heap.size();
+    const bool whole = !cut() && choice_.topP >= 1;
+    std::vector<Candidate> sorted;
+    double mass = 0;
+    // Of the whole vocabulary as far as the draw reaches; else as far as the nucleus does, topK's being a part of all.
+    while (sorted.size() < kept && (sorted.empty() || (whole ? mass <= draw : cut() || mass < choice_.topP))) {
+      std::pop_heap(heap.begin(), heap.end(), behind);
+      sorted.push_back(heap.back());
+      heap.pop_back();
+      mass += probability(sorted.back());
     }
-    return c[last - 1].id;
+    if (sorted.empty()) return best_;
+    if (whole) return sorted.back().id;
+    size_t last = sorted.size();
+    if (cut() && choice_.topP < 1) {
+      const double reach = choice_.topP * mass;
+      mass = 0;
+      for (last = 0; last < sorted.size() && (last == 0 || mass < reach); last++) mass += probability(sorted[last]);
+    }
+    double before = 0;
+    for (size_t i = 0; i + 1 < last; i++) {
+      before += probability(sorted[i]);
+      if (before > draw * mass) return sorted[i].id;
+    }
+    return sorted[last - 1].id;
   }
 
   const int64_t n_;
