@@ -1,5 +1,4 @@
 import { availableParallelism, freemem, totalmem } from 'node:os'
-import { setFlagsFromString } from 'node:v8'
 import { libtorch, native } from './library'
 import type { Tensor } from './tensor'
 import type { Device } from './types'
@@ -79,9 +78,6 @@ export function pageFaults(): { minor: number; major: number } {
  * workers; call it first. True when the C library took the settings.
  */
 export function tuneAllocator(): boolean {
-  // V8 gives half of its young generation back to the kernel at each collection while little is allocated, which is what a
-  // step of seconds looks like to it; the next pass then faults the same pages in again. This flag turns just that off.
-  setFlagsFromString('--predictable')
   return native().tuneAllocator()
 }
 /** Gives memory that malloc holds but nobody uses back to the kernel. */

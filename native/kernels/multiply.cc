@@ -53,26 +53,32 @@ class Multiplication {
   }
 
   void runFewRows() const {
+    // All of A in fp32, in the order in which its weights are read; every task reads it.
+    float* rows = packed().floats(rows_ * std::max<int64_t>(depths_, 1));
+    for (float* to = rows; const Product& p : products_) {
+      widen(p, 0, rows_, 0, p.depth, to);
+      for (int64_t i = 0; p.b.half && i < rows_; i++) level_.arrange(to + i * p.depth, p.depth);
+      to += rows_ * p.depth;
+    }
     inParallel(divideUp(columns_, kFewColumns), [&](int64_t task) {
       const int64_t first = task * kFewColumns, width = std::min(kFewColumns, columns_ - first);
-      int64_t deepest = 0;
-      for (const Product& p : products_) deepest = std::max(deepest, p.depth);
-      float* sums = local().floats(rows_ * (kFewColumns + deepest));
-      float* a = sums + rows_ * kFewColumns;
+      float* sums = local().floats(rows_ * kFewColumns);
       std::memset(sums, 0, rows_ * kFewColumns * sizeof(float));
+      const float* a = rows;
       for (const Product& p : products_) {
-        const int64_t from = std::max(first, p.start), to = std::min(first + width, p.start + p.columns);
-        if (from >= to) continue;
-        widen(p, 0, rows_, 0, p.depth, a);
-        for (int64_t j = from; j < to; j++) {
-          const void* w = element(p.b, 0, j - p.start);
-          if (p.b.half) level_.b16.dots(static_cast<const bf16*>(w), a, p.depth, rows_, p.depth, sums + j - first, kFewColumns);
-          else level_.f32.dots(static_cast<const float*>(w), a, p.depth, rows_, p.depth, sums + j - first, kFewColumns);
-        }
+        const int64_t from = std::max(first, p.start), count = std::min(first + width, p.start + p.columns) - from;
+        if (count > 0) dots(p, from - p.start, count, a, sums + from - first);
+        a += rows_ * p.depth;
       }
       if (result_.half) finish<bf16>(sums, kFewColumns, 0, rows_, first, width);
       else finish<float>(sums, kFewColumns, 0, rows_, first, width);
     });
+  }
+
+  void dots(const Product& p, int64_t column, int64_t count, const float* a, float* sums) const {
+    const void* w = element(p.b, 0, column);
+    if (p.b.half) level_.b16.dots(static_cast<const bf16*>(w), p.b.ld, count, a, p.depth, rows_, p.depth, sums, kFewColumns);
+    else level_.f32.dots(static_cast<const float*>(w), p.b.ld, count, a, p.depth, rows_, p.depth, sums, kFewColumns);
   }
 
   void chunk(int64_t first, int64_t width) {

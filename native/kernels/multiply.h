@@ -27,6 +27,9 @@ struct Product {
   const bf16* packed = nullptr;
 };
 
+/// So few rows are multiplied without packing the other side: weights are read once, where they lie.
+constexpr int64_t kFewRows = 8;
+
 struct Result {
   void* data;
   bool half;
@@ -41,9 +44,6 @@ struct Result {
 /// result [rows, columns] = Σ products (+ bias) (+ residual), in fp32 until the last rounding. Operands are all fp32 or
 /// all bf16; those of bf16 have no scale, and start at a multiple of `kPanel`.
 void multiplyInto(const Result& result, int64_t rows, int64_t columns, const std::vector<Product>& products);
-
-/// So few rows are multiplied with weights as they lie: generating token by token, packing them would cost more.
-constexpr int64_t kFewRows = 8;
 
 /// Elements of B [depth, columns] in panels of `width`.
 int64_t packedElements(int64_t depth, int64_t columns, int64_t width);

@@ -29,6 +29,8 @@ export interface CachedAttention {
   readonly offsets: readonly number[]
   /** Where each new token is written: cache row and column, int64 `[N]` each. */
   readonly slots: { readonly rows: Tensor; readonly columns: Tensor }
+  /** Columns of each row that hold a token once the new ones are written. */
+  readonly lengths: readonly number[]
   /** With one more token of each row: what each row sees, bool `[rows, 1, 1, longest]`. `null`: the first tokens. */
   readonly mask: Tensor | null
 }

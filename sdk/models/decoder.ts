@@ -155,6 +155,8 @@ export class Decoder {
   layerForward(index: number, x: Tensor, context: BlockContext, first: BlockContext = context): LayerForward {
     this.parameters.hooks?.enter(index)
     return scope(() => {
+      const whole = this.decodedLayer(index, x, context)
+      if (whole !== null) return { out: whole, saved: null }
       const attention = this.attentionHalf(index, x, first)
       // What a half without records puts out may be planned memory that the next layers write.
       const middle = first === context ? attention.out : ops.clone(attention.out)
@@ -271,6 +273,14 @@ export class Decoder {
   free(): void { this.rope?.free(); this.blocks.free() }
 
   private layer(index: number): LayerWeights { return this.parameters.layers[index] }
+
+  /** One more token of each row of a cache, where the blocks run such layers whole. */
+  private decodedLayer(index: number, x: Tensor, context: BlockContext): Tensor | null {
+    const { blocks: { decode }, order, activation } = this, { attention } = context
+    if (decode === undefined || attention.kind !== 'cached' || attention.mask === null) return null
+    const w = this.layer(index), of = (linear: LinearWeights): LinearWeights => used(linear, context)
+    return decode.forward(x, { ...w, qkv: of(w.qkv), out: of(w.out), up: of(w.up), down: of(w.down), shape: this.shapes[index], activation, order }, index, context)
+  }
 
   /** Table, noise, projection, learned positions, norm: each where the record has it. */
   private embedding(batch: Batch, context: BlockContext): { out: Tensor; saved: { projection: Saved; norm: Saved } } {

@@ -8,7 +8,8 @@ import { inType, onDevice } from './device'
 /** The additions to attention scores of packed rows as numbers; `null`: this batch needs biases. */
 export function scoreRule(architecture: Architecture, own: Pick<LocalShape, 'heads' | 'headStart'>, { attention, prefixes, ids: { device } }: Batch): ScoreRule | null {
   const { window } = architecture
-  if (attention.kind !== 'packed' || (window !== null && prefixes !== undefined)) return null
+  const whole = attention.kind === 'packed' || (attention.kind === 'cached' && attention.mask === null)
+  if (!whole || (window !== null && prefixes !== undefined)) return null
   return { slopes: slopesOf(architecture, own, device), window: window?.size ?? null, seen: prefixes ?? null }
 }
 

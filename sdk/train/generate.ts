@@ -140,7 +140,7 @@ function continuation(cache: KeyValueCache, next: readonly NextTokens[], rule: P
     batch: {
       ids: place(ids), positions: place(positions), ...promptPlaces(rule, next.map(({ placement }) => placement), () => place(blocks)),
       tokens: total, lengths: next.map(({ tokens, start }) => start + tokens.length),
-      attention: { kind: 'cached', cache, offsets, slots: { rows: place(rows), columns: place(columns) }, mask: first ? null : decodeMask(starts.map((start) => cache.front + start), device) },
+      attention: { kind: 'cached', cache, offsets, lengths: next.map(({ tokens, start }) => cache.front + start + tokens.length), slots: { rows: place(rows), columns: place(columns) }, mask: first ? null : decodeMask(starts.map((start) => cache.front + start), device) },
     },
     last: BigInt64Array.from(offsets.slice(1), (end) => BigInt(end - 1)),
   }

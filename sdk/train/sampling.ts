@@ -1,4 +1,4 @@
-import { ops, scope, tensor, type Tensor } from 'fettle-native'
+import { call, ops, scope, tensor, type Tensor } from 'fettle-native'
 import { PlanError } from '../errors'
 import { onDevice } from '../models/device'
 import { Random } from '../models/random'
@@ -36,25 +36,32 @@ export class Sampler {
 
   /** fp32 logits `[R, vocab]` of the rows named → their next tokens. */
   next(logits: Tensor, rows: readonly number[]): number[] {
-    return scope(() => {
-      if (this.temperature === 0) return ops.argmax(logits, 1).toArray()
-      const vocab = logits.shape[1]
-      const kept = this.topK > 0 ? Math.min(this.topK, vocab) : vocab
-      const [values, ids] = ops.topk(ops.div(logits, this.temperature), kept, 1)
-      const probabilities = ops.softmax(values, 1)
-      if (this.topP < 1) {
-        // A token stays when those before it do not reach topP yet; the first always stays.
-        const before = ops.sub(ops.cumsum(probabilities, 1), probabilities)
-        ops.mul_(probabilities, ops.lt(before, this.topP))
-      }
-      const cumulative = ops.cumsum(probabilities, 1)
-      const draws = onDevice(tensor(Float32Array.from(rows, (row) => this.streams[row].uniform()), [rows.length, 1]), logits.device)
-      const target = ops.mul(draws, ops.narrow(cumulative, 1, kept - 1, 1))
-      const chosen = ops.clamp_max(ops.searchsorted(cumulative, target, { right: true }), kept - 1)
-      return ops.gather(ids, 1, chosen).toArray()
-    })
+    const { temperature, topK, topP } = this, draws = temperature === 0 ? [] : rows.map((row) => Math.fround(this.streams[row].uniform()))
+    return (logits.device === 'cpu' ? sampleInOneCall : sampleByOperators)(logits, { temperature, topK, topP }, draws)
   }
 }
+
+/** How all rows are sampled, and a number in [0, 1) for each row. */
+type Sampling = (logits: Tensor, options: Required<Omit<SamplingOptions, 'seed'>>, draws: readonly number[]) => number[]
+
+const sampleInOneCall: Sampling = (logits, { temperature, topK, topP }, draws) => call('fettle::sample', '', logits, temperature, topK, topP, draws) as number[]
+
+/** On any device. */
+export const sampleByOperators: Sampling = (logits, { temperature, topK, topP }, draws) => scope(() => {
+  if (temperature === 0) return ops.argmax(logits, 1).toArray()
+  const vocab = logits.shape[1], kept = topK > 0 ? Math.min(topK, vocab) : vocab
+  const [values, ids] = ops.topk(ops.div(logits, temperature), kept, 1)
+  const probabilities = ops.softmax(values, 1)
+  if (topP < 1) {
+    // A token stays when those before it do not reach topP yet; the first always stays.
+    const before = ops.sub(ops.cumsum(probabilities, 1), probabilities)
+    ops.mul_(probabilities, ops.lt(before, topP))
+  }
+  const cumulative = ops.cumsum(probabilities, 1)
+  const target = ops.mul(onDevice(tensor(Float32Array.from(draws), [draws.length, 1]), logits.device), ops.narrow(cumulative, 1, kept - 1, 1))
+  const chosen = ops.clamp_max(ops.searchsorted(cumulative, target, { right: true }), kept - 1)
+  return ops.gather(ids, 1, chosen).toArray()
+})
 
 function check(field: string, value: number, valid: boolean, expected: string): void {
   if (!valid) throw new PlanError('generate.value', `expected ${expected} for ${field}, got ${value}`, { field, value })

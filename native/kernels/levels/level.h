@@ -50,8 +50,10 @@ struct RowKernels {
   float (*logSumExp)(const T* logits, int64_t n, int64_t* best);
   /// In place: (softmax − [j = label]) · scale.
   void (*softmaxGradient)(T* logits, int64_t n, float logSumExp, int64_t label, float scale);
-  /// sums[i·ldSums] += Σ_k x[i·ldX + k] · w[k] for i < rows ≤ 8: one row of weights against a few of activations, unpacked.
-  void (*dots)(const T* w, const float* x, int64_t ldX, int64_t rows, int64_t depth, float* sums, int64_t ldSums);
+  /// sums[i·ldSums + j] += Σ_k x[i·ldX + k] · w[j·ldW + k] for i < rows, j < columns: a matrix that is read once, where it lies, against a few rows, which `arrange` has put in order where T is bf16.
+  void (*dots)(const T* w, int64_t ldW, int64_t columns, const float* x, int64_t ldX, int64_t rows, int64_t depth, float* sums, int64_t ldSums);
+  /// sums[i·ldSums + j] += Σ_k x[i·ldX + k] · w[k·ldW + j]: the same for a matrix that lies the other way.
+  void (*mix)(const T* w, int64_t ldW, int64_t columns, const float* x, int64_t ldX, int64_t rows, int64_t depth, float* sums, int64_t ldSums);
   /// Packs B(k, j), k < depth, j < columns, into a panel [depth][nr], zero beyond `columns`. B(k, j) = b[k·ld + j], or b[j·ld + k] when transposed.
   void (*pack)(const T* b, int64_t ld, bool transposed, int64_t depth, int64_t columns, float* panel);
   /// c[m, n] += Aᵀ · B, A(k, i) = a[k·lda + i], B(k, j) = b[k·ldb + j], k < depth: m small, nothing is packed.
@@ -72,6 +74,8 @@ struct Level {
   void (*multiplyPairs)(const float* a, int64_t rowStep, int64_t depthStep, const bf16* panel, int64_t width, float* c, int64_t ldc, int64_t m, int64_t depth, bool add);
   /// to[i·ldTo + k] = from[k·ld + i] for i < rows, k < depth.
   void (*transpose)(const bf16* from, int64_t ld, int64_t rows, int64_t depth, bf16* to, int64_t ldTo);
+  /// Puts a row in the order in which `dots` takes the weights of bf16.
+  void (*arrange)(float* x, int64_t n);
   /// sum[j] += scale · x[j]
   void (*axpy)(const float* x, float* sum, int64_t n, float scale);
   float (*dot)(const float* x, const float* y, int64_t n);

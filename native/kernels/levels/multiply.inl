@@ -106,31 +106,3 @@ template <class T> void pack(const T* b, int64_t ld, bool transposed, int64_t de
     for (int64_t j = 0; j < kColumns; j++) panel[j] = j < columns ? load<float>(b + j) : 0;
   }
 }
-
-template <int64_t R, class T> inline void dotRows(const T* w, const float* x, int64_t ldX, int64_t depth, float* sums, int64_t ldSums) {
-  F wide[R];
-  float rest[R];
-#pragma GCC unroll 8
-  for (int64_t i = 0; i < R; i++) {
-    wide[i] = F{};
-    rest[i] = 0;
-  }
-  int64_t k = 0;
-  for (; k + kWidth <= depth; k += kWidth) {
-    F weights = load<F>(w + k);
-#pragma GCC unroll 8
-    for (int64_t i = 0; i < R; i++) wide[i] += weights * load<F>(x + i * ldX + k);
-  }
-  for (; k < depth; k++)
-    for (int64_t i = 0; i < R; i++) rest[i] += load<float>(w + k) * x[i * ldX + k];
-  for (int64_t i = 0; i < R; i++) sums[i * ldSums] += sum(wide[i]) + rest[i];
-}
-
-template <int64_t R, class T> inline void dotSome(int64_t rows, const T* w, const float* x, int64_t ldX, int64_t depth, float* sums, int64_t ldSums) {
-  if (rows == R) return dotRows<R>(w, x, ldX, depth, sums, ldSums);
-  if constexpr (R > 1) dotSome<R - 1>(rows, w, x, ldX, depth, sums, ldSums);
-}
-
-template <class T> void dots(const T* w, const float* x, int64_t ldX, int64_t rows, int64_t depth, float* sums, int64_t ldSums) {
-  dotSome<8>(rows, w, x, ldX, depth, sums, ldSums);
-}

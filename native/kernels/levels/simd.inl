@@ -4,6 +4,7 @@ typedef float F __attribute__((vector_size(FETTLE_WIDTH * 4)));
 typedef float LooseF __attribute__((vector_size(FETTLE_WIDTH * 4), aligned(4), may_alias));
 typedef int32_t I __attribute__((vector_size(FETTLE_WIDTH * 4)));
 typedef uint32_t U __attribute__((vector_size(FETTLE_WIDTH * 4)));
+typedef uint32_t LooseU __attribute__((vector_size(FETTLE_WIDTH * 4), aligned(2), may_alias));
 typedef uint16_t H __attribute__((vector_size(FETTLE_WIDTH * 2)));
 typedef uint16_t LooseH __attribute__((vector_size(FETTLE_WIDTH * 2), aligned(2), may_alias));
 constexpr int64_t kWidth = FETTLE_WIDTH;

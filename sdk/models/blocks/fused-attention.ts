@@ -1,5 +1,7 @@
 import { call, ops, type Tensor } from 'fettle-native'
 import type { PackedAttention } from '../batch'
+import { decode } from './fused-cached'
+import { appendToCache } from './plain-cached'
 import { biasOf, pastOf, plainAttention } from './plain-attention'
 import type { AttentionBlock, BlockContext, HeadShape, Saved, Weight } from './types'
 import type { Workspace } from './fused-workspace'
@@ -9,19 +11,26 @@ type AttentionSaved =
   | { readonly plain: Saved }
 
 /**
- * Attention of packed rows, each sequence by itself: causal, within a window, with ALiBi's slopes, behind prompts that are
- * seen whole and trained prefixes, in both layouts of heads. Masked and cached attention run in the plain form.
+ * Attention of packed rows, each sequence by itself, be they the first of a cache: causal, within a window, with ALiBi's
+ * slopes, behind prompts that are seen whole and trained prefixes, in both layouts of heads; and one more token of each row
+ * of a cache. Masked attention runs in the plain form.
  */
 export function fusedAttention(workspace: Workspace): AttentionBlock {
   return {
     rules: true,
     forward(qkv, shape, place, context) {
-      if (context.attention.kind !== 'packed' || biasOf(shape, context) !== null) {
+      const { attention } = context, { heads, headDim } = shape
+      if (attention.kind === 'cached' && attention.mask !== null) {
+        workspace.enter(context)
+        return { out: decode(qkv, shape, attention, place, context, workspace.saved(place, context, 'out', qkv.shape[0], heads * headDim, qkv.dtype)), saved: null }
+      }
+      if (attention.kind === 'masked' || biasOf(shape, context) !== null) {
         const { out, saved } = plainAttention.forward(qkv, shape, place, context)
         return { out, saved: saved && { plain: saved } }
       }
+      if (attention.kind === 'cached') appendToCache(qkv, shape, attention, place.layer)
       workspace.enter(context)
-      const rows = qkv.shape[0], { heads, headDim } = shape
+      const rows = qkv.shape[0]
       const out = workspace.saved(place, context, 'out', rows, heads * headDim, qkv.dtype)
       // Kept as [heads, rows]; the buffer only has to hold as many numbers.
       const logSumExp = workspace.saved(place, context, 'logSumExp', rows, heads, 'float32')

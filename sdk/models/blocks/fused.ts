@@ -3,6 +3,7 @@ import { autocastBlocks } from './autocast'
 import { cudaForm } from './cuda'
 import { FusedHead } from './fused-head'
 import { fusedAttention } from './fused-attention'
+import { fusedDecode } from './fused-layer'
 import { fusedLinear } from './fused-linear'
 import { fusedActivation, fusedNorm, fusedRotary } from './fused-rows'
 import { PackedWeights } from './fused-packs'
@@ -17,7 +18,7 @@ export interface FusedOptions { readonly pack?: boolean }
 /**
  * The blocks as kernels of our own (native/kernels) with a backward of their own, writing into memory that is laid out
  * once. For CPUs, in fp32 and bf16. What a kernel does not know runs in the plain form, block by block: adapter dropout,
- * DoRA, norms of heads, masked and cached attention.
+ * DoRA, norms of heads, masked attention.
  */
 export function fusedBlocks({ pack = !kernels().endsWith('/own') }: FusedOptions = {}): Blocks {
   const workspace = new Workspace(), recipes = new Recipes(workspace), packs = new PackedWeights(pack), head = new FusedHead(workspace), plain = plainBlocks()
@@ -31,7 +32,7 @@ export function fusedBlocks({ pack = !kernels().endsWith('/own') }: FusedOptions
   }
   return {
     form: 'fused', embedding, norm: fusedNorm(workspace, recipes), linear: fusedLinear(workspace, recipes, packs), headNorm: plain.headNorm, rotary: fusedRotary,
-    attention: fusedAttention(workspace), activation: fusedActivation(workspace, recipes), head,
+    attention: fusedAttention(workspace), decode: fusedDecode(workspace), activation: fusedActivation(workspace, recipes), head,
     weightsChanged: () => undefined,
     reserve: (tokens) => workspace.reserve(tokens),
     free: () => { workspace.free(); packs.free(); head.free() },

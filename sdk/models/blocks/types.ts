@@ -1,5 +1,5 @@
 import type { DType, Tensor } from 'fettle-native'
-import type { RotaryPositions } from '../architecture'
+import type { LayerOrder, RotaryPositions } from '../architecture'
 import type { Attention } from '../batch'
 
 /**
@@ -27,6 +27,8 @@ export interface Blocks {
   readonly attention: AttentionBlock
   readonly activation: ActivationBlock
   readonly head: HeadBlock
+  /** Set where a form runs whole layers for one more token of each row of a cache. */
+  readonly decode?: DecodeBlock
   /** Set where ranks divide the tokens of a pass between them, within the layers. */
   readonly tokens?: DividedTokens
   /** Trainable values were written (load, optimizer step, resume): anything packed from them is stale. */
@@ -277,6 +279,27 @@ export interface ActivationShape {
 export interface ActivationBlock {
   forward(x: Tensor, shape: ActivationShape, place: Place, context: BlockContext): Forward
   backward(grad: Tensor, saved: Saved, shape: ActivationShape, place: Place): Tensor
+}
+
+/** All that a layer is made of. */
+export interface WholeLayer {
+  readonly inputNorm: NormWeights
+  readonly postNorm: NormWeights
+  readonly outNorm: NormWeights | null
+  readonly downNorm: NormWeights | null
+  readonly queryKeyNorm: HeadNormWeights | null
+  readonly qkv: LinearWeights
+  readonly out: LinearWeights
+  readonly up: LinearWeights
+  readonly down: LinearWeights
+  readonly shape: HeadShape
+  readonly activation: ActivationShape
+  readonly order: LayerOrder
+}
+
+export interface DecodeBlock {
+  /** x `[rows, hidden]`, one more token of each row of a cache → the layer's output, keys and values appended; `null`: such a layer runs block by block. */
+  forward(x: Tensor, layer: WholeLayer, index: number, context: BlockContext): Tensor | null
 }
 
 export interface HeadLoss {
