@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
-import { home } from 'fettle-native'
 import { reviveError, WorkerError } from '../errors'
 import { cacheFolder } from '../models/hub/places'
 import type { Calibration, CalibrationJob, FromCalibration } from './calibration'
@@ -30,6 +29,8 @@ export async function calibrate(job: CalibrationJob, config: unknown, onProgress
 /** All that decides what is measured. */
 function keyOf({ plan, modelPath, split, small, large, recompute, tp, threads, seconds }: CalibrationJob, config: unknown): string {
   const { method, lora, prefix, quantize, precision, fp16, blocks } = plan
+  // Asked for when a calibration begins: who only builds plans loads nothing of the addon.
+  const { home } = require('fettle-native') as typeof import('fettle-native')
   const kernels = fs.readdirSync(path.join(home(), 'build')).sort().map((name) => {
     const { size, mtimeMs } = fs.statSync(path.join(home(), 'build', name, 'engine.node'), { throwIfNoEntry: false }) ?? { size: 0, mtimeMs: 0 }
     return [name, size, mtimeMs]

@@ -27,10 +27,11 @@ test('what fits only with recompute runs so, and says it', () => {
 
 test('a row that cannot fit is refused before training, by its number and length', () => {
   const tokens = 3 * fitting(true)
-  assert.throws(() => plan(tokens, []), (error: { name: string; code: string; message: string; details: object }) => {
+  assert.throws(() => plan(tokens, []), (error: { name: string; code: string; message: string; details: { remedyFlags: string } }) => {
     assert.deepEqual([error.name, error.code], ['TrainingError', 'train.memory'])
     assert.match(error.message, new RegExp(`row number 1 with ${tokens - 30}`))
-    assert.match(error.message, /max_length/)
+    assert.match(error.message, /maxLength/)
+    assert.match(error.details.remedyFlags, /max_length/)
     return true
   })
 })
