@@ -13,7 +13,7 @@ import { openWeights, resolveModel, writeSafetensors, writeShardedSafetensors, t
 import { partsIndexName, stateStem, type PartsIndex } from '../models/weights/parts'
 import { refuseMesh } from '../parallel/mesh/fit'
 import { meshText, placeOf, worldSize, type Place } from '../parallel/mesh/mesh'
-import { shareOf } from '../parallel/open'
+import { shareOf } from '../parallel/shares'
 import { writeParts, writesPart, type Part } from '../parallel/parts'
 import { meshShape } from '../parallel/mesh/shape'
 import type { MeshPlan, Plan } from '../plan/plan'

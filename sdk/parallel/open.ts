@@ -1,31 +1,16 @@
-import type { Architecture } from '../models/architecture'
 import type { Blocks } from '../models/blocks/types'
 import { Decoder } from '../models/decoder'
 import { loadParameters, type LoadOptions } from '../models/load'
 import type { Parameters } from '../models/parameters'
-import { vocabularyOf, type LayerRange, type Share } from '../models/share'
+import { vocabularyOf } from '../models/share'
 import type { Weights } from '../models/weights'
 import type { MeshPlan } from '../plan/plan'
 import { ShardedFrozen } from './sharding/gathered'
-import type { Place } from './mesh/mesh'
 import { StagePipe } from './pipeline/pipeline'
 import type { Ranks } from './ranks'
 import { ShardedParameters, type ShardingStage } from './sharding/sharded'
-import { stageCosts, stageLayers } from './pipeline/stages'
+import { shareOf } from './shares'
 import { tensorBlocks } from './tensor/tensor-blocks'
-
-/** Layers in as many ranges as there are stages and virtual stages, of which stage s has s, P + s, 2P + s … */
-export function rangesOf(architecture: Architecture, { pp, virtual }: Pick<MeshPlan, 'pp' | 'virtual'>): readonly LayerRange[] {
-  return stageLayers(architecture.layers, pp * virtual, stageCosts(architecture))
-}
-
-/** What a rank of a mesh holds of a model. */
-export function shareOf(architecture: Architecture, { pp, tp, virtual, sequenceParallel }: Pick<MeshPlan, 'pp' | 'tp' | 'virtual' | 'sequenceParallel'>, place: Pick<Place, 'pp' | 'tp'>, ranges = rangesOf(architecture, { pp, virtual })): Share {
-  return {
-    tensor: { index: place.tp, count: tp }, sequence: tp > 1 && sequenceParallel, chunks: Array.from({ length: virtual }, (_, chunk) => ranges[chunk * pp + place.pp]),
-    first: place.pp === 0, last: place.pp === pp - 1,
-  }
-}
 
 /** This rank's part of a checkpoint, divided as the mesh says. */
 export function loadRank(weights: Weights, options: Omit<LoadOptions, 'share' | 'hold'>, mesh: MeshPlan, ranks: Ranks): Parameters {

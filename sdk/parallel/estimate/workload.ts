@@ -2,7 +2,7 @@ import type { Architecture, NameMap } from '../../models/architecture'
 import { storedWeights } from '../../models/layout'
 import type { Share } from '../../models/share'
 import type { MeshPlan } from '../../plan/plan'
-import { rangesOf, shareOf } from '../open'
+import { rangesOf, shareOf } from '../shares'
 
 /** What a step trains, as plain numbers: nothing is loaded. */
 export interface Workload {
