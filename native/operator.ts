@@ -14,6 +14,7 @@ export class Operator {
   private readonly id: number
   private readonly returned: number
   private readonly changed: readonly number[]
+  private readonly slots: unknown[]
 
   constructor(readonly name: string, readonly overload: string) {
     const [id, schema, names, kinds, returns, returned, changed] = native().resolve(name, overload)
@@ -24,6 +25,7 @@ export class Operator {
     this.returns = returns
     this.returned = returned
     this.changed = changed
+    this.slots = new Array(kinds.length + 1)
   }
 
   /**
@@ -50,8 +52,16 @@ export class Operator {
       case 1: return engine.call(this.id, this.encode(given[0], 0))
       case 2: return engine.call(this.id, this.encode(given[0], 0), this.encode(given[1], 1))
       case 3: return engine.call(this.id, this.encode(given[0], 0), this.encode(given[1], 1), this.encode(given[2], 2))
-      default: return engine.call(this.id, ...given.map((value, i) => this.encode(value, i)))
+      default: return Reflect.apply(engine.call, engine, this.encoded(given))
     }
+  }
+
+  /** Into the same array at each call: what a step leaves to the garbage collector counts. Arguments left out take their defaults. */
+  private encoded(given: Values): unknown[] {
+    const { slots } = this
+    slots[0] = this.id
+    for (let i = 0; i < this.kinds.length; i++) slots[i + 1] = i < given.length ? this.encode(given[i], i) : undefined
+    return slots
   }
 
   private encode(value: unknown, i: number): unknown {

@@ -73,6 +73,7 @@ void linearForward(const Tensor& x, const Tensor& weight, const Optional& packed
   if (bias) checkContiguous(*bias, "bias", x.scalar_type(), features);
   if (residual) checkMatrix(*residual, "residual", n, features), checkSame(*residual, "residual", x);
   adapter.check(in, features);
+  if (adapter.present()) checkSame(*a, "a", x);
   std::vector<Product> products{{matrixOf(x), matrixOf(weight, true), in, features, 0, 1, packedOf(packed, in, features)}};
   if (adapter.present()) {
     TORCH_CHECK(u && u->defined(), "expected a buffer for 'u', the adapter's inner activations");
@@ -174,6 +175,7 @@ void linearBackward(const Tensor& grad, const Tensor& x, const Tensor& weight, c
   checkSame(weight, "weight", x);
   checkSame(out, "out", x);
   adapter.check(in, features);
+  if (adapter.present()) checkSame(*a, "a", x);
   if (n == 0) return;
   if (weightGrad) {
     checkContiguous(*weightGrad, "weight_grad", at::kFloat, features * in);

@@ -31,6 +31,7 @@ void Adapter::check(int64_t in, int64_t out) const {
   TORCH_CHECK(b.size() == rowStarts.size() && b.size() == rankStarts.size() && b.size() == scales.size(), "expected as many row starts, rank starts and scales as B matrices, ", b.size());
   for (size_t p = 0; p < b.size(); p++) {
     checkMatrix(b[p], "b");
+    checkSame(b[p], "b", *a);
     TORCH_CHECK(rowStarts[p] + b[p].size(0) <= out && rankStarts[p] + b[p].size(1) <= a->size(0), "part ", p, " of the adapter leaves the layer: ", b[p].sizes());
   }
 }

@@ -7,6 +7,9 @@
 #include <ATen/ops/from_blob.h>
 #include <torch/library.h>
 
+#include <algorithm>
+#include <vector>
+
 namespace fettle {
 
 at::Tensor pages(int64_t bytes) {
@@ -17,14 +20,21 @@ at::Tensor pages(int64_t bytes) {
 
 namespace {
 
-/// True when the elements of b start inside the memory that a's elements span. Both are contiguous.
-bool overlaps(const at::Tensor& a, const at::Tensor& b) {
-  const char *start = static_cast<const char*>(a.data_ptr()), *at = static_cast<const char*>(b.data_ptr());
-  return at >= start && at < start + a.nbytes();
+/// True when the elements of b start inside the memory that one of these spans. All are contiguous.
+bool overlaps(const std::vector<at::Tensor>& buffers, const at::Tensor& b) {
+  const char* at = static_cast<const char*>(b.data_ptr());
+  return std::any_of(buffers.begin(), buffers.end(), [&](const at::Tensor& a) {
+    const char* start = static_cast<const char*>(a.data_ptr());
+    return at >= start && at < start + a.nbytes();
+  });
 }
 
+/// The first rows of a buffer, with a version counter of their own.
+at::Tensor rows(const at::Tensor& buffer, int64_t count) { return buffer.narrow(0, 0, count).variable_data(); }
+
 TORCH_LIBRARY_FRAGMENT(fettle, m) {
-  m.def("overlaps(Tensor a, Tensor b) -> bool", overlaps);
+  m.def("overlaps(Tensor[] buffers, Tensor b) -> bool", overlaps);
+  m.def("rows(Tensor buffer, int count) -> Tensor", rows);
   m.def("pages(int bytes) -> Tensor", pages);
 }
 

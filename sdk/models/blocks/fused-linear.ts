@@ -1,6 +1,6 @@
-import { call, ops, type DType, type Tensor } from 'fettle-native'
+import { call, ops, type Tensor } from 'fettle-native'
 import { plainLinear } from './plain-linear'
-import type { BlockContext, LinearBlock, LinearWeights, Saved } from './types'
+import type { BlockContext, LinearBlock, LinearWeights, LoraWeights, Saved } from './types'
 import type { PackedWeights } from './fused-packs'
 import type { Kept, Recipes } from './fused-recipes'
 import type { Workspace } from './fused-workspace'
@@ -19,9 +19,9 @@ export function fusedLinear(workspace: Workspace, recipes: Recipes, packs: Packe
         return { out, saved: saved && { plain: saved } }
       }
       workspace.enter(context)
-      const rows = x.shape[0], { a, b, rowStarts, rankStarts, scales } = adapterOf(weights)
+      const rows = x.shape[0], { a, b, rowStarts, rankStarts, scales, width } = adapterOf(weights)
       const out = workspace.saved(place, context, 'out', rows, weights.outFeatures, x.dtype)
-      const inner = a && workspace.saved(place, context, 'inner', rows, innerWidth(weights, x.dtype), x.dtype)
+      const inner = a && workspace.saved(place, context, 'inner', rows, width, x.dtype)
       // Packing for a few rows, as in generating, would cost more than it saves.
       const packed = rows > fewRows ? packs.forward(weights.weight, place, context) : null
       call('fettle::linear_forward', '', x, weights.weight.value, packed, weights.bias?.value, residual, a, b, rowStarts, rankStarts, scales, out, inner)
@@ -42,16 +42,6 @@ export function fusedLinear(workspace: Workspace, recipes: Recipes, packs: Packe
 
 /** Up to so many rows are multiplied with weights as they lie. */
 const fewRows = 8
-const widths = new Map<string, number>()
-
-/** Columns of an adapter's inner activations: the kernels lay them out. */
-function innerWidth({ lora }: LinearWeights, dtype: DType): number {
-  const ranks = lora!.parts.map(({ rank }) => rank), key = `${ranks.join()}.${dtype}`, known = widths.get(key)
-  if (known !== undefined) return known
-  const width = call('fettle::inner_width', '', ranks, dtype === 'bfloat16') as number
-  widths.set(key, width)
-  return width
-}
 
 /** Dropout draws from ATen's generator, and DoRA scales the whole product: both are the plain form's. */
 function needsPlain({ lora }: LinearWeights, context: BlockContext): boolean {
@@ -67,15 +57,25 @@ interface AdapterArguments {
   readonly rowStarts: number[]
   readonly rankStarts: number[]
   readonly scales: number[]
+  /** Columns of the inner activations, as the kernels lay them out. */
+  readonly width: number
 }
 
-const none: AdapterArguments = { a: null, aGrad: null, b: [], bGrads: [], rowStarts: [], rankStarts: [], scales: [] }
+const none: AdapterArguments = { a: null, aGrad: null, b: [], bGrads: [], rowStarts: [], rankStarts: [], scales: [], width: 0 }
+
+/** Of adapters that have been used: made once, as their weights keep their tensors. */
+const made = new WeakMap<LoraWeights, AdapterArguments>()
 
 function adapterOf({ lora }: LinearWeights): AdapterArguments {
   if (lora === null) return none
+  const found = made.get(lora)
+  if (found !== undefined) return found
   const { parts } = lora
-  return {
+  const adapter: AdapterArguments = {
     a: lora.a.value, aGrad: lora.a.grad, b: parts.map((p) => p.b.value), bGrads: parts.flatMap((p) => p.b.grad ?? []),
     rowStarts: parts.map((p) => p.rowStart), rankStarts: parts.map((p) => p.rankStart), scales: parts.map((p) => p.scale),
+    width: call('fettle::inner_width', '', parts.map((p) => p.rank), lora.a.value.dtype === 'bfloat16') as number,
   }
+  made.set(lora, adapter)
+  return adapter
 }

@@ -19,7 +19,8 @@ export class Workspace {
   private planned = 0
   private slabs: Slab[] = []
   private readonly buffers = new Map<string, Tensor>()
-  private readonly sharedKeys = new Set<string>()
+  /** Those of `buffers` that `shared` gives. */
+  private readonly sharedBuffers: Tensor[] = []
   private context: BlockContext | null = null
 
   /** Bytes laid out. */
@@ -47,18 +48,11 @@ export class Workspace {
 
   /** `[rows, width]` that the next layer but one writes again, whatever the mode. */
   shared(place: Place, use: string, rows: number, width: number, dtype: DType): Tensor {
-    const key = `shared.${parity(place.layer)}.${place.id}.${use}`
-    this.sharedKeys.add(nameOf(key, width, dtype))
-    return this.take(key, rows, width, dtype)
+    return this.take(`shared.${parity(place.layer)}.${place.id}.${use}`, rows, width, dtype, true)
   }
 
   /** True when the tensor shows memory that `shared` gave, be it through another handle. */
-  isShared(x: Tensor): boolean {
-    return [...this.sharedKeys].some((name) => {
-      const buffer = this.buffers.get(name)
-      return buffer !== undefined && (call('fettle::overlaps', '', buffer, x) as boolean)
-    })
-  }
+  isShared(x: Tensor): boolean { return call('fettle::overlaps', '', this.sharedBuffers, x) as boolean }
 
   /** `[rows, width]` for what a backward makes again, one at a time. */
   again(rows: number, width: number, dtype: DType): Tensor { return this.take('again', rows, width, dtype) }
@@ -72,21 +66,24 @@ export class Workspace {
     for (const buffer of this.buffers.values()) buffer.free()
     for (const { memory } of this.slabs) memory.free()
     this.buffers.clear()
-    this.sharedKeys.clear()
+    this.sharedBuffers.length = 0
     this.slabs = []
     this.rows = 0
     this.context = null
   }
 
   /** A fresh view of the buffer under `key`, made at its first use. */
-  private take(key: string, rows: number, width: number, dtype: DType): Tensor {
+  private take(key: string, rows: number, width: number, dtype: DType, shared = false): Tensor {
     if (rows > this.rows) this.layOut(rows)
     const name = nameOf(key, width, dtype)
     let buffer = this.buffers.get(name)
-    if (buffer === undefined) this.buffers.set(name, (buffer = this.place(width, dtype)))
+    if (buffer === undefined) {
+      this.buffers.set(name, (buffer = this.place(width, dtype)))
+      if (shared) this.sharedBuffers.push(buffer)
+    }
     // All buffers are views of one slab and would share its version counter: writing any of them in place would void the
     // graphs that blocks in the plain form have recorded over others.
-    return call('aten::data', '', ops.narrow(buffer, 0, 0, rows)) as Tensor
+    return call('fettle::rows', '', buffer, rows) as Tensor
   }
 
   /** Every layer has its own buffers when all layers' backwards follow; layers that run one by one share two sets. */
