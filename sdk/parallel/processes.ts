@@ -7,11 +7,11 @@ import { boundByLauncher, placeRank, readMachine } from './launch'
 export type FromRank = { readonly kind: 'here' } | { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: SerializedError }
 
 /**
- * Flags of V8 for ranks. Without this one it gives half of its young generation back to the kernel at each collection while
- * little is allocated, which is what steps look like to it, and the next pass faults the same pages in again: hundreds a
- * step. It also collects and compiles on the main thread alone; there is little of either.
+ * Flags of V8 for ranks. Without them its young generation grows for many steps, and half of it goes back to the kernel at
+ * each collection while little is allocated, which is what steps look like to it: the next pass faults the same pages in
+ * again, hundreds a step. The first flag also keeps collecting and compiling on the main thread; there is little of either.
  */
-const rankFlags = ['--predictable']
+const rankFlags = ['--predictable', '--max-semi-space-size=1']
 
 /** How a rank's process is started on its share of the machine: bound to its cores, with as many threads as they are. */
 export function forkPlaced(rank: number, ranks: number, threads: number | null = null): Pick<ForkOptions, 'env' | 'execPath' | 'execArgv'> {

@@ -14,8 +14,8 @@ import { walk, type Recompute } from 'fettle/dist/train/walk'
 import { fixture } from '../../support/paths'
 import { simulateKernels } from '../../support/simulate'
 import { randomRows } from '../../support/trainer'
-import { difference } from '../kernels/support'
-import { simulatedBlocks } from './support'
+import { difference } from '../../fast/kernels/support'
+import { simulatedBlocks } from '../../fast/cuda/support'
 
 before(() => { simulateKernels(); setThreads(1) })
 
