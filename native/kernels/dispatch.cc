@@ -1,9 +1,13 @@
 #include "dispatch.h"
 
 #include <ATen/native/CPUBlas.h>
+#include <c10/util/BFloat16.h>
 #include <torch/library.h>
 
+#include <algorithm>
+#include <exception>
 #include <string>
+#include <vector>
 
 namespace fettle {
 namespace {
@@ -30,9 +34,24 @@ const Level* levelNamed(const std::string& name) {
   return name == "base" ? &baseLevel : nullptr;
 }
 
+/// A small product of ones: oneDNN may be built without its microkernels, or be told to use an older instruction set.
+bool brgemmWorks() {
+  constexpr int64_t rows = 16, depth = 32, width = 32;
+  const std::vector<at::BFloat16> ones(depth * width, at::BFloat16(1.0f));
+  std::vector<float> sums(rows * width, 0.0f);
+  try {
+    at::native::cpublas::brgemm(rows, width, depth, depth, width, width, false, ones.data(), ones.data(), sums.data(), true);
+    at::native::cpublas::brgemm_release(true);
+  } catch (const std::exception&) {
+    return false;
+  }
+  return std::all_of(sums.begin(), sums.end(), [](float sum) { return sum == static_cast<float>(depth); });
+}
+
 bool detectHalf() {
 #if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16");
+  static const bool found = __builtin_cpu_supports("avx512bf16") && brgemmWorks();
+  return found;
 #else
   return false;
 #endif
