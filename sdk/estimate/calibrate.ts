@@ -4,11 +4,12 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { reviveError, WorkerError } from '../errors'
+import { rankFlags } from '../parallel/processes'
 import { cacheFolder } from '../models/hub/places'
 import type { Calibration, CalibrationJob, FromCalibration } from './calibration'
 
 /** Counts up when the measurements of an earlier Fettle mean something else. */
-const formatVersion = 1
+const formatVersion = 2
 
 /**
  * Steps of few layers, measured in a process of its own that ends with it; kept for this machine, model, method and build of the
@@ -40,7 +41,7 @@ function keyOf({ plan, modelPath, split, small, large, recompute, tp, threads, s
 }
 
 function measure(job: CalibrationJob, onProgress: (share: number) => void): Promise<Calibration> {
-  const child = fork(path.join(__dirname, 'calibrate-worker.js'), [], { execArgv: [], serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env: { ...process.env, OMP_NUM_THREADS: String(job.threads) } })
+  const child = fork(path.join(__dirname, 'calibrate-worker.js'), [], { execArgv: [...rankFlags], serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env: { ...process.env, OMP_NUM_THREADS: String(job.threads) } })
   return new Promise((resolve, reject) => {
     let outcome: { readonly result: Calibration } | { readonly error: unknown } | null = null, text = ''
     child.stderr!.setEncoding('utf8').on('data', (piece: string) => { text = (text + piece).slice(-4000) })

@@ -10,7 +10,7 @@ const rowStep = 128
 const headRows = 512
 
 /** What a process that trains takes beside one that tries: events, logs, the control channel. */
-const running = 16 << 20
+const running = 8 << 20
 /** Free memory between blocks that malloc cannot give to others, as a share of what steps take. */
 const scattered = 0.04
 

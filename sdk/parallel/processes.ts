@@ -11,16 +11,16 @@ export type FromRank = { readonly kind: 'here' } | { readonly kind: 'done' } | {
  * each collection while little is allocated, which is what steps look like to it: the next pass faults the same pages in
  * again, hundreds a step. The first flag also keeps collecting and compiling on the main thread; there is little of either.
  */
-const rankFlags = ['--predictable', '--max-semi-space-size=1']
+export const rankFlags: readonly string[] = ['--predictable', '--max-semi-space-size=1']
 
 /** How a rank's process is started on its share of the machine: bound to its cores, with as many threads as they are. */
 export function forkPlaced(rank: number, ranks: number, threads: number | null = null): Pick<ForkOptions, 'env' | 'execPath' | 'execArgv'> {
-  if (ranks === 1) return { env: { ...process.env, ...(threads === null ? {} : { OMP_NUM_THREADS: String(threads) }) }, execArgv: rankFlags }
+  if (ranks === 1) return { env: { ...process.env, ...(threads === null ? {} : { OMP_NUM_THREADS: String(threads) }) }, execArgv: [...rankFlags] }
   const { prefix, environment } = placeRank(readMachine(), rank, ranks, 'cpu', boundByLauncher(process.env))
   const env = { ...process.env, ...environment, ...(threads === null ? {} : { OMP_NUM_THREADS: String(threads) }) }
   // The binding program becomes the rank: the process keeps its id.
   const [program, ...words] = prefix
-  return program === undefined ? { env, execArgv: rankFlags } : { env, execPath: program, execArgv: [...words, process.execPath, ...rankFlags] }
+  return program === undefined ? { env, execArgv: [...rankFlags] } : { env, execPath: program, execArgv: [...words, process.execPath, ...rankFlags] }
 }
 
 /** Threads of this rank's operators: what it was started with, else its share of the cores. */

@@ -1,5 +1,6 @@
-// How far `plan()` reaches: predicted against measured peak memory and step time of real runs. Steps are timed where the machine is quiet.
-// One of them alone: FETTLE_FORECAST='llama sft' (a part of its name).
+// How far `plan()` reaches: predicted against measured peak memory and step time of real runs. A few configurations, whose memory
+// must stay within a tenth. FETTLE_FORECAST=all takes all of them, a quarter of an hour alone on the machine, and asserts what
+// docs/plan.md wants of them; times as well where the machine is quiet. FETTLE_FORECAST='llama sft': those with this in their name.
 import assert from 'node:assert/strict'
 import * as os from 'node:os'
 import * as path from 'node:path'
@@ -23,7 +24,9 @@ const all: readonly Way[] = [
   ['llama sft fp32, dp 2', (b) => b.batch(4).dp(2)], ['llama sft fp32, tp 2', (b) => b.batch(8).tp(2)], ['llama sft fp32, pp 2', (b) => b.batch(4).accumulate(4).pp(2)],
   ['qwen2 lora bf16, dp 2', (b) => b.batch(4).lora().bf16().dp(2)], ['opt sft fp32, sharding 2 stage 1', (b) => b.batch(4).sharding({ stage: 1, degree: 2 })], ['llama sft fp32, sharding 2 stage 2', (b) => b.batch(4).sharding({ stage: 2, degree: 2 })],
 ]
-const ways = all.filter(([name]) => name.includes(process.env.FETTLE_FORECAST ?? ''))
+const few = ['llama sft fp32, 256 tokens', 'qwen2 lora fp32, 8 rows', 'opt sft bf16, 1024 tokens', 'bloom lora bf16, 512 tokens, recompute', 'chatglm2 prefix fp32, 512 tokens', 'llama sft fp32, dp 2']
+const wanted = process.env.FETTLE_FORECAST
+const ways = all.filter(([name]) => (wanted === undefined ? few.includes(name) : wanted === 'all' || name.includes(wanted)))
 
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
 const percent = (share: number): string => `${(100 * share).toFixed(1).padStart(6)}%`
@@ -45,12 +48,14 @@ test('predicted against measured', async (t) => {
   }
   const memory = outcomes.map((each) => Math.abs(each.memory)), time = outcomes.map((each) => Math.abs(each.time)), least = Math.min(...outcomes.map((each) => each.memory))
   console.log(`memory: median ${percent(median(memory))}, worst ${percent(Math.max(...memory))}, lowest ${percent(least)}; time: median ${percent(median(time))}; ${outcomes.length} runs`)
-  await t.test('memory: median within 5%, worst within 10%, never under by more than 3%', () => {
-    if (process.env.FETTLE_FORECAST === undefined) assert.ok(outcomes.length >= 40)
+  const some = wanted === 'all' ? false : 'of all configurations alone: FETTLE_FORECAST=all'
+  await t.test('memory: within a tenth', () => assert.ok(outcomes.length > 0 && Math.max(...memory) <= 0.1))
+  await t.test('memory: median within 5%, worst within 10%, never under by more than 3%', { skip: some }, () => {
+    assert.ok(outcomes.length >= 40)
     assert.ok(median(memory) <= 0.05 && Math.max(...memory) <= 0.1 && least >= -0.03)
   })
-  await t.test('step time: median within 10%', { skip: notQuiet }, () => assert.ok(median(time) <= 0.1))
-  await t.test('the way that it chooses is within 10% of the best that was measured, in 9 of 10', { skip: notQuiet }, async () => {
+  await t.test('step time: median within 10%', { skip: some || notQuiet }, () => assert.ok(median(time) <= 0.1))
+  await t.test('the way that it chooses is within 10% of the best that was measured, in 9 of 10', { skip: some || notQuiet }, async () => {
     const shortfalls: number[] = []
     for (const [i, name] of (['llama', 'qwen2', 'opt', 'bloom', 'chatglm2'] as const).entries()) for (const lora of [false, true]) {
       const builder = from(name, `fit-${i}-${lora}`).batch(16), planned = lora ? builder.lora() : builder
