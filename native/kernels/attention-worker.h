@@ -27,11 +27,10 @@ template <class T> class AttentionWorker {
   /// Floats of a gradient of keys or values: rows of keys, `gradientWidth()` apart.
   int64_t gradientFloats() const { return roundedUp(keys_, kRowUnit) * dimColumns_; }
   int64_t gradientWidth() const { return dimColumns_; }
-  int64_t keys() const { return keys_; }
 
   /// out [N, heads · dim], logSumExp [heads, N].
   void forward(T* out, float* logSumExp, int64_t tokens) {
-    Memory memory(local().floats(sharedFloats() + keyPanels() + valuePanels() + most_ * (keyColumns_ + dimColumns_)));
+    Pieces memory(local().floats(sharedFloats() + keyPanels() + valuePanels() + most_ * (keyColumns_ + dimColumns_)));
     T* keys = memory.template take<T>(keyPanels());
     T* values = memory.template take<T>(valuePanels());
     prepare(memory);
@@ -40,7 +39,7 @@ template <class T> class AttentionWorker {
     packTransposed(keyRows(), keys);
     packRows(valueRows(), values);
     eachBlock([&](const Block& block) {
-      gather(base_ + block.first * shape_.width() + shape_.queryColumn(task_.kv), shape_.width(), block.count, queries_);
+      gather(base_ + block.first * shape_.width() + shape_.queries(task_.kv), shape_.width(), block.count, queries_);
       scoresOf(P::rows(queries_, dim_, block.m, dim_, left_), keys, block, scores);
       for (int64_t r = 0; r < block.m; r++) {
         const Span span = spanOf(block.first + r / shape_.group());
@@ -59,7 +58,7 @@ template <class T> class AttentionWorker {
 
   /// Gradient of qkv: that of queries is written to dqkv, those of keys and values are added to dKeys and dValues.
   void backward(const T* grad, const T* out, const float* logSumExp, int64_t tokens, T* dqkv, float* dKeys, float* dValues) {
-    Memory memory(local().floats(sharedFloats() + 2 * keyPanels() + valuePanels() + most_ * (2 * keyColumns_ + dimColumns_ + 4 * dim_) + 2 * rowPanels()));
+    Pieces memory(local().floats(sharedFloats() + 2 * keyPanels() + valuePanels() + most_ * (2 * keyColumns_ + dimColumns_ + 4 * dim_) + 2 * rowPanels()));
     T* keys = memory.template take<T>(keyPanels());
     T* values = memory.template take<T>(keyPanels());
     T* keyLines = memory.template take<T>(valuePanels());
@@ -76,7 +75,7 @@ template <class T> class AttentionWorker {
     packTransposed(valueRows(), values);
     const int64_t outWidth = shape_.heads * dim_, outColumn = task_.kv * shape_.group() * dim_;
     eachBlock([&](const Block& block) {
-      gather(base_ + block.first * shape_.width() + shape_.queryColumn(task_.kv), shape_.width(), block.count, queries_);
+      gather(base_ + block.first * shape_.width() + shape_.queries(task_.kv), shape_.width(), block.count, queries_);
       gather(grad + (task_.start + block.first) * outWidth + outColumn, outWidth, block.count, g);
       widen(out + (task_.start + block.first) * outWidth + outColumn, outWidth, block.count, wideOut);
       rows_.widen(g, wideG, block.m * dim_, 1);
@@ -97,7 +96,7 @@ template <class T> class AttentionWorker {
       std::memset(ds + block.m * keyColumns_ + block.from, 0, (block.m & 1) * (block.to - block.from) * sizeof(float));
       const int64_t seen = std::min(block.to, keys_) - block.from, step = P::depth(keys_) * dimWidth_, count = dimColumns_ / dimWidth_;
       P::multiply(P::computed(ds + block.from, keyColumns_, block.m, seen, false, converted_), keyLines + block.from * dimWidth_, step, count, dimWidth_, dq, dimColumns_, block.m, seen, false);
-      scatter(dq, dqkv + (task_.start + block.first) * shape_.width() + shape_.queryColumn(task_.kv), shape_.width(), block.count);
+      scatter(dq, dqkv + (task_.start + block.first) * shape_.width() + shape_.queries(task_.kv), shape_.width(), block.count);
       addColumns(ds, block, queries_, panels, dKeys);
       addColumns(p, block, g, panels, dValues);
     });
@@ -113,18 +112,6 @@ template <class T> class AttentionWorker {
   struct Block {
     int64_t first, count, m, from, to;
   };
-  class Memory {
-   public:
-    explicit Memory(float* next) : next_(next) {}
-    template <class E> E* take(int64_t count) {
-      float* taken = next_;
-      next_ += roundedUp((count * static_cast<int64_t>(sizeof(E)) + 3) / 4, 16);
-      return reinterpret_cast<E*>(taken);
-    }
-
-   private:
-    float* next_;
-  };
 
   static Scratch& local() {
     static thread_local Scratch scratch;
@@ -136,7 +123,7 @@ template <class T> class AttentionWorker {
   int64_t convertedFloats() const { return (most_ + kDepthUnit) * (keyColumns_ + kDepthUnit) + 64; }
   int64_t sharedFloats() const { return most_ * dim_ + rowFloats(most_, dim_) + convertedFloats() + (shape_.places > 0 ? 2 * keys_ * dim_ : 0) + 512; }
 
-  void prepare(Memory& memory) {
+  void prepare(Pieces& memory) {
     queries_ = memory.template take<T>(most_ * dim_);
     left_ = memory.template take<float>(rowFloats(most_, dim_));
     converted_ = memory.template take<float>(convertedFloats());
@@ -145,7 +132,7 @@ template <class T> class AttentionWorker {
     for (int64_t kind = 0; kind < 2; kind++) {
       T* lines = joined_[kind] = memory.template take<T>(keys_ * dim_);
       for (int64_t i = 0; i < shape_.places; i++) std::memcpy(lines + i * dim_, past_.data + i * past_.placeStride + kind * past_.kindStride + task_.kv * dim_, dim_ * sizeof(T));
-      const T* from = base_ + (kind == 0 ? shape_.keyColumn(task_.kv) : shape_.valueColumn(task_.kv));
+      const T* from = base_ + (kind == 0 ? shape_.key(task_.kv) : shape_.value(task_.kv));
       for (int64_t i = 0; i < task_.length; i++) std::memcpy(lines + (shape_.places + i) * dim_, from + i * shape_.width(), dim_ * sizeof(T));
     }
   }
@@ -154,8 +141,8 @@ template <class T> class AttentionWorker {
     const T* data;
     int64_t ld;
   };
-  Lines keyRows() const { return shape_.places > 0 ? Lines{joined_[0], dim_} : Lines{base_ + shape_.keyColumn(task_.kv), shape_.width()}; }
-  Lines valueRows() const { return shape_.places > 0 ? Lines{joined_[1], dim_} : Lines{base_ + shape_.valueColumn(task_.kv), shape_.width()}; }
+  Lines keyRows() const { return shape_.places > 0 ? Lines{joined_[0], dim_} : Lines{base_ + shape_.key(task_.kv), shape_.width()}; }
+  Lines valueRows() const { return shape_.places > 0 ? Lines{joined_[1], dim_} : Lines{base_ + shape_.value(task_.kv), shape_.width()}; }
   int64_t headOf(int64_t row) const { return task_.kv * shape_.group() + row % shape_.group(); }
 
   Span spanOf(int64_t position) const {

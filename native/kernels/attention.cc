@@ -49,7 +49,7 @@ struct Layout {
 
 AttentionShape checked(const Tensor& qkv, const Layout& l) {
   TORCH_CHECK(l.kvHeads > 0 && l.heads % l.kvHeads == 0, "expected heads to be a multiple of key-value heads, got ", l.heads, " and ", l.kvHeads);
-  AttentionShape shape{l.heads, l.kvHeads, l.dim, static_cast<float>(l.scale), l.grouped, l.window};
+  AttentionShape shape{{l.heads, l.kvHeads, l.dim, l.grouped, static_cast<float>(l.scale)}, l.window};
   checkMatrix(qkv, "qkv", -1, shape.width());
   checkContiguous(qkv, "qkv", qkv.scalar_type(), qkv.numel());
   TORCH_CHECK(!l.offsets.empty() && l.offsets.front() == 0 && l.offsets.back() == qkv.size(0), "expected offsets from 0 to ", qkv.size(0), ", got ", l.offsets);
@@ -89,8 +89,8 @@ template <class T> void writeKeysAndValues(const AttentionTask& task, const Atte
   for (int64_t i = 0; i < task.length; i++) {
     T* row = dqkv + (task.start + i) * shape.width();
     const float* from = first + (shape.places + i) * width;
-    level().rows<T>().narrow(from, row + shape.keyColumn(task.kv), shape.dim);
-    level().rows<T>().narrow(from + each, row + shape.valueColumn(task.kv), shape.dim);
+    level().rows<T>().narrow(from, row + shape.key(task.kv), shape.dim);
+    level().rows<T>().narrow(from + each, row + shape.value(task.kv), shape.dim);
   }
   if (!pastGrad) return;
   for (int64_t i = 0; i < shape.places; i++)

@@ -1,30 +1,20 @@
 // Attention over packed rows: what it is asked for, and how it is spread over threads.
 #pragma once
-#include "levels/level.h"
+#include "heads.h"
 
 #include <cstdint>
 #include <vector>
 
 namespace fettle {
 
-/// Heads in a joined qkv, and which keys a query sees: those up to itself, of them the last `window` alone where that is
-/// not 0, and in any case the first `seen` of its sequence. `places` keys of a trained prefix stand before each sequence,
-/// at the positions −places … −1.
-struct AttentionShape {
-  int64_t heads, kvHeads, dim;
-  float scale;
-  /// For each key-value head its queries, its key, its value; else all queries, all keys, all values.
-  bool grouped;
+/// Which keys a query sees beside the heads: those up to itself, of them the last `window` alone where that is not 0, and in any
+/// case the first `seen` of its sequence. `places` keys of a trained prefix stand before each sequence, at the positions
+/// −places … −1.
+struct AttentionShape : Heads {
   int64_t window = 0;
   /// ALiBi's slope of each head; may be null.
   const float* slopes = nullptr;
   int64_t places = 0;
-
-  int64_t group() const { return heads / kvHeads; }
-  int64_t width() const { return (heads + 2 * kvHeads) * dim; }
-  int64_t queryColumn(int64_t kv) const { return (grouped ? kv * (group() + 2) : kv * group()) * dim; }
-  int64_t keyColumn(int64_t kv) const { return (grouped ? kv * (group() + 2) + group() : heads + kv) * dim; }
-  int64_t valueColumn(int64_t kv) const { return grouped ? keyColumn(kv) + dim : (heads + kvHeads + kv) * dim; }
 };
 
 /// Keys and values of a prefix: element (place, key or value, head, d).

@@ -1,23 +1,12 @@
 // Attention of one new token a row over its cache, for the operators that are made of it.
 #pragma once
 #include "check.h"
+#include "heads.h"
 
 #include <cmath>
 #include <vector>
 
 namespace fettle {
-
-/// How heads lie in a row of q, k and v, and the scale of their products.
-struct Heads {
-  int64_t heads, kvHeads, dim;
-  bool grouped;
-  float scale;
-  int64_t group() const { return heads / kvHeads; }
-  int64_t width() const { return (heads + 2 * kvHeads) * dim; }
-  int64_t queries(int64_t kv) const { return kv * (grouped ? group() + 2 : group()) * dim; }
-  int64_t key(int64_t kv) const { return grouped ? queries(kv) + group() * dim : (heads + kv) * dim; }
-  int64_t value(int64_t kv) const { return grouped ? key(kv) + dim : (heads + kvHeads + kv) * dim; }
-};
 
 /// What is added to scores, [rows, heads or 1, 1, longest]: numbers, or which keys are seen.
 struct Bias {

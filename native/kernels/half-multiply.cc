@@ -17,8 +17,6 @@ constexpr int64_t kBlockElements = int64_t(1) << 18;
 constexpr int64_t kPackedElements = int64_t(4) << 20;  // 8 MiB: stays in the last-level cache
 constexpr int64_t kMostPanels = 8;
 
-int64_t divideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 const bf16* element(const Matrix& m, int64_t row, int64_t column) {
   return static_cast<const bf16*>(m.data) + (m.transposed ? column * m.ld + row : row * m.ld + column);
 }

@@ -3,6 +3,7 @@
 // of ours does in the same layout, in fp32. Sums are fp32 in both.
 #pragma once
 #include "levels/level.h"
+#include "sizes.h"
 
 namespace fettle {
 
@@ -12,7 +13,6 @@ constexpr int64_t kPanel = 64, kNarrowPanel = 32;
 /// few kernels to make.
 constexpr int64_t kDepthUnit = 32, kRowUnit = 16;
 
-inline int64_t roundedUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 inline int64_t panelWidth(int64_t columns) { return columns <= kNarrowPanel ? kNarrowPanel : kPanel; }
 /// Elements of one panel.
 inline int64_t panelElements(int64_t depth, int64_t width) { return roundedUp(depth, kDepthUnit) * width; }

@@ -59,13 +59,6 @@ template <class T> class Layer {
   const int64_t rows_, hidden_;
 };
 
-/// Room for results between the parts, in floats.
-template <class T> T* take(float*& memory, int64_t count) {
-  T* taken = reinterpret_cast<T*>(memory);
-  memory += (count + 15) / 16 * 16;
-  return taken;
-}
-
 void decodeLayer(const Tensor& x, const Tensor& inputNorm, double inputEps, const Tensor& qkv, const Optional& qkvBias, const Tensor& cos, const Tensor& sin, int64_t rotaryDim, bool interleaved,
                  const Tensor& keys, const Tensor& values, const std::vector<int64_t>& lengths, const Optional& added, int64_t heads, int64_t kvHeads, int64_t dim, double scale,
                  const Tensor& out, const Optional& outBias, const Tensor& postNorm, double postEps, const Tensor& up, const Optional& upBias, const Tensor& down, const Optional& downBias, const Tensor& result) {
@@ -87,10 +80,10 @@ void decodeLayer(const Tensor& x, const Tensor& inputNorm, double inputEps, cons
   linears[3].check("down", x, hidden, width);
   checkCache(cache, shape, bias, x.scalar_type());
   static Scratch scratch;
-  float* memory = scratch.floats(rows * (2 * hidden + shape.width() + heads * dim + 3 * width) + 6 * 16);
+  Pieces memory(scratch.floats(rows * (2 * hidden + shape.width() + heads * dim + 3 * width) + 6 * 16));
   byType(x, [&]<class T>(T) {
-    T *normed = take<T>(memory, rows * hidden), *middle = take<T>(memory, rows * hidden), *joined = take<T>(memory, rows * shape.width());
-    T *attended = take<T>(memory, rows * heads * dim), *wide = take<T>(memory, rows * 2 * width), *active = take<T>(memory, rows * width);
+    T *normed = memory.template take<T>(rows * hidden), *middle = memory.template take<T>(rows * hidden), *joined = memory.template take<T>(rows * shape.width());
+    T *attended = memory.template take<T>(rows * heads * dim), *wide = memory.template take<T>(rows * 2 * width), *active = memory.template take<T>(rows * width);
     const Layer<T> layer(rows, hidden);
     layer.norm(data<T>(x), inputNorm, inputEps, normed);
     layer.linear(normed, linears[0], nullptr, joined);

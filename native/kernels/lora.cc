@@ -56,9 +56,10 @@ HalfAdapter::HalfAdapter(const Adapter& adapter, int64_t out) : adapter_(adapter
   int64_t column = 0;
   for (size_t p = 0; p < adapter.b.size(); p++) {
     const int64_t rank = adapter.b[p].size(1), first = adapter.rowStarts[p], last = first + adapter.b[p].size(0);
-    if (p == 0 || !one) slots_.push_back({column, one ? width_ : roundedUp(rank, kPanel), {}, first, last, 0});
+    if (p == 0 || !one) slots_.push_back({column, one ? width_ : roundedUp(rank, kPanel), 0, {}, first, last, 0});
     Slot& slot = slots_.back();
     slot.parts.push_back(p);
+    slot.ranks += rank;
     slot.first = std::min(slot.first, first);
     slot.last = std::max(slot.last, last);
     columns_.push_back(column);
@@ -102,9 +103,7 @@ Product HalfAdapter::inner(const Matrix& x) {
   inParallel(width_ / width, [&](int64_t panel) {
     // One slot has the ranks of all its parts side by side; of several each has one part's.
     const auto slot = std::find_if(slots_.rbegin(), slots_.rend(), [&](const Slot& s) { return s.column <= panel * width; });
-    int64_t ranks = 0;
-    for (size_t p : slot->parts) ranks += adapter_.b[p].size(1);
-    const int64_t skip = panel * width - slot->column, columns = std::min(width, ranks - skip);
+    const int64_t skip = panel * width - slot->column, columns = std::min(width, slot->ranks - skip);
     level().packPairs(a + (adapter_.rankStarts[slot->parts[0]] + skip) * ld, ld, true, in_, columns, roundedUp(in_, kDepthUnit), width, packed + panel * size);
   });
   return {x, kPacked, in_, width_, 0, 1, packed};
@@ -140,17 +139,13 @@ std::vector<Product> HalfAdapter::innerGradient(const Matrix& grad) {
 }
 
 Product HalfAdapter::outerGradient(const Matrix& du) {
-  const int64_t width = panelWidth(in_), size = panelElements(width_, width), panels = (in_ + width - 1) / width;
+  const int64_t width = panelWidth(in_), size = panelElements(width_, width), panels = divideUp(in_, width);
   bf16* packed = halves(3, panels * size);
   const bf16* a = data<bf16>(*adapter_.a);
   const int64_t ld = adapter_.a->stride(0);
   inParallel(panels, [&](int64_t panel) {
     const int64_t columns = std::min(width, in_ - panel * width);
-    for (const Slot& slot : slots_) {
-      int64_t ranks = 0;
-      for (size_t p : slot.parts) ranks += adapter_.b[p].size(1);
-      level().packPairs(a + adapter_.rankStarts[slot.parts[0]] * ld + panel * width, ld, false, ranks, columns, slot.width, width, packed + panel * size + slot.column * width);
-    }
+    for (const Slot& slot : slots_) level().packPairs(a + adapter_.rankStarts[slot.parts[0]] * ld + panel * width, ld, false, slot.ranks, columns, slot.width, width, packed + panel * size + slot.column * width);
   });
   return {du, kPacked, width_, in_, 0, 1, packed};
 }

@@ -49,6 +49,8 @@ class HalfAdapter {
  private:
   struct Slot {
     int64_t column, width;
+    /// Of its parts, together.
+    int64_t ranks;
     std::vector<size_t> parts;
     /// Rows of W that its parts cover, from a multiple of a panel on.
     int64_t first, last;

@@ -4,6 +4,7 @@
 #include "half-multiply.h"
 #include "parallel.h"
 #include "scratch.h"
+#include "sizes.h"
 
 #include <algorithm>
 #include <cstring>
@@ -16,7 +17,6 @@ constexpr int64_t kBlockColumns = 512;
 constexpr int64_t kFewColumns = 64;
 constexpr int64_t kPackedFloats = int64_t(2) << 20;  // 8 MiB: stays in the last-level cache
 
-int64_t divideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 const void* element(const Matrix& m, int64_t row, int64_t column) {
   const int64_t offset = m.transposed ? column * m.ld + row : row * m.ld + column;
   return static_cast<const char*>(m.data) + offset * (m.half ? 2 : 4);
@@ -106,10 +106,6 @@ class Multiplication {
     return packed_ + before * panels_ * nr_ + panel * products_[product].depth * nr_;
   }
 
-  template <class T> void packColumns(const Product& p, int64_t column, int64_t count, float* panel) const {
-    level_.rows<T>().pack(static_cast<const T*>(element(p.b, 0, column)), p.b.ld, p.b.transposed, p.depth, count, panel);
-  }
-
   void pack(int64_t product, int64_t first, int64_t index) const {
     const Product& p = products_[product];
     const int64_t column = first + index * nr_;
@@ -118,8 +114,7 @@ class Multiplication {
     float* panel = panelOf(product, index);
     const int64_t shift = from - column;
     float* target = shift == 0 ? panel : local().floats(p.depth * nr_);
-    if (p.b.half) packColumns<bf16>(p, from - p.start, to - from, target);
-    else packColumns<float>(p, from - p.start, to - from, target);
+    level_.pack(static_cast<const float*>(element(p.b, 0, from - p.start)), p.b.ld, p.b.transposed, p.depth, to - from, target);
     if (shift == 0) return;
     // The product starts inside this panel: its columns move right, zeros before them.
     for (int64_t k = 0; k < p.depth; k++) {

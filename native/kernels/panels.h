@@ -20,7 +20,7 @@ template <> class Panels<float> {
  public:
   static int64_t width(int64_t) { return level().nr; }
   static int64_t depth(int64_t depth) { return depth; }
-  static void pack(const float* b, int64_t ld, bool transposed, int64_t depth, int64_t columns, int64_t, float* panel) { level().f32.pack(b, ld, transposed, depth, columns, panel); }
+  static void pack(const float* b, int64_t ld, bool transposed, int64_t depth, int64_t columns, int64_t, float* panel) { level().pack(b, ld, transposed, depth, columns, panel); }
   /// c[m, panels · width] (+)= A · B
   static void multiply(const Left& a, const float* b, int64_t panelStep, int64_t panels, int64_t, float* c, int64_t ldc, int64_t m, int64_t depth, bool add) {
     level().multiply(static_cast<const float*>(a.data), a.rowStep, a.depthStep, b, panelStep, panels, c, ldc, m, depth, add);

@@ -1,5 +1,7 @@
 // Memory that kernels reuse from call to call: it grows when a larger one is asked for and is never given back.
 #pragma once
+#include "sizes.h"
+
 #include <cstddef>
 #include <cstdint>
 
@@ -16,6 +18,20 @@ class Scratch {
  private:
   void* memory_ = nullptr;
   size_t bytes_ = 0;
+};
+
+/// Hands out memory that was taken at once, piece by piece, each aligned to a cache line.
+class Pieces {
+ public:
+  explicit Pieces(float* next) : next_(next) {}
+  template <class E> E* take(int64_t count) {
+    float* taken = next_;
+    next_ += roundedUp(divideUp(count * static_cast<int64_t>(sizeof(E)), sizeof(float)), 16);
+    return reinterpret_cast<E*>(taken);
+  }
+
+ private:
+  float* next_;
 };
 
 /// Anonymous memory on huge pages where the system has them; `release` takes the same size.

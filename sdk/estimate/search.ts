@@ -1,3 +1,4 @@
+import { meshesOf } from '../parallel/mesh/all'
 import { fitsMesh } from '../parallel/mesh/fit'
 import { dataRanks, meshCalls, meshShape } from '../parallel/mesh/shape'
 import { worldSize } from '../parallel/mesh/mesh'
@@ -12,7 +13,7 @@ const budgets = [256, 512, 1024, 2048, 4096, 8192, 16384, 32768] as const
 /** What may be changed so that each optimizer step stays what it is: what the plan leaves open. */
 export function variants(plan: Plan, subject: Subject, { ranks, longest, step }: { readonly ranks: number; readonly longest: number; readonly step: number }): FitChange[] {
   const recompute = plan.recompute === 'none' ? (['none', 'full_attn', 'full'] as const) : [plan.recompute]
-  return meshesOf(plan, subject, ranks).flatMap((mesh) => {
+  return meshesFor(plan, subject, ranks).flatMap((mesh) => {
     const base = sameRows(plan, mesh)
     if (base === null) return []
     const own = step / dataRanks(mesh)
@@ -22,13 +23,9 @@ export function variants(plan: Plan, subject: Subject, { ranks, longest, step }:
 }
 
 /** The plan's own mesh where it says one; else all of so many ranks. */
-function meshesOf(plan: Plan, { architecture }: Subject, ranks: number): MeshPlan[] {
+function meshesFor(plan: Plan, { architecture }: Subject, ranks: number): MeshPlan[] {
   if (worldSize(meshShape(plan.mesh)) > 1 || ranks === 1) return [plan.mesh]
-  const divisors = (of: number): number[] => Array.from({ length: of }, (_, i) => i + 1).filter((degree) => of % degree === 0)
-  return divisors(ranks).flatMap((tp) => divisors(ranks / tp).flatMap((pp) => divisors(ranks / tp / pp).flatMap((degree) => {
-    const stages = degree === 1 ? [0 as const] : plan.method === 'sft' ? [1 as const, 2 as const, 3 as const] : [3 as const]
-    return stages.map((stage): MeshPlan => ({ ...defaultMesh, devices: plan.mesh.devices, dp: ranks / tp / pp / degree, sharding: { degree, stage }, pp, tp }))
-  }))).filter((mesh) => fitsMesh(mesh, architecture))
+  return meshesOf(ranks, plan.method === 'sft').map((mesh): MeshPlan => ({ ...defaultMesh, devices: plan.mesh.devices, ...mesh })).filter((mesh) => fitsMesh(mesh, architecture))
 }
 
 /** Rows of a batch and batches of a step with which a step has the same rows on another mesh; `null`: there are none. */

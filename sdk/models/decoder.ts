@@ -111,7 +111,7 @@ export class Decoder {
         scores: rule === null ? scoreBiases(architecture, local, batch, dtype, prefix?.tokens ?? 0) : { full: null, windowed: null, rule },
       }
     })
-    return { mode: options.mode, dropout: options.dropout ?? false, adapter, dtype, tokens: batch.tokens, attention: batch.attention, rope, scores, prefix, transientWeights: this.parameters.transient }
+    return { mode: options.mode, dropout: options.dropout ?? false, adapter, dtype, tokens: batch.tokens, attention: batch.attention, rope, scores, prefix, transientWeights: this.parameters.held !== null }
   }
 
   /** Token ids → `[N, hidden]`. */

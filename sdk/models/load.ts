@@ -64,7 +64,6 @@ export function loadParameters(weights: Weights, options: LoadOptions): Paramete
   const flat = held === null || 'frozen' in held ? null : held
   const parameters = new Parameters(architecture, names, new Map(entries), flat, options.dtype, options.device, fileNames, copies, share)
   parameters.hooks = divided
-  parameters.transient = divided !== null
   if (divided !== null && 'frozen' in divided) parameters.held = divided
   return parameters
 }

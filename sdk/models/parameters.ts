@@ -81,9 +81,7 @@ export class Parameters {
   adapter: AttachedAdapter | null = null
   /** Set where weights are made whole as a layer runs, or ranks reduce its gradients. */
   hooks: LayerHooks | null = null
-  /** Layers take turns in the memory of their weights. */
-  transient = false
-  /** What holds frozen weights that are not whole. */
+  /** What holds frozen weights that are not whole: layers take turns in the memory of theirs. */
   held: { free(): void } | null = null
   /** Sums a tensor over the tensor ranks, *in place*: what needs whole rows of a matrix whose columns are cut (DoRA). */
   sumOverColumns: ((tensor: Tensor) => void) | null = null

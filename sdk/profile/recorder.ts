@@ -1,5 +1,5 @@
 import { minorFaults, residentBytes, synchronize, tensorBytes, type Device } from 'fettle-native'
-import type { Blocks } from '../models/blocks/types'
+import { heldBytes, type Blocks } from '../models/blocks/types'
 import type { StepPart, StepWatch } from '../train/step'
 import type { WalkPoint } from '../train/walk'
 import { KeptRecords } from './kept'
@@ -65,8 +65,8 @@ export class Recorder implements StepWatch {
   }
 
   private read(at: MemoryReading['at'], layer: number): void {
-    const { device } = this, { now, peak, held } = tensorBytes(device), own = this.blocks.memory?.() ?? { buffers: 0, panels: 0, packed: 0 }
-    this.memory.push({ time: this.now(), at, layer, resident: device === 'cpu' ? residentBytes().resident : held, tensors: now, tensorsPeak: peak, planned: own.buffers + own.panels + own.packed, kept: this.kept.bytes })
+    const { device } = this, { now, peak, held } = tensorBytes(device), planned = heldBytes(this.blocks)
+    this.memory.push({ time: this.now(), at, layer, resident: device === 'cpu' ? residentBytes().resident : held, tensors: now, tensorsPeak: peak, planned, kept: this.kept.bytes })
   }
 
   private now(): number { return this.at(process.hrtime.bigint()) }

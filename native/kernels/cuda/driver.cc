@@ -1,6 +1,8 @@
 // Loads compiled kernels and launches them through CUDA's driver, in the context that libtorch made.
 #include "driver.h"
 
+#include "symbols.h"
+
 #include <c10/util/Exception.h>
 #include <dlfcn.h>
 
@@ -23,10 +25,7 @@ struct Driver {
   int (*launch)(Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**, void**);
 };
 
-template <class F> void find(void* library, const char* name, F& function) {
-  function = reinterpret_cast<F>(dlsym(library, name));
-  TORCH_CHECK(function, "expected '", name, "' in the NVIDIA driver, which lacks it; install a driver for CUDA 12 or later");
-}
+template <class F> void find(void* library, const char* name, F& function) { findSymbol(library, name, function, "the NVIDIA driver", "install a driver for CUDA 12 or later"); }
 
 const Driver& driver() {
   static const Driver opened = [] {

@@ -1,5 +1,7 @@
 // Kernels are compiled at run time, once for each architecture, and kept on disk.
 #include "driver.h"
+
+#include "symbols.h"
 #include "list.h"
 
 #include <c10/util/Exception.h>
@@ -48,10 +50,7 @@ const std::vector<std::pair<std::string, std::vector<std::string>>>& files() {
   return all;
 }
 
-template <class F> void find(void* library, const char* name, F& function) {
-  function = reinterpret_cast<F>(dlsym(library, name));
-  TORCH_CHECK(function, "expected '", name, "' in the NVRTC library, which lacks it; NVRTC 12 or later has it");
-}
+template <class F> void find(void* library, const char* name, F& function) { findSymbol(library, name, function, "the NVRTC library", "NVRTC 12 or later has it"); }
 
 Compiler openCompiler() {
   std::string tried;

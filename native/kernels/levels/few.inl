@@ -3,7 +3,7 @@
 constexpr int64_t kSums = FETTLE_ROWS >= 12 ? 24 : 12;
 // Rows of a tile: eight take the weights twice, the second time from the cache.
 constexpr int64_t kTileRows = 4;
-template <int64_t R> constexpr int64_t kTile = std::min<int64_t>(8, std::max<int64_t>(1, kSums / R));
+template <int64_t R> constexpr int64_t kTile = kSums / R < 1 ? 1 : least(8, kSums / R);
 
 // Sum of a vector's numbers, halved until one is left.
 template <int64_t N> struct Lanes { typedef float V __attribute__((vector_size(N * 4))); };
@@ -22,8 +22,8 @@ template <int64_t N> inline float across(typename Lanes<N>::V x) {
 // places its words without their lower half, so that no element is moved. `arrange` orders the other side alike.
 inline F evenOf(const float* p) { return load<F>(p); }
 inline F oddOf(const float* p) { return load<F>(p + kWidth); }
-inline F evenOf(const bf16* p) { return __builtin_bit_cast(F, *reinterpret_cast<const LooseU*>(p) << 16); }
-inline F oddOf(const bf16* p) { return __builtin_bit_cast(F, *reinterpret_cast<const LooseU*>(p) & 0xffff0000u); }
+inline F evenOf(const bf16* p) { return evenOf(loadPairs(p)); }
+inline F oddOf(const bf16* p) { return oddOf(loadPairs(p)); }
 
 // Even places of each stretch of two vectors, then its odd ones; what is left at the end stays as it is.
 void arrange(float* x, int64_t n) {
@@ -80,7 +80,7 @@ template <int64_t R, int64_t C, class T> inline void dotRows(const T* w, int64_t
 template <int64_t C, class T> inline void dotColumns(const T* w, int64_t ldW, int64_t columns, const float* x, int64_t ldX, int64_t rows, int64_t depth, float* sums, int64_t ldSums) {
   int64_t j = 0;
   for (; j + C <= columns; j += C)
-    for (int64_t i = 0; i < rows; i += kTileRows) dotRows<kTileRows, C>(w + j * ldW, ldW, x + i * ldX, ldX, std::min(kTileRows, rows - i), depth, sums + i * ldSums + j, ldSums);
+    for (int64_t i = 0; i < rows; i += kTileRows) dotRows<kTileRows, C>(w + j * ldW, ldW, x + i * ldX, ldX, least(kTileRows, rows - i), depth, sums + i * ldSums + j, ldSums);
   if constexpr (C > 1) if (j < columns) dotColumns<1>(w + j * ldW, ldW, columns - j, x, ldX, rows, depth, sums + j, ldSums);
 }
 
@@ -109,5 +109,5 @@ template <int64_t R, class T> inline void mixRows(const T* w, int64_t ldW, int64
 }
 
 template <class T> void mix(const T* w, int64_t ldW, int64_t columns, const float* x, int64_t ldX, int64_t rows, int64_t depth, float* sums, int64_t ldSums) {
-  for (int64_t i = 0; i < rows; i += 8) mixRows<8>(w, ldW, columns, x + i * ldX, ldX, std::min<int64_t>(8, rows - i), depth, sums + i * ldSums, ldSums);
+  for (int64_t i = 0; i < rows; i += 8) mixRows<8>(w, ldW, columns, x + i * ldX, ldX, least(8, rows - i), depth, sums + i * ldSums, ldSums);
 }

@@ -2,7 +2,6 @@
 // chosen by the linker for a machine without it.
 #include "level.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -18,7 +17,7 @@ namespace {
 
 template <class T> constexpr RowKernels<T> rowKernels() {
   return {normForward<T>, normBackward<T>, rotary<T>, activate<T>, activateBackward<T>, finish<T>, widen<T>, narrow<T>,
-          accumulate<T>, logSumExp<T>, softmaxGradient<T>, dots<T>, mix<T>, pack<T>, outer<T>};
+          accumulate<T>, logSumExp<T>, softmaxGradient<T>, dots<T>, mix<T>, outer<T>};
 }
 }  // namespace
 
@@ -27,5 +26,5 @@ template <class T> constexpr RowKernels<T> rowKernels() {
 #define FETTLE_JOIN(a, b) a##b
 #define FETTLE_TABLE(level) FETTLE_JOIN(level, Level)
 extern const Level FETTLE_TABLE(FETTLE_LEVEL) = {
-    FETTLE_NAME(FETTLE_LEVEL), kColumns, rowKernels<float>(), rowKernels<bf16>(), multiply, packPairs, multiplyPairs, transpose, arrange, axpy, dot, penalize, softmax, softmaxAgain, softmaxBackward};
+    FETTLE_NAME(FETTLE_LEVEL), kColumns, rowKernels<float>(), rowKernels<bf16>(), multiply, pack, packPairs, multiplyPairs, transpose, arrange, axpy, dot, penalize, softmax, softmaxAgain, softmaxBackward};
 }  // namespace fettle

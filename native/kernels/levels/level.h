@@ -54,8 +54,6 @@ struct RowKernels {
   void (*dots)(const T* w, int64_t ldW, int64_t columns, const float* x, int64_t ldX, int64_t rows, int64_t depth, float* sums, int64_t ldSums);
   /// sums[i·ldSums + j] += Σ_k x[i·ldX + k] · w[k·ldW + j]: the same for a matrix that lies the other way.
   void (*mix)(const T* w, int64_t ldW, int64_t columns, const float* x, int64_t ldX, int64_t rows, int64_t depth, float* sums, int64_t ldSums);
-  /// Packs B(k, j), k < depth, j < columns, into a panel [depth][nr], zero beyond `columns`. B(k, j) = b[k·ld + j], or b[j·ld + k] when transposed.
-  void (*pack)(const T* b, int64_t ld, bool transposed, int64_t depth, int64_t columns, float* panel);
   /// c[m, n] += Aᵀ · B, A(k, i) = a[k·lda + i], B(k, j) = b[k·ldb + j], k < depth: m small, nothing is packed.
   void (*outer)(const float* a, int64_t lda, const T* b, int64_t ldb, int64_t depth, float* c, int64_t ldc, int64_t m, int64_t n);
 };
@@ -68,6 +66,8 @@ struct Level {
   RowKernels<bf16> b16;
   /// c[m, panels·nr] (+)= A · B. A(i, k) = a[i·rowStep + k·depthStep], one of the two steps being 1. B: packed panels, `panelStep` floats apart.
   void (*multiply)(const float* a, int64_t rowStep, int64_t depthStep, const float* b, int64_t panelStep, int64_t panels, float* c, int64_t ldc, int64_t m, int64_t depth, bool add);
+  /// Packs B(k, j), k < depth, j < columns, into a panel [depth][nr], zero beyond `columns`. B(k, j) = b[k·ld + j], or b[j·ld + k] when transposed.
+  void (*pack)(const float* b, int64_t ld, bool transposed, int64_t depth, int64_t columns, float* panel);
   /// Packs B(k, j) in pairs of rows, [evenDepth / 2][width][2], zero beyond `depth` and `columns`. B as in `pack`.
   void (*packPairs)(const bf16* b, int64_t ld, bool transposed, int64_t depth, int64_t columns, int64_t evenDepth, int64_t width, bf16* panel);
   /// c[m, width] (+)= A · B, A as in `multiply`, B one panel of pairs; depth is even, width a multiple of 32.

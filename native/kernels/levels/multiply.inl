@@ -52,10 +52,7 @@ void multiply(const float* a, int64_t rowStep, int64_t depthStep, const float* b
 
 typedef float F8 __attribute__((vector_size(32)));
 typedef float LooseF8 __attribute__((vector_size(32), aligned(4), may_alias));
-typedef uint32_t U8 __attribute__((vector_size(32)));
-typedef uint16_t LooseH8 __attribute__((vector_size(16), aligned(2), may_alias));
 inline F8 load8(const float* p) { return *reinterpret_cast<const LooseF8*>(p); }
-inline F8 load8(const bf16* p) { return __builtin_bit_cast(F8, __builtin_convertvector(*reinterpret_cast<const LooseH8*>(p), U8) << 16); }
 
 // Rows r[0..7] of eight floats become columns.
 inline void transpose8(F8* r) {
@@ -76,7 +73,7 @@ inline void transpose8(F8* r) {
   }
 }
 
-template <class T> void packTransposed(const T* b, int64_t ld, int64_t depth, int64_t columns, float* panel) {
+void packTransposed(const float* b, int64_t ld, int64_t depth, int64_t columns, float* panel) {
   int64_t j = 0;
   for (; j + 8 <= columns; j += 8) {
     int64_t k = 0;
@@ -95,7 +92,7 @@ template <class T> void packTransposed(const T* b, int64_t ld, int64_t depth, in
     for (int64_t k = 0; k < depth; k++) panel[k * kColumns + j] = 0;
 }
 
-template <class T> void pack(const T* b, int64_t ld, bool transposed, int64_t depth, int64_t columns, float* panel) {
+void pack(const float* b, int64_t ld, bool transposed, int64_t depth, int64_t columns, float* panel) {
   if (transposed) return packTransposed(b, ld, depth, columns, panel);
   for (int64_t k = 0; k < depth; k++, b += ld, panel += kColumns) {
     if (columns == kColumns) {

@@ -2,7 +2,6 @@
 // 32-bit element holds both numbers of a pair; each is a float as soon as the other is shifted or masked away.
 typedef U LooseU __attribute__((aligned(4), may_alias));
 constexpr int64_t kPairRows = FETTLE_PAIR_ROWS;
-inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 inline U loadPairs(const bf16* p) { return *reinterpret_cast<const LooseU*>(p); }
 inline F evenOf(U pairs) { return __builtin_bit_cast(F, pairs << 16); }

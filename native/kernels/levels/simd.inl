@@ -9,6 +9,9 @@ typedef uint16_t H __attribute__((vector_size(FETTLE_WIDTH * 2)));
 typedef uint16_t LooseH __attribute__((vector_size(FETTLE_WIDTH * 2), aligned(2), may_alias));
 constexpr int64_t kWidth = FETTLE_WIDTH;
 
+// Not the library's: what it makes of a template may be shared with other levels.
+constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
 template <class V> struct Bits { using Unsigned = U; using Signed = I; };
 template <> struct Bits<float> { using Unsigned = uint32_t; using Signed = int32_t; };
 

@@ -1,10 +1,8 @@
 import { call, type Tensor } from 'fettle-native'
 import { addedOf } from './fused-cached'
+import { fewRows } from './fused-linear'
 import type { BlockContext, DecodeBlock, LinearWeights, NormWeights, WholeLayer } from './types'
 import type { Workspace } from './fused-workspace'
-
-/** Rows up to which products read their weights where they lie (kFewRows in native/kernels/multiply.h): beyond, a call costs little beside them. */
-const fewRows = 8
 
 /** Llama's layer in one call: RMS norms before each half, rotary positions of one axis, SwiGLU, no adapter. Others run block by block. */
 export function fusedDecode(workspace: Workspace): DecodeBlock {

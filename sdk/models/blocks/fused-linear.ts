@@ -40,8 +40,8 @@ export function fusedLinear(workspace: Workspace, recipes: Recipes, packs: Packe
   }
 }
 
-/** Up to so many rows are multiplied with weights as they lie. */
-const fewRows = 8
+/** Up to so many rows are multiplied with weights as they lie (kFewRows in native/kernels/multiply.h). */
+export const fewRows = 8
 
 /** Dropout draws from ATen's generator, and DoRA scales the whole product: both are the plain form's. */
 function needsPlain({ lora }: LinearWeights, context: BlockContext): boolean {

@@ -1,4 +1,5 @@
 import type { MeshPlan } from '../../plan/plan'
+import { meshesOf } from '../mesh/all'
 import { fitsMesh } from '../mesh/fit'
 import { simulate, type Cluster, type Estimate } from './simulate'
 import { microBatches, type Workload } from './workload'
@@ -16,11 +17,7 @@ export function candidates(workload: Omit<Workload, 'recompute'>, cluster: Clust
 }
 
 function meshes(workload: Omit<Workload, 'recompute'>, { perNode }: Cluster, ranks: number): MeshPlan[] {
-  const divisors = (of: number): number[] => Array.from({ length: of }, (_, i) => i + 1).filter((degree) => of % degree === 0)
-  return divisors(ranks).filter((tp) => tp <= perNode).flatMap((tp) => divisors(ranks / tp).flatMap((pp) => divisors(ranks / tp / pp).flatMap((degree) => {
-    // Of an adapter nothing is divided but the model under it.
-    const stages = degree === 1 ? [0 as const] : workload.adapterRank === null ? [1 as const, 2 as const, 3 as const] : [3 as const]
-    return stages.flatMap((stage) => (pp === 1 ? [1] : [1, 2]).map((virtual): MeshPlan =>
-      ({ dp: ranks / tp / pp / degree, sharding: { degree, stage }, pp, virtual, tp, sequenceParallel: false, devices: null })))
-  }))).filter((mesh) => fitsMesh(mesh, workload.model.architecture) && Number.isInteger(microBatches(workload, mesh)))
+  const whole = meshesOf(ranks, workload.adapterRank === null).filter(({ tp }) => tp <= perNode)
+  return whole.flatMap((mesh) => (mesh.pp === 1 ? [1] : [1, 2]).map((virtual): MeshPlan => ({ ...mesh, virtual, sequenceParallel: false, devices: null })))
+    .filter((mesh) => fitsMesh(mesh, workload.model.architecture) && Number.isInteger(microBatches(workload, mesh)))
 }
