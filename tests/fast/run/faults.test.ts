@@ -3,6 +3,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { sft, WorkerError } from 'fettle'
+import { rankFlags } from 'fettle/dist/parallel/processes'
 import { defaultPlan } from 'fettle/dist/plan/defaults'
 import { explainDeath } from 'fettle/dist/run/death'
 import { launch } from 'fettle/dist/run/start'
@@ -26,9 +27,9 @@ test('a worker that never answers is given up, with the end of its log', async (
 })
 
 test('a worker that falls over at once quotes its log', async (t) => {
-  const run = await launchProgram(t, "console.log('threads', process.env.OMP_NUM_THREADS, process.execArgv.length); throw new Error('no such library')")
+  const run = await launchProgram(t, "console.log('threads', process.env.OMP_NUM_THREADS, process.execArgv.join(' ')); throw new Error('no such library')")
   await assert.rejects(run.done, (error) => error instanceof WorkerError && error.code === 'worker.exited' && error.details.exitCode === 1
-    && /before its first step/.test(error.message) && /threads 3 0/.test(fs.readFileSync(path.join(run.dir, 'worker.log'), 'utf8')) && /no such library/.test(error.message))
+    && /before its first step/.test(error.message) && fs.readFileSync(path.join(run.dir, 'worker.log'), 'utf8').startsWith(`threads 3 ${rankFlags.join(' ')}\n`) && /no such library/.test(error.message))
 })
 
 test('native faults name what to try', async (t) => {
