@@ -1,6 +1,7 @@
 // Linear layers with their LoRA adapter (Hu et al., arXiv 2106.09685), joined parts (q, k, v) included.
 //   forward:  u = x Aᵀ;  y = x Wᵀ + Σ_p scale_p · u_p B_pᵀ (+ bias) (+ residual)
 //   backward: du_p = scale_p · dy_p B_p;  dx = dy W + du A;  dA += duᵀ x;  dB_p += scale_p · dy_pᵀ u_p;  dW += dyᵀ x
+// With dropout the adapter reads another x, `dropped`; then du A is not in dx but in a result of its own, for the caller to mask.
 #include "check.h"
 #include "dispatch.h"
 #include "half.h"
@@ -61,7 +62,7 @@ void adapterForward(const Tensor& x, const Adapter& adapter, const Tensor& u, in
   }
 }
 
-void linearForward(const Tensor& x, const Tensor& weight, const Optional& packed, const Optional& bias, const Optional& residual, const Optional& a, const std::vector<Tensor>& b,
+void linearForward(const Tensor& x, const Optional& dropped, const Tensor& weight, const Optional& packed, const Optional& bias, const Optional& residual, const Optional& a, const std::vector<Tensor>& b,
                    const std::vector<int64_t>& rowStarts, const std::vector<int64_t>& rankStarts, const std::vector<double>& scales, const Tensor& out, const Optional& u) {
   const int64_t n = x.size(0), in = weight.size(1), features = weight.size(0);
   const Adapter adapter{a, b, rowStarts, rankStarts, scales};
@@ -74,10 +75,11 @@ void linearForward(const Tensor& x, const Tensor& weight, const Optional& packed
   if (residual) checkMatrix(*residual, "residual", n, features), checkSame(*residual, "residual", x);
   adapter.check(in, features);
   if (adapter.present()) checkSame(*a, "a", x);
+  if (dropped) checkMatrix(*dropped, "dropped", n, in), checkSame(*dropped, "dropped", x);
   std::vector<Product> products{{matrixOf(x), matrixOf(weight, true), in, features, 0, 1, packedOf(packed, in, features)}};
   if (adapter.present()) {
     TORCH_CHECK(u && u->defined(), "expected a buffer for 'u', the adapter's inner activations");
-    adapterForward(x, adapter, *u, features, products);
+    adapterForward(dropped ? *dropped : x, adapter, *u, features, products);
   }
   Result result = resultOf(out);
   if (bias) result.bias = bias->data_ptr();
@@ -163,9 +165,9 @@ class AdapterBackward {
   float* du_;
 };
 
-void linearBackward(const Tensor& grad, const Tensor& x, const Tensor& weight, const Optional& packed, const Optional& a, const std::vector<Tensor>& b, const std::vector<int64_t>& rowStarts,
+void linearBackward(const Tensor& grad, const Tensor& x, const Optional& dropped, const Tensor& weight, const Optional& packed, const Optional& a, const std::vector<Tensor>& b, const std::vector<int64_t>& rowStarts,
                     const std::vector<int64_t>& rankStarts, const std::vector<double>& scales, const Optional& u, const Optional& weightGrad, const Optional& biasGrad,
-                    const Optional& aGrad, const std::vector<Tensor>& bGrads, const Tensor& out) {
+                    const Optional& aGrad, const std::vector<Tensor>& bGrads, const Tensor& out, const Optional& droppedOut) {
   const int64_t n = x.size(0), in = weight.size(1), features = weight.size(0);
   const Adapter adapter{a, b, rowStarts, rankStarts, scales};
   checkMatrix(grad, "grad", n, features);
@@ -176,6 +178,8 @@ void linearBackward(const Tensor& grad, const Tensor& x, const Tensor& weight, c
   checkSame(out, "out", x);
   adapter.check(in, features);
   if (adapter.present()) checkSame(*a, "a", x);
+  TORCH_CHECK(dropped.has_value() == droppedOut.has_value(), "expected 'dropped_out' where there is a 'dropped', and only there");
+  for (const auto& [t, name] : {std::pair{&dropped, "dropped"}, {&droppedOut, "dropped_out"}}) if (*t) checkMatrix(**t, name, n, in), checkSame(**t, name, x);
   if (n == 0) return;
   if (weightGrad) {
     checkContiguous(*weightGrad, "weight_grad", at::kFloat, features * in);
@@ -188,8 +192,10 @@ void linearBackward(const Tensor& grad, const Tensor& x, const Tensor& weight, c
   std::vector<Product> products{{matrixOf(grad), matrixOf(weight), features, in, 0, 1, packedOf(packed, features, in)}};
   if (adapter.present()) {
     TORCH_CHECK(u && u->defined(), "expected 'u' as the forward left it");
-    AdapterBackward backward(adapter, grad, x, *u);
-    products.push_back(backward.run());
+    AdapterBackward backward(adapter, grad, dropped ? *dropped : x, *u);
+    const Product inner = backward.run();
+    if (droppedOut) multiplyInto(resultOf(*droppedOut), n, in, {inner});
+    else products.push_back(inner);
     backward.gradients(aGrad, bGrads);
   }
   multiplyInto(resultOf(out), n, in, products);
@@ -206,10 +212,11 @@ Tensor packWeight(const Tensor& weight, bool backward) {
 }
 
 TORCH_LIBRARY_FRAGMENT(fettle, m) {
-  m.def("linear_forward(Tensor x, Tensor weight, Tensor? packed, Tensor? bias, Tensor? residual, Tensor? a, Tensor[] b, int[] row_starts, int[] rank_starts, float[] scales, "
+  m.def("linear_forward(Tensor x, Tensor? dropped, Tensor weight, Tensor? packed, Tensor? bias, Tensor? residual, Tensor? a, Tensor[] b, int[] row_starts, int[] rank_starts, float[] scales, "
         "Tensor(a!) out, Tensor(b!)? u) -> ()", linearForward);
-  m.def("linear_backward(Tensor grad, Tensor x, Tensor weight, Tensor? packed, Tensor? a, Tensor[] b, int[] row_starts, int[] rank_starts, float[] scales, Tensor? u, "
-        "Tensor(a!)? weight_grad, Tensor(b!)? bias_grad, Tensor(c!)? a_grad, Tensor(d!)[] b_grads, Tensor(e!) out) -> ()", linearBackward);
+  m.def("linear_backward(Tensor grad, Tensor x, Tensor? dropped, Tensor weight, Tensor? packed, Tensor? a, Tensor[] b, int[] row_starts, int[] rank_starts, float[] scales, Tensor? u, "
+        "Tensor(a!)? weight_grad, Tensor(b!)? bias_grad, Tensor(c!)? a_grad, Tensor(d!)[] b_grads, Tensor(e!) out, "
+        "Tensor(f!)? dropped_out) -> ()", linearBackward);
   m.def("pack_weight(Tensor weight, bool backward) -> Tensor", packWeight);
   m.def("inner_width(int[] ranks, bool half) -> int", [](const std::vector<int64_t>& ranks, bool half) { return innerWidth(ranks, half); });
 }

@@ -14,6 +14,8 @@ export interface StepOptions {
   /** Factor on the loss and its gradient while they are halves; the gradient that is used and told has none. Default 1. */
   readonly lossScale?: number
   readonly onPoint?: WalkOptions['onPoint']
+  /** Called when the GPU has all of the step's work before it and this thread has nothing left but to wait; not where something waits earlier. */
+  readonly meanwhile?: () => void
   /** Each part of the step goes through it. */
   readonly watch?: StepWatch
   /** Supervised tokens of the whole window, on all ranks. Default: of the batches given. */
@@ -133,6 +135,7 @@ export function stepOnDevice(decoder: Decoder, optimizer: AdamW, batches: readon
     const norm = ops.linalg_vector_norm(grad), loss = ops.select(sums, 0, 0)
     optimizer.updateUnseen(options.learningRate, norm, options.maxGradNorm, ops.to_dtype(ops.logical_and(ops.isfinite(norm), ops.isfinite(loss)), 'float32'))
     decoder.weightsChanged()
+    options.meanwhile?.()
     const [lossSum, correct, gradNorm] = ops.cat([sums, ops.view(ops.to_dtype(norm, 'float64'), [1])]).toArray() as number[]
     const result = { loss: lossSum / supervised, gradNorm, accuracy: correct / supervised }, outcome = outcomeOf(result, options)
     if (outcome === 'updated') optimizer.updates++

@@ -3,6 +3,7 @@ import type { RowReader } from '../data/dataset'
 import { TrainingError } from '../errors'
 import { packBatch, type Batch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
+import { freeAll, keepAll } from '../models/free'
 import { noiseSeed } from '../models/noise'
 import { deterministicStep, shardsOfMicroBatch, type ShardBatch } from '../parallel/deterministic'
 import { Ranks } from '../parallel/ranks'
@@ -62,6 +63,8 @@ export class Trainer {
   private done = 0
   private failures = 0
   private ownRate: number | undefined
+  /** Batches that were made before their step. */
+  private ahead: { readonly step: number; readonly batches: readonly Batch[] } | null = null
   /** Step at which the data begins: 0 but after a resume that began it again. */
   private dataStart = 0
 
@@ -103,11 +106,12 @@ export class Trainer {
     const learningRate = learningRateAt(plan.schedule, this.learningRate, this.done, windows.totalSteps)
     const lossScale = this.lossScale?.value
     this.micros = units.length
-    const { watch } = this, batches = (): Batch[] => units.flatMap((micro, i) => (plan.deterministic ? this.shards(micro, i) : this.share(micro, i)))
+    const { watch } = this, ahead = this.takeAhead(), batches = (): readonly Batch[] => ahead ?? this.batches(units, this.done)
     const result = scope(() => trainStep(decoder, this.optimizer, watch === null ? batches() : watch.part('batches', batches), {
-      learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, lossScale, onPoint, watch: watch ?? undefined, graphs: this.graphs ?? undefined,
+      meanwhile: () => this.prepare(this.done + 1), learningRate, maxGradNorm: plan.optimizer.maxGradNorm, dropout: (plan.lora?.dropout ?? 0) > 0, recompute, lossScale, onPoint, watch: watch ?? undefined, graphs: this.graphs ?? undefined,
       supervised: this.count(rows, (row) => this.parts.rows.supervised(row)), tokens: this.count(rows, (row) => this.parts.rows.length(row)), parallel: this.parallel ?? undefined,
     }))
+    freeAll(ahead)
     this.done++
     if (result.outcome === 'overflow') this.lossScale?.overflowed(this.done)
     if (result.outcome === 'updated') this.lossScale?.succeeded()
@@ -116,30 +120,52 @@ export class Trainer {
     return { ...result, step: this.done, learningRate, lossScale, rows }
   }
 
+  /** This rank's micro-batches of optimizer step `step`, counted from 0. */
+  private batches(units: readonly (readonly (readonly number[])[])[], step: number): Batch[] {
+    return units.flatMap((micro, i) => (this.parts.plan.deterministic ? this.shards(micro, i, step) : this.share(micro, i, step)))
+  }
+
+  /** Makes a step's batches before it comes: by itself, while a GPU works on the step before. What a stream brings next is not known yet. */
+  prepare(step = this.done): void {
+    const { windows } = this.parts
+    if (this.stream !== null || step >= windows.totalSteps) return
+    freeAll(this.ahead?.batches)
+    this.ahead = { step, batches: scope(() => keepAll(this.batches(windows.units(step - this.dataStart), step))) }
+  }
+
+  /** What was prepared for the step that comes, to be freed behind it; `null`: nothing. */
+  private takeAhead(): readonly Batch[] | null {
+    const { ahead } = this
+    this.ahead = null
+    if (ahead?.step === this.done) return ahead.batches
+    freeAll(ahead?.batches)
+    return null
+  }
+
   /** This rank's batch of a micro-batch. Ranks meet at each layer: one without a label of its own walks along with one of theirs. */
-  private share(units: readonly (readonly number[])[], index: number): Batch[] {
+  private share(units: readonly (readonly number[])[], index: number, step: number): Batch[] {
     const { index: rank, count } = this.ranks.data
     const own = ownUnits(units, this.ranks.data).flat(), learns = (row: number): boolean => this.parts.rows.supervised(row) > 0
-    if (own.some(learns) || (count === 1 && own.length > 0)) return [this.batch(own, index * count + rank)]
+    if (own.some(learns) || (count === 1 && own.length > 0)) return [this.batch(own, index * count + rank, step)]
     const other = count > 1 ? units.flat().find(learns) : undefined
-    return other === undefined ? [] : [{ ...this.batch([other], index * count + rank), ghost: true }]
+    return other === undefined ? [] : [{ ...this.batch([other], index * count + rank, step), ghost: true }]
   }
 
   /** This rank's shards of a micro-batch, of which there are as many on any number of ranks. */
-  private shards(units: readonly (readonly number[])[], micro: number): ShardBatch[] {
+  private shards(units: readonly (readonly number[])[], micro: number, step: number): ShardBatch[] {
     const own = Array.from({ length: shardsOfMicroBatch }, (_, index) => index).filter((index) => Math.floor((index * this.ranks.data.count) / shardsOfMicroBatch) === this.ranks.data.index)
     return own.flatMap((index): ShardBatch[] => {
       const rows = ownUnits(units, { index, count: shardsOfMicroBatch }).flat(), number = micro * shardsOfMicroBatch + index
-      return rows.length === 0 ? [] : [{ ...this.batch(rows, number), shard: { micro, index, seed: noiseSeed(this.parts.plan.seed, this.done, number) } }]
+      return rows.length === 0 ? [] : [{ ...this.batch(rows, number, step), shard: { micro, index, seed: noiseSeed(this.parts.plan.seed, step, number) } }]
     })
   }
 
   private count(rows: readonly number[], of: (row: number) => number): number { return rows.reduce((sum, row) => sum + of(row), 0) }
 
-  private batch(numbers: readonly number[], index: number): Batch {
+  private batch(numbers: readonly number[], index: number, step: number): Batch {
     const { rows, plan: { neftune, seed } } = this.parts, { device, architecture } = this.parameters
     const batch = packBatch(numbers.map((row) => rows.row(row)), device, architecture.prompt)
-    return neftune === null || neftune === 0 ? batch : { ...batch, noise: { alpha: neftune, seed: noiseSeed(seed, this.done, index) } }
+    return neftune === null || neftune === 0 ? batch : { ...batch, noise: { alpha: neftune, seed: noiseSeed(seed, step, index) } }
   }
 
   private get live(): LiveState { return { parameters: this.parameters, optimizer: this.optimizer, ranks: this.ranks } }
@@ -156,6 +182,8 @@ export class Trainer {
    */
   restore(folder: string): void {
     const { step, learningRate, dataStart = 0, best = noBest, lossScale, taken } = restoreState(folder, this.live)
+    freeAll(this.ahead?.batches)
+    this.ahead = null
     if (lossScale !== undefined && this.lossScale !== null) this.lossScale.state = lossScale
     if (this.parts.plan.resumeData === 'continue') this.stream?.seek(taken ?? 0)
     this.best.state = best
@@ -177,6 +205,7 @@ export class Trainer {
   get parameters(): Decoder['parameters'] { return this.parts.decoder.parameters }
 
   free(): void {
+    freeAll(this.ahead?.batches)
     this.graphs?.free()
     this.optimizer.free()
   }

@@ -40,9 +40,10 @@ import { StreamWindows } from '../train/stream-windows'
 import type { Recompute } from '../train/walk'
 import { Windows } from '../train/windows'
 import { openAdapter } from './adapters'
-import { planMemory, type LargestBatch } from './memory'
+import { availableMemory, planMemory, type LargestBatch } from './memory'
 import { Followers } from './ranks/followers'
 import type { Reporter } from './reporter'
+import { refuseState } from './state-memory'
 
 /** Everything of one run, ready for its first step. */
 export interface Session {
@@ -96,6 +97,7 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
   // The weights load while the other process tokenises; its failure is met below.
   preparing.catch(() => undefined)
   await new Promise((resolve) => setImmediate(resolve))
+  refuseLarge(plan, modelPath, meeting)
   const { ranks, followers } = await meetRanks(plan, modelPath, output, checkpoint, meeting)
   try {
     reporter.progress('model: read weights', 0, null)
@@ -111,6 +113,12 @@ export async function openSession(plan: Plan, output: string, reporter: Reporter
     await followers?.close()
     throw cause
   }
+}
+
+/** Before other ranks start and weights are read: what this machine cannot hold is refused. @throws TrainingError `train.memory` */
+function refuseLarge(plan: Plan, modelPath: string, meeting: Meeting | null): void {
+  const gpus = onGpus(plan), here = meeting?.localWorldSize ?? worldSize(meshShape(plan.mesh))
+  refuseState(plan, modelPath, availableMemory(gpus ? `cuda:${meeting?.localRank ?? 0}` : 'cpu'), gpus ? 1 : here)
 }
 
 /** Starts the other ranks of this machine and meets them, or meets those that a launcher started. */

@@ -20,15 +20,36 @@ export const shapes = {
   chatglm2: { model_type: 'chatglm', padded_vocab_size: 8192, hidden_size: 256, num_layers: 8, num_attention_heads: 8, kv_channels: 32, multi_query_attention: true, multi_query_group_num: 2, ffn_hidden_size: 688, seq_length: 4096, layernorm_epsilon: 1e-5, add_qkv_bias: true, add_bias_linear: false, rmsnorm: true, post_layer_norm: true, apply_residual_connection_post_layernorm: false },
 } as const satisfies Record<string, Config>
 
+/** Weights of a shape by name and size, in the order of their files. */
+function partsOf(config: Config): readonly (readonly [name: string, shape: readonly number[]])[] {
+  const family = familyOf(config as never), architecture = family.architecture(config as never)
+  return storedWeights(architecture, family.names(architecture)).flatMap(({ parts, shape }) => parts.map(({ name, rows }) => [name, [rows, ...shape.slice(1)]] as const))
+}
+
 /** Writes a model of a shape with random weights, and the byte tokenizer. */
 export function shapedModel(folder: string, config: Config, dtype: 'float32' | 'bfloat16' = 'float32'): string {
   fs.mkdirSync(folder, { recursive: true })
-  const family = familyOf(config as never), architecture = family.architecture(config as never), names = family.names(architecture)
   manualSeed(1)
   scope(() => {
-    const tensors = storedWeights(architecture, names).flatMap(({ parts, shape }) => parts.map(({ name, rows }): [string, Tensor] => [name, ops.to(ops.mul(ops.randn([rows, ...shape.slice(1)], { dtype: 'float32' }), 0.02), { dtype })]))
+    const tensors = partsOf(config).map(([name, shape]): [string, Tensor] => [name, ops.to(ops.mul(ops.randn(shape, { dtype: 'float32' }), 0.02), { dtype })])
     writeSafetensors(path.join(folder, 'model.safetensors'), new Map(tensors))
   })
+  return withTokenizer(folder, config)
+}
+
+/** The same with zeros that take no place on the disk, so that it may be larger than the machine. fp32. */
+export function hollowModel(folder: string, config: Config): string {
+  fs.mkdirSync(folder, { recursive: true })
+  let end = 0
+  const header = JSON.stringify(Object.fromEntries(partsOf(config).map(([name, shape]) => [name, { dtype: 'F32', shape, data_offsets: [end, (end += 4 * shape.reduce((a, b) => a * b, 1))] }])))
+  const padded = header.padEnd(Math.ceil(header.length / 8) * 8), length = Buffer.alloc(8), file = path.join(folder, 'model.safetensors')
+  length.writeBigUInt64LE(BigInt(padded.length))
+  fs.writeFileSync(file, Buffer.concat([length, Buffer.from(padded)]))
+  fs.truncateSync(file, 8 + padded.length + end)
+  return withTokenizer(folder, config)
+}
+
+function withTokenizer(folder: string, config: Config): string {
   fs.writeFileSync(path.join(folder, 'config.json'), JSON.stringify(config))
   fs.writeFileSync(path.join(folder, 'tokenizer.json'), JSON.stringify(byteTokenizer()))
   fs.writeFileSync(path.join(folder, 'tokenizer_config.json'), JSON.stringify({ tokenizer_class: 'PreTrainedTokenizerFast', bos_token: '<s>', eos_token: '</s>', unk_token: '<unk>' }))

@@ -25,7 +25,7 @@ export class FusedHead implements HeadBlock {
 
   logits(...[hidden, { weight }]: Parameters<HeadBlock['logits']>): Tensor {
     const out = ops.empty([hidden.shape[0], weight.value.shape[0]], { dtype: hidden.dtype })
-    call('fettle::linear_forward', '', hidden, weight.value, null, null, null, null, [], [], [], [], out, null)
+    call('fettle::linear_forward', '', hidden, null, weight.value, null, null, null, null, [], [], [], [], out, null)
     return inType(out, 'float32')
   }
 

@@ -17,8 +17,8 @@ export interface FusedOptions { readonly pack?: boolean }
 
 /**
  * The blocks as kernels of our own (native/kernels) with a backward of their own, writing into memory that is laid out
- * once. For CPUs, in fp32 and bf16. What a kernel does not know runs in the plain form, block by block: adapter dropout,
- * DoRA, norms of heads, masked attention.
+ * once. For CPUs, in fp32 and bf16. What a kernel does not know runs in the plain form, block by block: DoRA, norms of
+ * heads, masked attention.
  */
 export function fusedBlocks({ pack = !kernels().endsWith('/own') }: FusedOptions = {}): Blocks {
   const workspace = new Workspace(), recipes = new Recipes(workspace), packs = new PackedWeights(pack), head = new FusedHead(workspace), plain = plainBlocks()

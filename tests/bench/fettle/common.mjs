@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module'
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { peakOf } from './peak.mjs'
 
 const require = createRequire(import.meta.url)
 export const native = require('fettle-native')
@@ -36,4 +37,4 @@ export function loadDecoder() {
 }
 
 export const tell = (values) => console.log(JSON.stringify(values))
-export const tellEnd = (decoder) => tell({ peakMiB: process.resourceUsage().maxRSS / 1024, form: `${values.dtype}, ${decoder.blocks.form} blocks` })
+export const tellEnd = (decoder) => tell({ peakMiB: peakOf('self'), form: `${values.dtype}, ${decoder.blocks.form} blocks` })

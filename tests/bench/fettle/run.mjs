@@ -2,17 +2,15 @@
 // first step's event.
 //   node run.mjs MODEL TEXT_FOLDER --case lora|full|prefix --steps N --batch ROWS [--dtype bf16|fp32] [--threads N]
 import { createRequire } from 'node:module'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { peakOf } from './peak.mjs'
 
 const require = createRequire(import.meta.url), { sft } = require('fettle'), { reviveError } = require('fettle/dist/errors')
 const text = (fallback) => ({ type: 'string', default: fallback })
 const { values, positionals: [model, folder] } = parseArgs({ allowPositionals: true, options: { case: text('lora'), steps: text('3'), batch: text('8'), dtype: text('bf16'), threads: text('2') } })
-
-/** Highest resident memory of a process so far, MiB. */
-const peakOf = (pid) => Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1024
 
 function planned(output) {
   const data = sft(model).data(folder, { template: 'none', srcLength: 2048, maxLength: 4100 }).batch(Number(values.batch)).steps(Number(values.steps)).output(output)
@@ -35,7 +33,7 @@ try {
     if (event.type === 'done') break
   }
   await run.close()
-  console.log(JSON.stringify({ peakMiB: peak, frontMiB: process.resourceUsage().maxRSS / 1024, form: `${values.dtype}, a run of the SDK from text` }))
+  console.log(JSON.stringify({ peakMiB: peak, frontMiB: peakOf('self'), form: `${values.dtype}, a run of the SDK from text` }))
 } finally {
   rmSync(place, { recursive: true, force: true })
 }

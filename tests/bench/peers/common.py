@@ -98,9 +98,15 @@ def tell_step(number, batch, seconds, loss, before):
     tell(step=number, tokens=sum(len(ids) for ids, _ in batch), supervised=supervised(batch), seconds=seconds, loss=loss, faults=faults() - before)
 
 
+def peak_mib():
+    """Highest resident memory so far. getrusage would tell that of the process that started this one, where it was larger."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
+
+
 def tell_end(form):
     allocator = "tcmalloc" if "tcmalloc" in os.environ.get("LD_PRELOAD", "") else "glibc"
-    tell(peakMiB=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, form=f"{form}, torch {torch.__version__.split('+')[0]}, {allocator}")
+    tell(peakMiB=peak_mib(), form=f"{form}, torch {torch.__version__.split('+')[0]}, {allocator}")
 
 
 def run(args, step, form):

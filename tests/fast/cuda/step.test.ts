@@ -39,7 +39,10 @@ function train(kind: 'waiting' | 'unseen', steps: number, options: StepOptions):
       return { loss, gradNorm, accuracy, outcome }
     }
     decoder.parameters.zeroGrad()
-    return stepOnDevice(decoder, optimizer, batches, { scale: lossScale / supervised, recompute: false, dropout: false, training: true }, supervised, options)
+    let meanwhile = 0
+    const result = stepOnDevice(decoder, optimizer, batches, { scale: lossScale / supervised, recompute: false, dropout: false, training: true }, supervised, { ...options, meanwhile: () => { meanwhile++ } })
+    assert.equal(meanwhile, 1)
+    return result
   })
   const masters = ops.clone(decoder.parameters.flat!.master), updates = optimizer.updates
   free()

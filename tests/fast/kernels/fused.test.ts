@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
-import { call, noGrad, ops, scope, tensor, type DType, type Tensor } from 'fettle-native'
+import { call, manualSeed, noGrad, ops, scope, tensor, type DType, type Tensor } from 'fettle-native'
 import { fusedBlocks } from 'fettle/dist/models/blocks/fused'
 import { plainBlocks } from 'fettle/dist/models/blocks/plain'
 import type { Architecture } from 'fettle/dist/models/architecture'
@@ -47,7 +47,8 @@ const noRope = (): RopeTables => rope(1, 1)
 
 function linearRun(c: LinearCase, tokens: number, withResidual: boolean): Run {
   return (blocks, dtype) => {
-    const weights = linearWeights(c, dtype), at = context(dtype, [0, tokens], noRope())
+    const weights = linearWeights(c, dtype), at = { ...context(dtype, [0, tokens], noRope()), dropout: (c.dropout ?? 0) > 0 }
+    manualSeed(3) // both forms drop the same
     const x = as(matrix([tokens, c.inFeatures], 1), dtype), residual = withResidual ? as(matrix([tokens, weights.outFeatures], 2), dtype) : null
     const { out, saved } = blocks.linear.forward(x, residual, weights, place('qkv'), at)
     const copy = ops.clone(out)
@@ -60,6 +61,7 @@ describe('linear: fused against plain', () => {
   const joined = { inFeatures: 48, parts: [48, 16, 16], rank: 8, bias: false, trainWeight: false }
   agrees('frozen, joined adapters', linearRun({ ...joined, adapted: [0, 1, 2] }, 37, false))
   agrees('one adapted part, bias, residual', linearRun({ ...joined, adapted: [1], bias: true }, 130, true))
+  agrees('joined adapters behind dropout', linearRun({ ...joined, adapted: [0, 2], dropout: 0.3, bias: true }, 37, true))
   agrees('trained weight and bias', linearRun({ ...joined, adapted: [], bias: true, trainWeight: true }, 50, true))
   agrees('sizes that are multiples of nothing', linearRun({ inFeatures: 45, parts: [37, 11, 5], adapted: [0, 2], rank: 3, bias: true, trainWeight: true }, 29, true))
   agrees('one token', linearRun({ ...joined, adapted: [0, 2] }, 1, true))

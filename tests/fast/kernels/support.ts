@@ -63,6 +63,8 @@ export interface LinearCase {
   readonly rank: number
   readonly bias: boolean
   readonly trainWeight: boolean
+  /** Of the adapter's input. Default 0. */
+  readonly dropout?: number
 }
 
 /** A linear layer with its adapter, made from the case alone. */
@@ -70,7 +72,7 @@ export function linearWeights(c: LinearCase, dtype: DType): LinearWeights {
   const outFeatures = c.parts.reduce((a, b) => a + b, 0)
   const starts = c.parts.map((_, i) => c.parts.slice(0, i).reduce((a, b) => a + b, 0))
   const lora = c.adapted.length === 0 ? null : {
-    a: weight(matrix([c.adapted.length * c.rank, c.inFeatures], 31, 0.3), dtype, true), dropout: 0, sumOverColumns: null,
+    a: weight(matrix([c.adapted.length * c.rank, c.inFeatures], 31, 0.3), dtype, true), dropout: c.dropout ?? 0, sumOverColumns: null,
     parts: c.adapted.map((part, i) => ({
       rowStart: starts[part], rows: c.parts[part], rankStart: i * c.rank, rank: c.rank, scale: 2 - i / 2,
       b: weight(matrix([c.parts[part], c.rank], 41 + i, 0.3), dtype, true), magnitude: null,

@@ -63,6 +63,23 @@ test('a loss that is not finite leaves the weights alone, and ends training at t
   freeTrainer(trainer)
 })
 
+test('batches made before their step are those that it would make, noise included, and leave nothing behind', () => {
+  const before = memory().liveTensors
+  const [early, late] = [true, false].map((ahead) => {
+    const trainer = tinyTrainer(trainerPlan({ optimizer, batch: batch(2, 2), steps: 5, neftune: 5 }), memoryRows(randomRows(9)))
+    const losses = Array.from({ length: 5 }, (_, step) => {
+      // The first call is for a step that never comes.
+      if (ahead) [step + 3, step].forEach((each) => trainer.prepare(each))
+      return trainer.next().loss
+    })
+    if (ahead) trainer.prepare(0)
+    freeTrainer(trainer)
+    return losses
+  })
+  assert.deepEqual(early, late)
+  assert.equal(memory().liveTensors, before)
+})
+
 for (const again of [true, 'attention'] as const) test(`recompute gives the same steps, dropout included: ${again}`, () => {
   const plan = trainerPlan({ method: 'lora', lora: { ...lora, dropout: 0.3 }, optimizer, batch: batch(3, 2), steps: 3 })
   const runs = [false, again].map((recompute) => {
