@@ -4,7 +4,7 @@
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { readdirSync, existsSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
@@ -23,11 +23,32 @@ const filesOf = tier => {
 let passed = 0, failed = 0, skipped = 0
 const failures = []
 
+/**
+ * Whether two files of a folder may run beside each other. Elsewhere tests start several ranks, measure, train for long or drive a
+ * browser: two busy processes on two cores ruin each other.
+ */
+const paired = { fast: () => true, golden: (folder) => folder !== 'parallel', full: (folder) => ['chat', 'cli', 'run', 'train'].includes(folder), gpu: () => false }
+
 async function runTier(tier, files) {
-  const started = Date.now()
+  const started = Date.now(), isPaired = (file) => paired[tier](basename(dirname(file)))
   console.log(`\n== ${tier}: ${files.length} files`)
-  // One file at a time where tests train or drive a browser: two busy processes on two cores ruin each other.
-  const stream = run({ files, concurrency: tier === 'fast' ? 2 : 1, timeout: 30 * 60_000 })
+  await runFiles(tier, files.filter(isPaired), 2)
+  await runFiles(tier, files.filter((file) => !isPaired(file)), 1)
+  console.log(`== ${tier} took ${((Date.now() - started) / 1000).toFixed(1)} s`)
+}
+
+/** Runs files, so many at once. Those that share the cores compute with one thread each, unless the environment says otherwise. */
+async function runFiles(tier, files, concurrency) {
+  if (files.length === 0) return
+  const { OMP_NUM_THREADS: threads } = process.env
+  if (concurrency > 1) process.env.OMP_NUM_THREADS = threads ?? '1'
+  try { await report(tier, files, run({ files, concurrency, timeout: 30 * 60_000 })) } finally {
+    if (threads === undefined) delete process.env.OMP_NUM_THREADS
+  }
+}
+
+/** Prints what happens and counts it. */
+async function report(tier, files, stream) {
   const isLeaf = event => event.details?.type !== 'suite' && !files.includes(event.name)
   stream.on('test:pass', event => {
     if (!isLeaf(event)) return
@@ -42,10 +63,9 @@ async function runTier(tier, files) {
     failed++
     failures.push(`${tier} · ${relative(here, event.file ?? '')} · ${event.name}`)
   })
-  const report = stream.compose(new spec())
-  report.pipe(process.stdout)
-  await new Promise((resolve, reject) => report.on('end', resolve).on('error', reject))
-  console.log(`== ${tier} took ${((Date.now() - started) / 1000).toFixed(1)} s`)
+  const text = stream.compose(new spec())
+  text.pipe(process.stdout)
+  await new Promise((resolve, reject) => text.on('end', resolve).on('error', reject))
 }
 
 for (const tier of tiers) {

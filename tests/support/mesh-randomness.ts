@@ -64,16 +64,16 @@ function drawn({ ranks }: Here, plan: Plan, model: string, recompute: Recompute)
 
 /** Keeps each mask that dropout draws, with the place that it is drawn for. */
 function watchDropout(decoder: Decoder, masks: Mask[]): () => void {
-  const changed = ops as { dropout: typeof ops.dropout }, { linear } = decoder.blocks, { dropout } = ops
+  const changed = ops as { native_dropout: typeof ops.native_dropout }, { linear } = decoder.blocks, { native_dropout: dropout } = ops
   let at = { layer: -1, id: '' }
   const watched: typeof linear = { ...linear, forward(x, residual, weights, place, context) { at = place; return linear.forward(x, residual, weights, place, context) } }
   Object.assign(decoder.blocks, { linear: watched })
-  changed.dropout = Object.assign((x: Tensor, share: number, train: boolean): Tensor => {
-    const kept = dropout(x, share, train)
-    masks.push({ layer: at.layer, place: at.id, shape: kept.shape, mask: scope(() => bits(ops.ne(kept, 0))) })
-    return kept
+  changed.native_dropout = Object.assign((x: Tensor, share: number, train: boolean | undefined): [Tensor, Tensor] => {
+    const drawn = dropout(x, share, train), [, kept] = drawn
+    masks.push({ layer: at.layer, place: at.id, shape: kept.shape, mask: bits(kept) })
+    return drawn
   }, { schemas: dropout.schemas })
-  return () => { changed.dropout = dropout }
+  return () => { changed.native_dropout = dropout }
 }
 
 function bits(mask: Tensor): string { return Buffer.from(mask.toBytes()).toString('hex').replaceAll('00', '0').replaceAll('01', '1') }

@@ -11,7 +11,7 @@ export const plainLinear: LinearBlock = {
       const [weight, ...rest] = values
       const bias = weights.bias === null ? null : (rest.shift() as Tensor)
       if (lora === null) return ops.linear(input, weight, bias ?? undefined)
-      const dropped = context.dropout && lora.dropout > 0 ? ops.dropout(input, lora.dropout, true) : input
+      const dropped = context.dropout && lora.dropout > 0 ? ops.native_dropout(input, lora.dropout, true)[0] : input
       return adapted(input, dropped, weight, bias, lora, rest)
     })
     // In place: no formula above keeps its own result for the backward.

@@ -1,5 +1,8 @@
-import { call, ops, tensor, type DType, type Tensor } from 'fettle-native'
+import { call, ops, setThreads, tensor, type DType, type Tensor } from 'fettle-native'
 import type { BlockContext, LinearWeights, Place, Weight } from 'fettle/dist/models/blocks/types'
+
+// Kernels divide their work between threads, also where tests are told to take one.
+setThreads(2)
 
 /** Numbers in [−1, 1) that every machine makes alike. */
 export function numbers(count: number, seed: number): Float32Array {

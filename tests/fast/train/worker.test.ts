@@ -10,7 +10,6 @@ import { readMetrics, startWorker, workerPlan } from '../../support/worker'
 
 const lora: Plan['lora'] = { ...defaultLora, rank: 4, alpha: 8, dropout: 0.1 }
 const generation: Plan['sample']['generation'] = { maxNewTokens: 6, minNewTokens: 0, temperature: 0, topK: 0, topP: 1, seed: 0, stop: [] }
-const bytes = (file: string, name: string): Buffer => Buffer.from(readSafetensors(file).get(name)!.toBytes())
 
 test('a LoRA run from start to close: events, checkpoints, final adapter, live answers', async (t) => {
   const folder = temporaryFolder(t)
@@ -42,35 +41,6 @@ test('a LoRA run from start to close: events, checkpoints, final adapter, live a
   assert.equal(evaluated.loss, worker.of('eval')[2].loss)
   assert.equal(await worker.close(), 0)
 })
-
-for (const [what, method, adapter] of [['sft', 'sft', null], ['lora', 'lora', lora], ['pissa', 'lora', { ...lora, pissa: true }]] as const) {
-  test(`${what}: stopped, saved and resumed, the final weights have the same bits as without`, async (t) => {
-    const folder = temporaryFolder(t), name = method === 'sft' ? 'model.safetensors' : 'adapter_model.safetensors'
-    const common = { method, lora: adapter, epochs: 25, evaluate: { by: 'epoch' as const } }
-    const whole = workerPlan(folder, { ...common, output: path.join(folder, 'whole') })
-    const first = startWorker(t, whole)
-    await first.event('done')
-    await first.close()
-
-    const plan = workerPlan(folder, { ...common, output: path.join(folder, 'parts') })
-    const stopped = startWorker(t, plan)
-    await stopped.event('step', (event) => event.step >= 3)
-    const { path: checkpoint } = await stopped.command({ name: 'stop' })
-    const at = (await stopped.event('done')).atStep
-    assert.equal(checkpoint, path.join(plan.output, `checkpoint-${at}`))
-    await stopped.close()
-
-    const resumed = startWorker(t, { ...plan, resume: true })
-    await resumed.event('done')
-    assert.equal(resumed.of('started')[0].startStep, at)
-    assert.deepEqual(resumed.of('warning'), [])
-    await resumed.close()
-    const names = [...readSafetensors(path.join(whole.output, name)).keys()]
-    for (const weight of names) assert.ok(bytes(path.join(plan.output, name), weight).equals(bytes(path.join(whole.output, name), weight)), weight)
-    const steps = readMetrics(plan.output).flatMap((event) => event.type === 'step' ? [event.loss] : [])
-    assert.deepEqual(steps, readMetrics(whole.output).flatMap((event) => event.type === 'step' ? [event.loss] : []))
-  })
-}
 
 test('when the front goes away the worker stops with a checkpoint and ends', async (t) => {
   const plan = workerPlan(temporaryFolder(t), { method: 'lora', lora, steps: 100_000 })

@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import * as fs from 'node:fs'
+import * as path from 'node:path'
+import { test } from 'node:test'
+import { sft, TrainingError } from 'fettle'
+import { inFlags } from 'fettle/dist/run/death'
+import { shapedData, shapedModel, shapes } from '../../support/forecast'
+import { temporaryFolder } from '../../support/tiny'
+
+const programs = ['/usr/bin/prlimit', '/bin/prlimit'].filter((file) => fs.existsSync(file))
+
+test('memory that runs out ends the run with a smaller way to the same steps, and this process goes on', { skip: programs.length === 0 && 'there is no prlimit' }, async (t) => {
+  const folder = temporaryFolder(t), model = shapedModel(path.join(folder, 'model'), shapes.llama), data = shapedData(path.join(folder, 'data'), 64, 100, 200)
+  const builder = sft(model).data(data, { maxLength: 1024 }).batch(16).steps(2).device('cpu').threads(1).output(path.join(folder, 'out'))
+  const run = await builder.start(), error = run.done.then(() => null, (reason: unknown) => reason)
+  for await (const event of run) {
+    if (event.type !== 'started') continue
+    const size = Number(/^VmSize:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${run.pid}/status`, 'utf8'))![1]) * 1024
+    execFileSync(programs[0], ['--pid', String(run.pid), `--as=${size + (16 << 20)}`])
+  }
+  const reason = await error
+  assert.ok(reason instanceof TrainingError && reason.code === 'train.memory', String(reason))
+  assert.match(reason.message, /memory ran out before the first step .* this process holds .*; try \.batch\(8\)\.accumulate\(2\)\.recompute\(\)/)
+  assert.match((inFlags(reason) as Error).message, /try --per_device_train_batch_size 8 --gradient_accumulation_steps 2 --recompute true/)
+  await run.close()
+  // What it says to try gives the run, from the same process.
+  const again = await builder.batch(8).accumulate(2).recompute().overwrite().start()
+  assert.equal((await again.done).steps, 2)
+  await again.close()
+})
