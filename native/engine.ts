@@ -22,6 +22,7 @@ export interface Engine {
   copyBytes(handle: Handle, bytes: NodeJS.TypedArray): void
   mapOpen(path: string): [id: number, length: number]
   mapTensor(id: number, byteOffset: number, shape: readonly number[], dtype: DType): Handle
+  mapForget(handle: number): boolean
   mapClose(id: number): void
   free(handle: Handle): void
   freeAll(handles: Uint32Array, count: number): void

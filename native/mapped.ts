@@ -23,3 +23,9 @@ export function mapFile(path: string): MappedFile {
     close: () => native().mapClose(id),
   }
 }
+
+/**
+ * Gives back the memory of a mapped tensor that was read and will hardly be again: its pages are read from the file where they are needed after all.
+ * Must not have been written to. @returns whether it did; a tensor that is not mapped stays as it is
+ */
+export function forgetPages(tensor: Tensor): boolean { return native().mapForget(tensor.handle) }

@@ -9,9 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <set>
 
 namespace fettle {
 namespace {
@@ -84,8 +86,16 @@ napi_value copyBytes(Args& args) {
 struct Mapping {
   char* data = nullptr;
   size_t length = 0;
+  Mapping() { all().insert(this); }
   ~Mapping() {
+    all().erase(this);
     if (data) munmap(data, length);
+  }
+  bool holds(const char* at) const { return at >= data && at < data + length; }
+  /// Those that tensors show, closed or not. Never destroyed: mappings outlive other statics.
+  static std::set<const Mapping*>& all() {
+    static auto& found = *new std::set<const Mapping*>;
+    return found;
   }
 };
 std::vector<std::shared_ptr<Mapping>> mappings;
@@ -139,6 +149,17 @@ napi_value mapTensor(Args& args) {
   return args.make(reinterpret_cast<uintptr_t>(data) % size ? tensor.clone() : std::move(tensor));
 }
 
+/// mapForget(handle): pages that are a mapped tensor's alone leave this process's memory; they are read from the file again where they are needed.
+napi_value mapForget(Args& args) {
+  auto& tensor = args.tensor(0);
+  if (!tensor.device().is_cpu() || !tensor.is_contiguous()) return args.makeBool(false);
+  auto* data = static_cast<const char*>(tensor.const_data_ptr());
+  if (std::none_of(Mapping::all().begin(), Mapping::all().end(), [&](const Mapping* mapping) { return mapping->holds(data); })) return args.makeBool(false);
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page, end = (reinterpret_cast<uintptr_t>(data) + tensor.nbytes()) / page * page;
+  return args.makeBool(end > begin && madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED) == 0);
+}
+
 napi_value mapClose(Args& args) {
   mappingAt(args.integer(0)).reset();
   return args.none();
@@ -182,6 +203,7 @@ void defineTensors(napi_env env, napi_value exports) {
   define(env, exports, "copyBytes", guarded<copyBytes>);
   define(env, exports, "mapOpen", guarded<mapOpen>);
   define(env, exports, "mapTensor", guarded<mapTensor>);
+  define(env, exports, "mapForget", guarded<mapForget>);
   define(env, exports, "mapClose", guarded<mapClose>);
   define(env, exports, "free", guarded<free_>);
   define(env, exports, "freeAll", guarded<freeAll>);

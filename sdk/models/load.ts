@@ -1,4 +1,4 @@
-import { keep, ops, scope, type Device, type DType, type Tensor } from 'fettle-native'
+import { forgetPages, keep, ops, scope, type Device, type DType, type Tensor } from 'fettle-native'
 import { ModelError } from '../errors'
 import type { Architecture, NameMap } from './architecture'
 import type { Weight } from './blocks/types'
@@ -139,7 +139,11 @@ function frozen(weights: Weights, spec: StoredWeight, find: Find, { dtype, devic
 function fill(whole: Tensor, weights: Weights, { parts }: StoredWeight, find: Find): void {
   let start = 0
   for (const { name, rows, cut } of parts) {
-    scope(() => ops.copy_(ops.narrow(whole, 0, start, rows), takeCut(weights.read(find(name) as string), cut)))
+    scope(() => {
+      const read = weights.read(find(name) as string)
+      ops.copy_(ops.narrow(whole, 0, start, rows), takeCut(read, cut))
+      forgetPages(read)
+    })
     start += rows
   }
 }

@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { casesOf, parse } from './cases.mjs'
+import { compareCurves } from './curves.mjs'
 import { machine, otherLoad } from './machine.mjs'
 import { writePage } from './page.mjs'
 import { tcmalloc } from './peers/allocator.mjs'
@@ -31,11 +32,12 @@ const help = `npm run bench -- [flags]      lists are separated by commas
   --resume                      only cases that have no result there yet
   --write                       puts this machine's results into docs/bench and docs/performance.md
   --page                        only makes docs/bench/index.html and its pictures anew from the results there
+  --curves [--steps 200]        instead: the loss of LoRA on short rows in both forms of the blocks, step by step, about 10 minutes
   --parallel                    instead: ranks on this machine against the formulas of docs/parallel.md, 4 minutes`
 
 /**
- * Rounds in which each side has its turn. A side that fails is left out from then on, and the case says so; where bf16 is emulated
- * a first step of more than five minutes is no failure, but what the CPU is like.
+ * Rounds in which each side has its turn. A side that fails is left out from then on, and the case says so. Where bf16 is emulated
+ * a first step of more than five minutes is no failure, but what the CPU is like; nor is one that needs more memory than there is.
  */
 async function runCase(c, files, tools) {
   const load = await otherLoad(), failed = {}, refused = { ...c.refused }, rounds = []
@@ -45,6 +47,7 @@ async function runCase(c, files, tools) {
       process.stderr.write(`${c.key}, round ${round + 1} of ${c.rounds}: ${side}\n`)
       try { runs.push(await runSide(side, c, files, tools)) } catch (error) {
         if (c.emulated && error.code === 'bench.patience') refused[side] = `no step of emulated bf16 within ${c.patience} s`
+        else if (error.code === 'bench.memory') refused[side] = `killed by the system, as it took more memory than this machine has (${machine().memoryGiB} GiB)`
         else failed[side] = error.message
         process.stderr.write(`  ${error.message}\n`)
       }
@@ -74,11 +77,17 @@ function toolsOf(cases) {
   return { pythons: Object.fromEntries(peers.map((peer) => [peer, peerPython(folder, peer)])), tcmalloc: peers.length > 0 ? tcmalloc(join(folder, 'tcmalloc')) : undefined }
 }
 
-/** The table of all machines, in docs/performance.md between its marks; charts in docs/bench. */
+/** Puts text into docs/performance.md between its marks. */
+function put(name, text) {
+  const file = join(root, 'docs', 'performance.md'), mark = new RegExp(`(<!-- ${name} -->\\n)[\\s\\S]*?(<!-- /${name} -->)`)
+  writeFileSync(file, readFileSync(file, 'utf8').replace(mark, (_, open, close) => `${open}${text}\n${close}`))
+}
+
+/** The tables of all machines, and their charts in docs/bench. */
 function publish() {
-  const results = readResults(kept), file = join(root, 'docs', 'performance.md'), mark = /(<!-- bench -->\n)[\s\S]*?(<!-- \/bench -->)/
+  const results = readResults(kept)
   writePage(kept, results)
-  writeFileSync(file, readFileSync(file, 'utf8').replace(mark, (_, open, close) => `${open}${[...results.values()].map(markdown).join('\n\n')}\n${close}`))
+  put('bench', [...results.values()].map(markdown).join('\n\n'))
 }
 
 /** What went wrong in a case, in words; a comparison of things that differ is none. */
@@ -114,6 +123,7 @@ async function main() {
   const settings = parse(process.argv.slice(2))
   if (settings.help) return void console.log(help)
   if (settings.parallel) return (await import('./parallel/main.mjs')).main(settings.write)
+  if (settings.curves) return compareCurves(settings, { home, kept, publish: (text) => put('curves', text) })
   if (settings.page) return writePage(kept, readResults(kept))
   process.exitCode = await compare(settings)
 }

@@ -31,7 +31,7 @@ function byTokens(a, b) { return laws[a].longest - laws[b].longest }
 
 const listed = { peer: Object.keys(peers), forms, case: Object.keys(titles), rows: Object.keys(laws), dtype: dtypes, model: Object.keys(models), sides }
 const counts = ['rounds', 'steps', 'seconds', 'threads', 'prompt', 'new']
-const switches = ['quick', 'full', 'resume', 'write', 'page', 'parallel', 'help']
+const switches = ['quick', 'full', 'resume', 'write', 'page', 'curves', 'parallel', 'help']
 
 /** Checks a list of names. @throws PlanError `bench.flag` */
 function names(flag, text) {
@@ -46,7 +46,7 @@ function count(flag, text) {
   return value
 }
 
-/** Words of the command line → `{ runs: settings[], write, page, parallel, help }`. @throws PlanError `bench.flag` */
+/** Words of the command line → `{ runs: settings[], write, page, curves, parallel, help }`. @throws PlanError `bench.flag` */
 export function parse(words) {
   const options = Object.fromEntries([...Object.keys(listed), ...counts, 'batches'].map((name) => [name, { type: 'string' }]).concat(switches.map((name) => [name, { type: 'boolean', default: false }])))
   let values
@@ -58,7 +58,7 @@ export function parse(words) {
   }))
   if (values.quick && values.full) throw new PlanError('bench.flag', 'got --quick and --full at once; give one of them', {})
   const set = values.quick ? sets.quick : values.full ? sets.full : [{}]
-  return { runs: set.map((entry) => ({ ...defaults, ...entry, ...given })), ...Object.fromEntries(switches.map((name) => [name, values[name]])) }
+  return { runs: set.map((entry) => ({ ...defaults, ...entry, ...given, curveSteps: given.steps ?? 200 })), ...Object.fromEntries(switches.map((name) => [name, values[name]])) }
 }
 
 /** Why a side has no part in a case; null: it has. */

@@ -1,5 +1,6 @@
 // One run of one side: a whole process, its JSON lines read as they come.
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createInterface } from 'node:readline'
@@ -39,12 +40,15 @@ function valuesOf(line) {
   return value.loss === null ? { ...value, loss: NaN } : value
 }
 
+/** Processes that the kernel has killed for want of memory since the machine started. */
+function memoryKills() { return Number(/^oom_kill (\d+)/m.exec(readFileSync('/proc/vmstat', 'utf8'))?.[1] ?? 0) }
+
 /**
  * Runs it to its end; resolves to its steps, peak memory and seconds from the start of the process to the first step's end.
- * @throws TrainingError `bench.side`; `bench.patience` where its first step takes too long
+ * @throws TrainingError `bench.side`; `bench.patience` where its first step takes too long, `bench.memory` where the kernel killed it for want of memory
  */
 export function runSide(side, c, files, tools) {
-  const { command, args, env } = commandOf(side, c, files, tools), started = performance.now()
+  const { command, args, env } = commandOf(side, c, files, tools), started = performance.now(), kills = memoryKills()
   return new Promise((resolve, reject) => {
     const fail = (why, details, code = 'bench.side') => reject(new TrainingError(code, `${side} of ${c.key} ${why}; run it by hand: ${[command, ...args].join(' ')}`, { side, ...details }))
     const child = spawn(command, args, { env: { ...process.env, OMP_NUM_THREADS: String(c.threads), ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
@@ -71,6 +75,7 @@ export function runSide(side, c, files, tools) {
     child.on('close', (code, signal) => {
       clearTimeout(timer)
       if (late) fail(`made no step within ${c.patience} s`, {}, 'bench.patience')
+      else if (signal === 'SIGKILL' && memoryKills() > kills) fail('took more memory than this machine has', {}, 'bench.memory')
       else if (code !== 0) fail(`ended with ${signal ?? `exit code ${code}`}: ${errors.trim().split('\n').slice(-4).join(' | ')}`, { code, signal })
       else if (steps.length === 0) fail('made no step', {})
       else resolve({ side, steps, firstStep, ...last })

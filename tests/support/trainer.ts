@@ -41,14 +41,14 @@ export function trainerPlan(changes: PlanChanges): Plan {
   return { ...defaultPlan('tiny'), ...changes }
 }
 
-/** A trainer over a golden model (or the folder of another one) with plain blocks; with `plan.lora` an adapter trains. */
-export function tinyTrainer(plan: Plan, rows: RowReader, options: { golden?: string; model?: string; recompute?: Recompute; checkpoint?: string } = {}): Trainer {
+/** A trainer over a golden model (or the folder of another one), with plain blocks unless others are asked for; with `plan.lora` an adapter trains. */
+export function tinyTrainer(plan: Plan, rows: RowReader, options: { golden?: string; model?: string; recompute?: Recompute; checkpoint?: string; blocks?: 'auto' | 'plain' } = {}): Trainer {
   setThreads(1) // tiny products: a second thread only waits
   const parameters = loadParameters(openWeights(options.model ?? fixture('golden', options.golden ?? 'llama-v2-gqa')), { dtype: computeType(plan), device: 'cpu', train: plan.lora === null && plan.prefix === null })
   openAdapter(plan, parameters, options.checkpoint)
   // Neighbouring rows trade places in odd epochs, so that order depends on the epoch as in a real run.
   const order = (epoch: number): number[] => Array.from({ length: rows.rows }, (_, i) => (epoch % 2 === 1 && (i ^ 1) < rows.rows ? i ^ 1 : i))
-  return new Trainer({ plan, decoder: new Decoder(parameters, chooseBlocks({ device: 'cpu', dtype: parameters.dtype, blocks: 'plain', autocast: plan.precision === 'fp16' && plan.fp16.level === 'O1' })), rows, windows: new Windows(rows.rows, plan.batch, plan, order), recompute: options.recompute ?? false })
+  return new Trainer({ plan, decoder: new Decoder(parameters, chooseBlocks({ device: 'cpu', dtype: parameters.dtype, blocks: options.blocks ?? 'plain', autocast: plan.precision === 'fp16' && plan.fp16.level === 'O1' })), rows, windows: new Windows(rows.rows, plan.batch, plan, order), recompute: options.recompute ?? false })
 }
 
 export function freeTrainer(trainer: Trainer): void {

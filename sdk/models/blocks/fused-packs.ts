@@ -1,11 +1,12 @@
-import { call, keep, type Tensor } from 'fettle-native'
+import { call, forgetPages, keep, type Tensor } from 'fettle-native'
 import type { BlockContext, Place, Weight } from './types'
 
 interface Packs { readonly of: Tensor; readonly forward: Tensor; readonly backward: Tensor | null }
 
 /**
  * Frozen bf16 weights in the panels that products are made from, packed once instead of at every product. Twice the
- * weights' memory, so only where packing would cost a visible share of the product: where the CPU multiplies bf16 itself.
+ * weights' memory, so only where packing would cost a visible share of the product: where the CPU multiplies bf16 itself. Of
+ * weights that lie in a mapped file the pages themselves are let go: only a few rows, as in generating, are multiplied with them.
  */
 export class PackedWeights {
   private readonly packs = new Map<string, Packs>()
@@ -41,6 +42,7 @@ export class PackedWeights {
     if (found !== undefined && found.of !== value) freePacks(found)
     const made: Packs = { of: value, forward: found?.of === value ? found.forward : pack(false), backward: both ? pack(true) : null }
     this.packs.set(name, made)
+    forgetPages(value)
     return made
   }
 }

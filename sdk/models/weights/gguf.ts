@@ -80,6 +80,7 @@ function ownDtype(tensor: GgufTensor): DType {
 /** Converts and frees the original. */
 export function convert(tensor: Tensor, dtype: DType): Tensor {
   const converted = native().ops.to(tensor, { dtype })
+  native().forgetPages(tensor)
   tensor.free()
   return converted
 }

@@ -66,3 +66,13 @@ test('rows: the same lengths on every machine, by the law of the case', async ()
   const rows = [1, 2, 9, 1, 3, 3].map((n) => ({ ids: Array(n).fill(0) }))
   assert.deepEqual(largestFirst(rows, 2).map(({ ids }: any) => ids.length), [9, 1, 1, 2, 3, 3])
 })
+
+test('curves of both forms: what differs from plain fp32, as Markdown and as a picture', async () => {
+  const { curvePicture, curveTable, differences } = await benchModule('curves.mjs'), plain = [6, 5, 4, 3]
+  assert.deepEqual(differences([6.5, 5, 3.5, 3], plain), { largest: 0.5, mean: 0.25, drift: 0 })
+  const curves = { 'fp32, plain': plain, 'fp32, fused': plain, 'bf16, fused': [6.5, 5, 3.5, 3.25] }, table: string = curveTable({ curves, steps: 4 }), picture: string = curvePicture(curves)
+  assert.match(table, /\| bf16, fused \| 6\.5000 \| 4\.5625 \| 5\.0e-1 \| 3\.1e-1 \| 6\.3e-2 \|/)
+  assert.match(table, /\| fp32, fused \| 6\.0000 \| 4\.5000 \| 0\.0e\+0 /)
+  assert.equal(picture.match(/<polyline/g)!.length, 5)
+  assert.match(picture, /bf16, fused − fp32, plain/)
+})

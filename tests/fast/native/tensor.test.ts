@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { fromBytes, mapFile, NativeError, ops, tensor, type DType } from 'fettle-native'
+import { forgetPages, fromBytes, mapFile, NativeError, ops, tensor, type DType } from 'fettle-native'
 
 const folder = mkdtempSync(join(tmpdir(), 'fettle-native-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -84,6 +84,19 @@ test('a mapped file is read without a copy and written only in memory', () => {
   ops.mul_(a, 10)
   assert.deepEqual(b.toArray(), [20, 30, 40])
   assert.deepEqual(mapFile(path).tensor(0, [4], 'float32').toArray(), [1, 2, 3, 4])
+})
+
+test('pages of a mapped tensor can be given back, and are read again', { skip: !existsSync('/proc/self/smaps') && 'no /proc here' }, () => {
+  const path = join(folder, 'pages.bin'), count = 1 << 18, numbers = Float32Array.from({ length: count }, (_, i) => i % 7)
+  writeFileSync(path, Buffer.from(numbers.buffer))
+  const resident = (): number => [...readFileSync('/proc/self/smaps', 'utf8').matchAll(/pages\.bin\n(?:.*\n)*?Rss:\s+(\d+) kB/g)].reduce((sum, [, kB]) => sum + Number(kB), 0)
+  const file = mapFile(path), first = file.tensor(0, [count / 2], 'float32'), rest = file.tensor(2 * count, [count / 2], 'float32')
+  file.close()
+  const sums = [first, rest].map((t) => ops.sum(t).item())
+  assert.equal(resident(), 1024)
+  assert.deepEqual([forgetPages(first), resident()], [true, 512])
+  assert.deepEqual([first, rest].map((t) => ops.sum(t).item()), sums)
+  assert.equal(forgetPages(ops.ones([1 << 16])), false)
 })
 
 test('an unaligned tensor in a mapped file is copied, one past the end refused', () => {
