@@ -19,6 +19,7 @@ export interface Engine {
   setErrorClass(type: unknown): void
   fromBytes(bytes: NodeJS.TypedArray, shape: readonly number[], dtype: DType): Handle
   toBytes(handle: Handle, dtype?: DType): ArrayBuffer
+  writeBytes(handle: Handle, fd: number): void
   copyBytes(handle: Handle, bytes: NodeJS.TypedArray): void
   mapOpen(path: string): [id: number, length: number]
   mapTensor(id: number, byteOffset: number, shape: readonly number[], dtype: DType): Handle

@@ -90,6 +90,10 @@ export class Tensor {
   toBytes(): Uint8Array {
     return new Uint8Array(native().toBytes(this.handle))
   }
+  /** Writes the same bytes into an open file; a contiguous tensor on the CPU is copied nowhere for it. Throws with the system's code, such as `ENOSPC`. */
+  writeBytes(fd: number): void {
+    native().writeBytes(this.handle, fd)
+  }
   /** Overwrites a contiguous CPU tensor with raw numbers of its dtype. */
   setBytes(bytes: TypedArray): void {
     native().copyBytes(this.handle, bytes)

@@ -73,6 +73,22 @@ napi_value toBytes(Args& args) {
   return buffer;
 }
 
+/// writeBytes(handle, fd): contiguous raw numbers into an open file, from where they lie. @throws with the system's own code, such as ENOSPC
+napi_value writeBytes(Args& args) {
+  c10::AutoGradMode off(false);
+  const at::Tensor tensor = args.tensor(0).detach().to(at::kCPU).contiguous();
+  const int file = static_cast<int>(args.integer(1));
+  const auto* data = static_cast<const char*>(tensor.const_data_ptr());
+  for (size_t at = 0, length = tensor.nbytes(); at < length;) {
+    // One call moves at most 2 GiB.
+    const ssize_t written = write(file, data + at, std::min(length - at, size_t(1) << 30));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) throw CodedError(strerrorname_np(errno), std::string("cannot write: ") + std::strerror(errno));
+    at += written;
+  }
+  return args.none();
+}
+
 /// copyBytes(handle, bytes): overwrites a contiguous CPU tensor with raw numbers.
 napi_value copyBytes(Args& args) {
   auto& tensor = args.tensor(0);
@@ -200,6 +216,7 @@ napi_value item(Args& args) {
 void defineTensors(napi_env env, napi_value exports) {
   define(env, exports, "fromBytes", guarded<fromBytes>);
   define(env, exports, "toBytes", guarded<toBytes>);
+  define(env, exports, "writeBytes", guarded<writeBytes>);
   define(env, exports, "copyBytes", guarded<copyBytes>);
   define(env, exports, "mapOpen", guarded<mapOpen>);
   define(env, exports, "mapTensor", guarded<mapTensor>);

@@ -73,8 +73,8 @@ function openModel(modelPath: string, tp: number): { readonly architecture: Arch
 /** Of the larger batch as many rows as the time allows; what is left is extrapolated. @param rate tokens a ms of the smallest trial */
 function affordable({ large, small, recompute, seconds }: CalibrationJob, reader: RowReader, rate: number): Row[] {
   const smallTokens = small.reduce((sum, row) => sum + reader.length(row), 0)
-  // Each form takes a step, and the head two; small batches take some more.
-  const most = Math.max(2 * smallTokens, seconds * 1000 * rate / (recompute.length + 2))
+  // Each form takes two steps, and so does the head; small batches take some more.
+  const most = Math.max(2 * smallTokens, seconds * 1000 * rate / (2 * recompute.length + 3))
   const rows: number[] = []
   let tokens = 0
   for (const row of large) {

@@ -39,6 +39,8 @@ export interface CalibrationJob {
   /** Heads and widths of a rank that holds so much of each matrix. */
   readonly tp: number
   readonly threads: number
+  /** Ranks that work beside each other on this machine: as many processes measure at once, as they share its cores and memory. */
+  readonly together: number
   /** s that it may take, about. */
   readonly seconds: number
 }

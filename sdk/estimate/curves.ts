@@ -49,9 +49,14 @@ export class Curves {
     const [small, large] = this.lean(recompute), [fullSmall, fullLarge] = this.full()
     const line = (of: (point: Point) => number): number => lasting([small.tokens, of(small)], [large.tokens, of(large)], tokens)
     return {
-      forward: line((point) => point.forward / point.layers), backward: line((point) => point.backward / point.layers), embed: line((point) => point.embed),
+      forward: line((point) => this.shortest(point, 'forward') / point.layers), backward: line((point) => this.shortest(point, 'backward') / point.layers), embed: line((point) => point.embed),
       head: lasting([fullSmall.supervised, fullSmall.head], [fullLarge.supervised, fullLarge.head], supervised),
     }
+  }
+
+  /** Layers do the same whatever the head does, so that batches of the same rows tell it twice. */
+  private shortest({ tokens, recompute }: Point, of: 'forward' | 'backward'): number {
+    return Math.min(...this.calibration.points.filter((point) => point.tokens === tokens && point.recompute === recompute).map((point) => point[of]))
   }
 
   /** s of a step outside its passes for each value that trains. */

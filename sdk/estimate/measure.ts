@@ -34,7 +34,7 @@ export async function curvesOf(plan: Plan, bench: Bench, rows: readonly number[]
   const least = Math.min(Math.max(128, tokens / 4), 512), small: number[] = []
   for (let sum = 0; sum < least && small.length < middle.length; sum += length(small[small.length - 1])) small.push(middle[small.length])
   const others = rows.length > 1 ? small : shorter(reader, tokens)
-  const job = { plan, modelPath: bench.modelPath, split: bench.split, small: others, large: ordered, recompute: [...recompute], tp: plan.mesh.tp, threads: threadsOf(plan), seconds: bench.seconds }
+  const job = { plan, modelPath: bench.modelPath, split: bench.split, small: others, large: ordered, recompute: [...recompute], tp: plan.mesh.tp, threads: threadsOf(plan), together: worldSize(meshShape(plan.mesh)), seconds: bench.seconds }
   const calibration = await calibrate(job, bench.config, bench.onProgress)
   return new Curves({ ...architecture, heads: architecture.heads / plan.mesh.tp }, calibration)
 }

@@ -5,7 +5,8 @@ import { holdings, type Workload } from '../parallel/estimate/workload'
 import { messagesOf } from '../parallel/estimate/traffic'
 import { messageSeconds, type Cluster } from '../parallel/estimate/simulate'
 import { rangesOf, shareOf } from '../parallel/shares'
-import { dataRanks } from '../parallel/mesh/shape'
+import { worldSize } from '../parallel/mesh/mesh'
+import { dataRanks, meshShape } from '../parallel/mesh/shape'
 import type { Plan } from '../plan/plan'
 import type { Recompute } from '../train/walk'
 import { Curves } from './curves'
@@ -49,7 +50,7 @@ function memoryOf(plan: Plan, subject: Subject, steps: Steps, curves: Curves, wo
   const state = stateOf(plan, architecture, names, trainable * adapterShare(workload, plan, stage), mesh.pp * mesh.tp === 1 ? undefined : share)
   const { layers, inFlight } = depthOf(plan, architecture, stage, micros)
   const { activations, workspace, head } = curves.bytes(steps.largest, recompute, layers * inFlight, layers)
-  const parts = { process: curves.base, weights: state.weights, gradients: state.gradients, optimizer: state.optimizer, activations, workspace, head: stage === mesh.pp - 1 ? head : 0, messages: messageBytes(workload, plan, stage), saving: savingBytes(plan, subject) }
+  const parts = { process: curves.base, weights: state.weights, gradients: state.gradients, optimizer: state.optimizer, activations, workspace, head: stage === mesh.pp - 1 ? head : 0, messages: messageBytes(workload, plan, stage), saving: savingBytes(plan, subject, stage) }
   return { ...parts, total: Object.values(parts).reduce((sum, bytes) => sum + bytes, 0) }
 }
 
@@ -66,11 +67,10 @@ function messageBytes(workload: Workload, { mesh }: Plan, stage: number): number
   return mesh.sharding.degree > 1 && workload.adapterRank === null ? 8 * Math.max(...trained.map((each) => each.trained)) : 0
 }
 
-/** Buffers of the two largest tensors, of at most 64 MiB each, with what is not collected yet. */
-function savingBytes(plan: Plan, { architecture, names }: Subject): number {
-  if (plan.method !== 'sft') return 0
-  const values = storedWeights(architecture, names).flatMap(({ shape, parts }) => parts.map(({ rows }) => rows * shape.slice(1).reduce((a, b) => a * b, 1))).sort((a, b) => b - a)
-  return 1.2 * values.slice(0, 2).reduce((sum, each) => sum + Math.min(64 << 20, valueBytes(plan) * each), 0)
+/** A rank alone writes its weights from where they lie; the first of several puts the parts of each together, the largest in three buffers. */
+function savingBytes(plan: Plan, { architecture, names }: Subject, stage: number): number {
+  if (plan.method !== 'sft' || worldSize(meshShape(plan.mesh)) === 1 || stage > 0) return 0
+  return 3 * 4 * Math.max(...storedWeights(architecture, names).flatMap(({ shape, parts }) => parts.map(({ rows }) => rows * shape.slice(1).reduce((a, b) => a * b, 1))))
 }
 
 /** s of a step: its passes on the busiest rank, what ranks say to each other, and the update. */

@@ -39,7 +39,7 @@ export class Trial {
 
   /**
    * A few steps over the rows: the first shows what they take in memory, the others, which find that memory again, how long they last.
-   * @param most s: where the first takes longer, it stands for all
+   * @param most s that the others may take; there is one at least
    */
   run(rows: readonly Row[], recompute: Recompute, most: number): TrialPoint {
     const { blocks } = this.decoder, batch = packBatch(rows, 'cpu', this.architecture.prompt)
@@ -54,8 +54,8 @@ export class Trial {
       return { clock, whole: (performance.now() - started) / 1000 }
     }
     let best = timed(gauge)
-    // The shortest of a few: other programs only make it longer.
-    for (let spent = best.whole, again = 0; again < 3 && spent < most; again++) {
+    // The first finds no memory yet, which takes its time; then the shortest of a few: other programs only make it longer.
+    for (let spent = 0, again = 0; again < 3 && spent < most; again++) {
       const next = timed()
       spent += next.whole
       if (again === 0 || next.whole < best.whole) best = next

@@ -115,10 +115,11 @@ function headerBytes(ordered: Ordered[], metadata: Readonly<Record<string, strin
   return out
 }
 
+/** Tensors on the CPU are written from where they lie; of others, and of those with gaps between rows, as many rows at once as a buffer holds. */
 function writeTensor(fd: number, tensor: Tensor, bytes: number): void {
   if (bytes === 0) return
   const rows = tensor.shape[0] ?? 1
-  if (bytes <= pieceBytes || rows < 2) return writeAll(fd, tensor.toBytes())
+  if (bytes <= pieceBytes || rows < 2 || (tensor.device === 'cpu' && tensor.isContiguous)) return tensor.writeBytes(fd)
   const perPiece = Math.max(1, Math.floor(pieceBytes / (bytes / rows)))
   for (let row = 0; row < rows; row += perPiece) {
     native().scope(() => writeTensor(fd, rowsOf(tensor, row, Math.min(perPiece, rows - row)), bytes / rows * Math.min(perPiece, rows - row)))

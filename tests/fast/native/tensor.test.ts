@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -84,6 +84,15 @@ test('a mapped file is read without a copy and written only in memory', () => {
   ops.mul_(a, 10)
   assert.deepEqual(b.toArray(), [20, 30, 40])
   assert.deepEqual(mapFile(path).tensor(0, [4], 'float32').toArray(), [1, 2, 3, 4])
+})
+
+test('bytes go into an open file from where they lie, and a full disk says so', { skip: !existsSync('/dev/full') && 'no /dev/full here' }, () => {
+  const path = join(folder, 'written.bin'), t = tensor(Float32Array.from({ length: 24 }, (_, i) => i), [4, 6]), turned = ops.t(t), file = openSync(path, 'w'), full = openSync('/dev/full', 'w')
+  for (const each of [t, turned, ops.zeros([0])]) each.writeBytes(file)
+  closeSync(file)
+  assert.deepEqual([...readFileSync(path)], [t, turned].flatMap((each) => [...each.toBytes()]))
+  assert.throws(() => t.writeBytes(full), { name: 'NativeError', code: 'ENOSPC' })
+  closeSync(full)
 })
 
 test('pages of a mapped tensor can be given back, and are read again', { skip: !existsSync('/proc/self/smaps') && 'no /proc here' }, () => {

@@ -72,7 +72,7 @@ test('a failed write leaves the old file and nothing else', t => {
   writeFileSync(target, 'old')
   const freed = tensor([1])
   const entries = new Map([['a', freed]])
-  Object.defineProperty(freed, 'toBytes', { value: () => { throw new RangeError('boom') } })
+  Object.defineProperty(freed, 'writeBytes', { value: () => { throw new RangeError('boom') } })
   assert.throws(() => writeSafetensors(target, entries), /boom/)
   assert.deepEqual(readdirSync(folder), ['m.safetensors'])
   assert.equal(readFileSync(target, 'utf8'), 'old')
