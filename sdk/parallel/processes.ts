@@ -2,6 +2,7 @@ import { fork, type ChildProcess, type ForkOptions } from 'node:child_process'
 import * as os from 'node:os'
 import { reviveError, WorkerError, type FettleError, type SerializedError } from '../errors'
 import { boundByLauncher, placeRank, readMachine } from './launch'
+import { cpulist } from './launch/cpulist'
 
 /** What a rank process says when it has done its job, or cannot. */
 export type FromRank = { readonly kind: 'here' } | { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: SerializedError }
@@ -16,8 +17,10 @@ export const rankFlags: readonly string[] = ['--predictable', '--max-semi-space-
 /** How a rank's process is started on its share of the machine: bound to its cores, with as many threads as they are. */
 export function forkPlaced(rank: number, ranks: number, threads: number | null = null): Pick<ForkOptions, 'env' | 'execPath' | 'execArgv'> {
   if (ranks === 1) return { env: { ...process.env, ...(threads === null ? {} : { OMP_NUM_THREADS: String(threads) }) }, execArgv: [...rankFlags] }
-  const { prefix, environment } = placeRank(readMachine(), rank, ranks, 'cpu', boundByLauncher(process.env))
-  const env = { ...process.env, ...environment, ...(threads === null ? {} : { OMP_NUM_THREADS: String(threads) }) }
+  const machine = readMachine(), { prefix, environment } = placeRank(machine, rank, ranks, 'cpu', boundByLauncher(process.env))
+  // The first rank starts the others, and what it may run on is its own share by then.
+  const shared = prefix.length === 0 ? {} : { FETTLE_CPUS: cpulist(machine.cores.flatMap(({ cpus }) => cpus)) }
+  const env = { ...process.env, ...environment, ...shared, ...(threads === null ? {} : { OMP_NUM_THREADS: String(threads) }) }
   // The binding program becomes the rank: the process keeps its id.
   const [program, ...words] = prefix
   return program === undefined ? { env, execArgv: [...rankFlags] } : { env, execPath: program, execArgv: [...words, process.execPath, ...rankFlags] }

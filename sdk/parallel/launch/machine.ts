@@ -32,14 +32,17 @@ const readText: ReadText = (file) => {
 
 /** This machine. */
 export function readMachine(env: NodeJS.ProcessEnv = process.env): Machine {
-  const found = process.platform === 'linux' ? readCores(readText) : null
+  const found = process.platform === 'linux' ? readCores(readText, env.FETTLE_CPUS) : null
   const cores = found ?? Array.from({ length: os.availableParallelism() }, (_, cpu) => ({ cpus: [cpu], node: 0 }))
   return { cores, quota: readQuota(readText), gpus: countGpus(env), binder: found === null ? null : findBinder(env) }
 }
 
-/** Cores of Linux: those that the scheduler lets this process run on, by /proc and /sys. Null where /proc does not say. */
-export function readCores(read: ReadText): Core[] | null {
-  const allowed = /^Cpus_allowed_list:\s*(\S+)$/m.exec(read('/proc/self/status') ?? '')?.[1]
+/**
+ * Cores of Linux: those that the scheduler lets this process run on, by /proc and /sys. Null where /proc does not say.
+ * @param divided CPUs that ranks share, where this process is one of them and may run on its own share alone (`FETTLE_CPUS`)
+ */
+export function readCores(read: ReadText, divided?: string): Core[] | null {
+  const allowed = divided ?? /^Cpus_allowed_list:\s*(\S+)$/m.exec(read('/proc/self/status') ?? '')?.[1]
   if (allowed === undefined) return null
   const nodes = parseCpulist(read('/sys/devices/system/node/online') ?? '0')
   const nodeOf = new Map(nodes.flatMap((node, index) => parseCpulist(read(`/sys/devices/system/node/node${node}/cpulist`) ?? '').map((cpu) => [cpu, index] as const)))

@@ -36,6 +36,10 @@ test('cores are divided evenly, those of a NUMA node together, hyperthreads with
   assert.deepEqual(lists(machine(laptop), 3), ['0-1: 1', '2-3: 1', '4-7: 1'])
 })
 
+test('a rank that may run on its own share alone still sees what all of them share', () => {
+  assert.deepEqual(lists({ ...machine(one), cores: readCores(one, '0-1')! }, 2), ['0: 1', '1: 1'])
+})
+
 test('more ranks than cores share them, and their threads do not spin while they wait', () => {
   for (const { cpus, prefix, environment } of placed(machine(two), 4)) {
     assert.deepEqual([cpus, prefix, environment], [null, [], { OMP_NUM_THREADS: '1', OMP_WAIT_POLICY: 'passive' }])
