@@ -60,11 +60,11 @@ function adapterShare(workload: Workload, { mesh }: Plan, stage: number): number
   return mesh.pp * mesh.tp === 1 ? 1 : trained(mesh, stage) / trained({ ...mesh, pp: 1, tp: 1, virtual: 1 }, 0)
 }
 
-/** Gradients on their way between ranks: the largest part, as it is sent and as it comes; what layers keep is free again by then. Replicas sum them where they are. */
+/** Gradients on their way between sharding ranks: of the two largest parts what is sent and what comes, and the sum of one; what layers keep is free again by then. Replicas sum them where they are. */
 function messageBytes(workload: Workload, { mesh }: Plan, stage: number): number {
-  if (dataRanks(mesh) === 1) return 0
-  const trained = holdings(workload, mesh, stage)
-  return mesh.sharding.degree > 1 && workload.adapterRank === null ? 8 * Math.max(...trained.map((each) => each.trained)) : 0
+  if (mesh.sharding.degree === 1 || workload.adapterRank !== null) return 0
+  const [first, second = 0] = holdings(workload, mesh, stage).map(({ trained }) => trained).sort((a, b) => b - a)
+  return 8 * (first + second) + 4 * first
 }
 
 /** A rank alone writes its weights from where they lie; the first of several puts the parts of each together, the largest in three buffers. */
