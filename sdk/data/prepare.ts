@@ -1,4 +1,4 @@
-import { fork, type ChildProcess } from 'node:child_process'
+import { fork, type ChildProcess, type ForkOptions } from 'node:child_process'
 import * as path from 'node:path'
 import { reviveError, WorkerError, type FettleError } from '../errors'
 import type { DataPlan } from '../plan/plan'
@@ -19,6 +19,8 @@ export interface PrepareOptions {
   readonly cores?: number
   /** Threads that tokenise; by default as many as cores, text and free memory allow. What is prepared does not depend on it. */
   readonly threads?: number
+  /** How its process is started, where the caller's own cores are not all that it may use. */
+  readonly start?: Pick<ForkOptions, 'execPath' | 'execArgv'>
   /** Ends the preparation; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
 }
@@ -38,10 +40,10 @@ export async function prepare(data: DataPlan, modelPath: string, options: Prepar
   return runJob({ data, modelPath, splits, cache, threads, cores }, options)
 }
 
-function runJob(job: PrepareJob, { onProgress, signal }: PrepareOptions): Promise<PreparedData> {
+function runJob(job: PrepareJob, { onProgress, signal, start }: PrepareOptions): Promise<PreparedData> {
   if (signal?.aborted) return Promise.reject(signal.reason)
   // Without the parent's flags: a debugger's port or a loader of the notebook is not for this process.
-  const child = fork(path.join(__dirname, 'prepare-worker.js'), [], { execArgv: [], stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+  const child = fork(path.join(__dirname, 'prepare-worker.js'), [], { execArgv: [], ...start, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
   return new Promise((resolve, reject) => {
     let outcome: { result: PreparedData } | { error: unknown } | null = null
     const stop = (): void => {

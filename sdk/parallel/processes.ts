@@ -3,6 +3,7 @@ import * as os from 'node:os'
 import { reviveError, WorkerError, type FettleError, type SerializedError } from '../errors'
 import { boundByLauncher, placeRank, readMachine } from './launch'
 import { cpulist } from './launch/cpulist'
+import { prefixOf } from './launch/place'
 
 /** What a rank process says when it has done its job, or cannot. */
 export type FromRank = { readonly kind: 'here' } | { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: SerializedError }
@@ -24,6 +25,13 @@ export function forkPlaced(rank: number, ranks: number, threads: number | null =
   // The binding program becomes the rank: the process keeps its id.
   const [program, ...words] = prefix
   return program === undefined ? { env, execArgv: [...rankFlags] } : { env, execPath: program, execArgv: [...words, process.execPath, ...rankFlags] }
+}
+
+/** How a rank starts a process that works for all ranks of the machine: on all cores that they share, though the rank has its own alone. */
+export function forkOnSharedCores(): Pick<ForkOptions, 'execPath' | 'execArgv'> {
+  if (process.env.FETTLE_CPUS === undefined) return {}
+  const { cores, binder } = readMachine(), [program, ...words] = prefixOf(cores.flatMap(({ cpus }) => cpus), binder)
+  return program === undefined ? {} : { execPath: program, execArgv: [...words, process.execPath] }
 }
 
 /** Threads of this rank's operators: what it was started with, else its share of the cores. */

@@ -26,7 +26,7 @@ import { refuseMesh } from '../parallel/mesh/fit'
 import { meshText, worldSize } from '../parallel/mesh/mesh'
 import { loadRank, rankDecoder } from '../parallel/open'
 import { meetRemote, type Meeting } from '../parallel/meet'
-import { threadsOf } from '../parallel/processes'
+import { forkOnSharedCores, threadsOf } from '../parallel/processes'
 import { Ranks, waits } from '../parallel/ranks'
 import { meshShape } from '../parallel/mesh/shape'
 import type { DataPlan, Plan } from '../plan/plan'
@@ -194,7 +194,7 @@ export function neededSplits({ train, predict, evaluate, evalAtEnd, threads, dat
 
 async function prepareData(plan: Plan, located: DataPlan, modelPath: string, reporter: Reporter, signal: AbortSignal): Promise<PreparedData> {
   const data = await prepare(located, modelPath, {
-    ...neededSplits(plan),
+    ...neededSplits(plan), start: forkOnSharedCores(),
     onProgress: ({ split, bytes, totalBytes }) => reporter.progress(`preparing ${split}`, bytes, totalBytes), signal,
   })
   for (const split of ['train', 'dev', 'test'] as const) {

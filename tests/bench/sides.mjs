@@ -1,13 +1,14 @@
 // One run of one side: a whole process, its JSON lines read as they come.
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createInterface } from 'node:readline'
 import { TrainingError } from './error.mjs'
 import { laws } from './prepare/rows.mjs'
 
-const here = dirname(fileURLToPath(import.meta.url))
+const here = dirname(fileURLToPath(import.meta.url)), { rankFlags } = createRequire(import.meta.url)('fettle/dist/parallel/processes')
 
 /** PEFT keeps adapters in fp32 as it comes; the best form has them in the model's type where the CPU multiplies that. */
 function adapterDtype(form, { dtype, emulated }) { return dtype === 'bf16' && (form === 'default' || emulated) ? 'fp32' : 'model' }
@@ -22,7 +23,8 @@ export function commandOf(side, c, files, { pythons, tcmalloc }) {
   const flags = ['--case', c.case, '--dtype', c.dtype, '--threads', c.threads, '--steps', c.steps]
   if (side === 'fettle-run') return { command: process.execPath, args: [join(here, 'fettle', 'run.mjs'), files.model, files.text, ...flags.map(String), '--steps', '3', '--batch', String(laws[c.rows].batch)], env: {} }
   const all = [...flags, '--seconds', c.seconds, '--skip', c.skip, ...(c.case === 'lora' || c.case === 'prefix' ? ['--adapter', files[c.case]] : []), ...(c.case === 'generate' ? ['--batch', c.batch, '--prompt', c.prompt, '--new', c.fresh] : [])].map(String)
-  if (side.startsWith('fettle')) return { command: process.execPath, args: [join(here, 'fettle', c.case === 'generate' ? 'generate.mjs' : 'train.mjs'), files.model, files.rows, ...all, '--form', side === 'fettle' ? 'best' : 'plain'], env: {} }
+  // A rank's own process has these flags.
+  if (side.startsWith('fettle')) return { command: process.execPath, args: [...rankFlags, join(here, 'fettle', c.case === 'generate' ? 'generate.mjs' : 'train.mjs'), files.model, files.rows, ...all, '--form', side === 'fettle' ? 'best' : 'plain'], env: {} }
   const [peer, form] = side.split(':')
   return {
     command: pythons[peer], args: ['-u', join(here, 'peers', scriptOf(peer, form, c.case)), files.model, files.rows, ...all, '--form', form, '--adapter-dtype', adapterDtype(form, c)],

@@ -104,12 +104,13 @@ export class LabPage {
     }))
   }
 
-  /** Waits until the notebook's kernel takes cells. */
+  /** Waits until the notebook's kernel takes cells, and nothing covers them. */
   async ready(): Promise<void> {
     await this.until(`(() => {
       const context = globalThis.jupyterapp?.shell.currentWidget?.context?.sessionContext
       return context?.isReady && ['idle', 'busy'].includes(context.kernelDisplayStatus) && context.session?.kernel?.connectionStatus === 'connected'
     })()`, 'a kernel that takes cells', 120_000)
+    await this.until("[...document.querySelectorAll('.jp-Spinner')].every((spinner) => spinner.offsetParent === null)", 'no spinner over the notebook', 120_000)
   }
 
   /** Waits for an expression of the page; fails with what it was meant to be. */

@@ -66,7 +66,8 @@ function deviceOf(gpus: number, localRank: number, localWorldSize: number, devic
   throw new PlanError('launch.place', `expected a GPU for each of the ${localWorldSize} ranks of this machine, got ${gpus}; start ${gpus || 'no'} rank${gpus === 1 ? '' : 's'} here, or compute on the CPU (device cpu)`, { gpus, localWorldSize })
 }
 
-function prefixOf(cpus: readonly number[] | null, binder: Machine['binder']): string[] {
+/** Words before a command that bind it to CPUs; none where nothing is bound. */
+export function prefixOf(cpus: readonly number[] | null, binder: Machine['binder']): string[] {
   if (cpus === null || binder === null) return []
   return binder === 'taskset' ? ['taskset', '-c', cpulist(cpus)] : ['numactl', `--physcpubind=${cpulist(cpus)}`]
 }
