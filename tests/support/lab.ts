@@ -71,13 +71,15 @@ export class Lab {
     return this.tab(name, view)
   }
 
-  /** Opens a notebook in one more tab; `doc` shows it alone, without the file browser. */
+  /** Opens a notebook in one more tab; `doc` shows it alone, without the file browser. In a workspace of its own, so that it does not bring back what other tabs show. */
   async tab(name: string, view: 'lab' | 'doc' = 'lab'): Promise<LabPage> {
-    const page = new LabPage(await this.context.newPage(), path.join(this.folder, name))
-    await page.page.goto(`${this.server.url}${view}/tree/${name}?token=${this.server.token}`)
+    const page = new LabPage(await this.context.newPage(), path.join(this.folder, name)), place = view === 'lab' ? `lab/workspaces/tab-${++this.tabs}` : 'doc'
+    await page.page.goto(`${this.server.url}${place}/tree/${name}?token=${this.server.token}`)
     await page.ready()
     return page
   }
+
+  private tabs = 0
 
   /** Kernels that the server has. */
   async kernels(): Promise<{ id: string; name: string }[]> {
