@@ -78,7 +78,8 @@ test('a first rank that is killed takes the others with it, even one that is sto
 
 test("a rank that fails of itself shows its own error, not the collective's of the others", async (t) => {
   const { run, followers: [rank] } = await started(t, (builder) => builder.tp(2))
-  execFileSync('prlimit', ['--pid', String(rank), '--as=1000000:1000000'])
+  // Its next checkpoint finds no file descriptor.
+  execFileSync('prlimit', ['--pid', String(rank), '--nofile=3:3'])
   const error = await failure(run)
   assert.match(error.message, /^rank 1\b/)
   assert.doesNotMatch(error.message, /Connection (closed|reset)/)
