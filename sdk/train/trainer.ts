@@ -129,17 +129,21 @@ export class Trainer {
   prepare(step = this.done): void {
     const { windows } = this.parts
     if (this.stream !== null || step >= windows.totalSteps) return
-    freeAll(this.ahead?.batches)
+    this.dropAhead()
     this.ahead = { step, batches: scope(() => keepAll(this.batches(windows.units(step - this.dataStart), step))) }
   }
 
   /** What was prepared for the step that comes, to be freed behind it; `null`: nothing. */
   private takeAhead(): readonly Batch[] | null {
-    const { ahead } = this
+    if (this.ahead?.step !== this.done) this.dropAhead()
+    const batches = this.ahead?.batches ?? null
     this.ahead = null
-    if (ahead?.step === this.done) return ahead.batches
-    freeAll(ahead?.batches)
-    return null
+    return batches
+  }
+
+  private dropAhead(): void {
+    freeAll(this.ahead?.batches)
+    this.ahead = null
   }
 
   /** This rank's batch of a micro-batch. Ranks meet at each layer: one without a label of its own walks along with one of theirs. */
@@ -182,8 +186,7 @@ export class Trainer {
    */
   restore(folder: string): void {
     const { step, learningRate, dataStart = 0, best = noBest, lossScale, taken } = restoreState(folder, this.live)
-    freeAll(this.ahead?.batches)
-    this.ahead = null
+    this.dropAhead()
     if (lossScale !== undefined && this.lossScale !== null) this.lossScale.state = lossScale
     if (this.parts.plan.resumeData === 'continue') this.stream?.seek(taken ?? 0)
     this.best.state = best
@@ -205,7 +208,7 @@ export class Trainer {
   get parameters(): Decoder['parameters'] { return this.parts.decoder.parameters }
 
   free(): void {
-    freeAll(this.ahead?.batches)
+    this.dropAhead()
     this.graphs?.free()
     this.optimizer.free()
   }

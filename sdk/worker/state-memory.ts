@@ -5,8 +5,6 @@ import type { Architecture, NameMap } from '../models/architecture'
 import { familyOf } from '../models/families'
 import { storedWeights } from '../models/layout'
 import { openWeights } from '../models/weights'
-import { meshShape } from '../parallel/mesh/shape'
-import { worldSize } from '../parallel/mesh/mesh'
 import { shareOf } from '../parallel/shares'
 import { defaultLora, defaultQuantize } from '../plan/defaults'
 import type { Plan } from '../plan/plan'
@@ -67,7 +65,7 @@ const roomLeft = 0.8
 
 /** What the rank that holds most holds all the time, in bytes. */
 function largestState(plan: Plan, { architecture, names }: Recorded): number {
-  const { mesh } = plan, whole = worldSize(meshShape(mesh)) === 1 || mesh.pp * mesh.tp === 1
+  const { mesh } = plan, whole = mesh.pp * mesh.tp === 1
   const own = storedWeights(architecture, names).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0)
   // An adapter is small beside what it is put on: one that is divided too is counted as divided evenly.
   const trainable = plan.method === 'sft' ? 0 : trainableShare(plan, architecture, names, own).parameters / (mesh.pp * mesh.tp)

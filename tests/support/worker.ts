@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { fork, type ChildProcess } from 'node:child_process'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
@@ -100,4 +101,19 @@ export function workerPlan(folder: string, changes: Partial<Plan>): Plan {
 /** Events of the output folder's metrics.jsonl. */
 export function readMetrics(output: string): RunEvent[] {
   return fs.readFileSync(path.join(output, 'metrics.jsonl'), 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as RunEvent)
+}
+
+/** Stops a run once it has done so many steps, with a checkpoint, and goes on from there to its end, without a warning. */
+export async function stopAndResume(t: TestContext, plan: Plan, step: number): Promise<{ readonly at: number; readonly checkpoint: string | null }> {
+  const stopped = startWorker(t, plan)
+  await stopped.event('step', (event) => event.step >= step)
+  const { path: checkpoint } = await stopped.command({ name: 'stop' })
+  const at = (await stopped.event('done')).atStep
+  await stopped.close()
+  const resumed = startWorker(t, { ...plan, resume: true })
+  await resumed.event('done')
+  assert.equal(resumed.of('started')[0].startStep, at)
+  assert.deepEqual(resumed.of('warning'), [])
+  await resumed.close()
+  return { at, checkpoint }
 }

@@ -5,7 +5,7 @@ import { readSafetensors } from 'fettle/dist/models/weights'
 import { defaultLora } from 'fettle/dist/plan/defaults'
 import type { Plan } from 'fettle/dist/plan/plan'
 import { temporaryFolder } from '../../support/tiny'
-import { readMetrics, startWorker, workerPlan } from '../../support/worker'
+import { readMetrics, startWorker, stopAndResume, workerPlan } from '../../support/worker'
 
 const lora: Plan['lora'] = { ...defaultLora, rank: 4, alpha: 8, dropout: 0.1 }
 const bytes = (file: string, name: string): Buffer => Buffer.from(readSafetensors(file).get(name)!.toBytes())
@@ -20,18 +20,8 @@ for (const [what, method, adapter] of [['sft', 'sft', null], ['lora', 'lora', lo
     await first.close()
 
     const plan = workerPlan(folder, { ...common, output: path.join(folder, 'parts') })
-    const stopped = startWorker(t, plan)
-    await stopped.event('step', (event) => event.step >= 3)
-    const { path: checkpoint } = await stopped.command({ name: 'stop' })
-    const at = (await stopped.event('done')).atStep
+    const { at, checkpoint } = await stopAndResume(t, plan, 3)
     assert.equal(checkpoint, path.join(plan.output, `checkpoint-${at}`))
-    await stopped.close()
-
-    const resumed = startWorker(t, { ...plan, resume: true })
-    await resumed.event('done')
-    assert.equal(resumed.of('started')[0].startStep, at)
-    assert.deepEqual(resumed.of('warning'), [])
-    await resumed.close()
     const names = [...readSafetensors(path.join(whole.output, name)).keys()]
     for (const weight of names) assert.ok(bytes(path.join(plan.output, name), weight).equals(bytes(path.join(whole.output, name), weight)), weight)
     const steps = readMetrics(plan.output).flatMap((event) => event.type === 'step' ? [event.loss] : [])

@@ -7,7 +7,7 @@ import { shuffledStream } from 'fettle/dist/data/stream-order'
 import { readSafetensors } from 'fettle/dist/models/weights'
 import { StreamWindows } from 'fettle/dist/train/stream-windows'
 import { temporaryFolder } from '../../support/tiny'
-import { readMetrics, startWorker, workerPlan } from '../../support/worker'
+import { readMetrics, startWorker, stopAndResume, workerPlan } from '../../support/worker'
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 
@@ -73,16 +73,8 @@ for (const packing of [false, true]) {
     const whole = lazy(folder, { output: path.join(folder, 'whole') }, packing), first = startWorker(t, whole)
     await first.event('done')
     await first.close()
-    const plan = lazy(folder, { output: path.join(folder, 'parts') }, packing), stopped = startWorker(t, plan)
-    await stopped.event('step', (event) => event.step >= 4)
-    await stopped.command({ name: 'stop' })
-    const at = (await stopped.event('done')).atStep
-    await stopped.close()
-    const resumed = startWorker(t, { ...plan, resume: true })
-    await resumed.event('done')
-    assert.equal(resumed.of('started')[0].startStep, at)
-    assert.deepEqual(resumed.of('warning'), [])
-    await resumed.close()
+    const plan = lazy(folder, { output: path.join(folder, 'parts') }, packing)
+    await stopAndResume(t, plan, 4)
     const losses = (output: string): number[] => readMetrics(output).flatMap((event) => (event.type === 'step' ? [event.loss] : []))
     assert.deepEqual(losses(plan.output), losses(whole.output))
     assert.deepEqual(weights(plan.output), weights(whole.output))
