@@ -41,7 +41,7 @@ export class Predictor {
   }
 
   stepsFor(plan: Plan): Steps {
-    const key = JSON.stringify([plan.batch, dataRanks(plan.mesh)]), found = this.steps.get(key) ?? stepsOf(plan, this.bench.reader)
+    const key = JSON.stringify([plan.batch, dataRanks(plan.mesh)]), found = this.steps.get(key) ?? stepsOf(plan, this.bench.reader, this.device === null ? 'cpu' : 'gpu')
     this.steps.set(key, found)
     return found
   }

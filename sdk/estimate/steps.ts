@@ -3,7 +3,8 @@ import { epochOrder } from '../data/order'
 import { Packs } from '../data/packing'
 import { dataRanks } from '../parallel/mesh/shape'
 import type { Plan } from '../plan/plan'
-import { ownUnits, Windows } from '../train/windows'
+import { ownUnits, sharersOf, type PassCut } from '../train/cut'
+import { Windows } from '../train/windows'
 
 /** A micro-batch, as memory and time see it. */
 export interface Micro {
@@ -30,10 +31,10 @@ export interface Steps {
 const sampledSteps = 32
 
 /** The steps that a plan makes of prepared rows, as its workers cut them. */
-export function stepsOf(plan: Plan, reader: RowReader): Steps {
+export function stepsOf(plan: Plan, reader: RowReader, device: PassCut<never>['device']): Steps {
   const length = (row: number): number => reader.length(row), ranks = dataRanks(plan.mesh)
   const packs = plan.data.packing ? Packs.greedy(reader.rows, length, plan.data.maxLength) : null, count = packs?.count ?? reader.rows
-  const windows = new Windows(count, { ...plan.batch, size: plan.batch.size * ranks }, plan, (epoch) => epochOrder({ rows: count, seed: plan.data.seed ?? plan.seed, epoch }), packs, { length, ranks })
+  const windows = new Windows(count, { ...plan.batch, size: plan.batch.size * ranks }, plan, (epoch) => epochOrder({ rows: count, seed: plan.data.seed ?? plan.seed, epoch }), packs, { length, ranks: sharersOf(plan, ranks), device })
   const micro = (rows: readonly number[]): Micro => ({
     tokens: sum(rows, length), longest: Math.max(0, ...rows.map(length)), sequences: rows.length, supervised: sum(rows, (row) => reader.supervised(row)),
   })

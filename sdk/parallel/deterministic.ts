@@ -1,12 +1,10 @@
 import { manualSeed, ops, scope, tensor, type ProcessGroup, type Tensor } from 'fettle-native'
 import type { Batch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
+import { shardsOfMicroBatch } from '../train/cut'
 import { walkAll, type ParallelStep } from '../train/step'
 import type { WalkOptions } from '../train/walk'
 import type { Ranks } from './ranks'
-
-/** Shards that each micro-batch is cut into, however many ranks there are: 1, 2 or 4. */
-export const shardsOfMicroBatch = 4
 
 /** A shard of a micro-batch: rows that are computed by themselves, and the seed of what is random in them. */
 export interface ShardBatch extends Batch { readonly shard: { readonly micro: number; readonly index: number; readonly seed: number } }

@@ -178,7 +178,8 @@ export abstract class PlanBuilder {
 
   /**
    * Most tokens of a forward and backward pass: the rows of a step, as many as `.batch()` and `.accumulate()` say, are cut by tokens
-   * instead of rows, and a longer row stands alone. Steps and their gradients stay the same; memory and speed change. At least 1; `null` (default): cut by rows.
+   * instead of rows, and a longer row stands alone. Steps and their gradients stay the same; memory and speed change. At least 1; `null` (default): cut by rows,
+   * and on CPUs each batch into passes of at most 1,024 tokens.
    */
   tokenBudget(tokens: number | null): this { return this.#with({ batch: { ...this.plan.batch, tokens: readValue('tokenBudget', tokens, 'batch.tokens') } }) }
 

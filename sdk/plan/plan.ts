@@ -122,7 +122,8 @@ export interface BatchPlan {
   readonly accumulate: number
   /**
    * Most tokens of a forward and backward pass on a rank: the `size · accumulate` rows of a step are cut by tokens instead of rows, and a
-   * longer row stands alone. The step itself stays the same; changes nothing but memory and speed. `null` (default): `size` rows.
+   * longer row stands alone. The step itself stays the same; changes nothing but memory and speed. `null` (default): `size` rows, which on
+   * CPUs are cut into passes of at most 1,024 tokens.
    */
   readonly tokens: number | null
 }

@@ -4,7 +4,7 @@ import { packBatch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
 import { sumOver } from '../parallel/gradients'
 import { Ranks } from '../parallel/ranks'
-import { ownUnits } from './windows'
+import { ownUnits } from './cut'
 
 /** How well the weights do on rows that have answers. */
 export interface EvaluateResult {

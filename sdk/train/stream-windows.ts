@@ -3,20 +3,18 @@ import { IGNORED, type Row } from '../data/dataset'
 import type { StreamedRow } from '../data/stream-protocol'
 import { TrainingError } from '../errors'
 import type { BatchPlan } from '../plan/plan'
-import { cutByTokens } from './cut'
+import { passesOf, type PassCut } from './cut'
 import type { StepWindows } from './windows'
 
 /** What a stream of rows gives; it begins after so many rows that were taken before. */
 export interface StreamSource { next(): Promise<StreamedRow>; close(): void }
 
 /** How steps are cut from a stream. */
-export interface StreamCut {
+export interface StreamCut extends Pick<PassCut<never>, 'ranks' | 'device'> {
   readonly batch: BatchPlan
   readonly steps: number
   /** Tokens of a pack; `null`: a batch holds rows. */
   readonly packed: number | null
-  /** Ranks that share each micro-batch. */
-  readonly ranks: number
   /** Identifies the stream, as a split's hash does. */
   readonly hash: string
 }
@@ -53,7 +51,7 @@ export class StreamWindows implements StepWindows {
       for (let unit = 0; unit < size; unit++) units.push(await this.unit())
       window.push(units)
     }
-    this.window = this.cut.batch.tokens === null ? window : cutByTokens(window.flat(), (unit) => unit.reduce((sum, row) => sum + this.held.get(row)!.inputIds.length, 0), this.cut.batch.tokens, this.cut.ranks)
+    this.window = passesOf(window, { ...this.cut, budget: this.cut.batch.tokens, tokens: (unit) => unit.reduce((sum, row) => sum + this.held.get(row)!.inputIds.length, 0) })
   }
 
   at(step: number): number[][] { return this.units(step).map((units) => units.flat()) }

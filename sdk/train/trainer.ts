@@ -5,7 +5,7 @@ import { packBatch, type Batch } from '../models/batch'
 import type { Decoder } from '../models/decoder'
 import { freeAll, keepAll } from '../models/free'
 import { noiseSeed } from '../models/noise'
-import { deterministicStep, shardsOfMicroBatch, type ShardBatch } from '../parallel/deterministic'
+import { deterministicStep, type ShardBatch } from '../parallel/deterministic'
 import { Ranks } from '../parallel/ranks'
 import { parallelStep } from '../parallel/step'
 import type { Plan } from '../plan/plan'
@@ -17,7 +17,8 @@ import { learningRateAt } from './schedule'
 import { readPlan, restoreState, restoreWeights, writeRank, writeState, type LiveState, type TrainingState } from './state'
 import { trainStep, type ParallelStep, type StepOptions, type StepResult, type StepWatch } from './step'
 import { StreamWindows } from './stream-windows'
-import { ownUnits, type StepWindows } from './windows'
+import { ownUnits, shardsOfMicroBatch } from './cut'
+import type { StepWindows } from './windows'
 
 /** What a trainer is put together from. */
 export interface TrainerParts {

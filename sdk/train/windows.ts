@@ -2,9 +2,7 @@ import type { Packs } from '../data/packing'
 import { DataError } from '../errors'
 import type { RankOf } from '../models/share'
 import type { BatchPlan } from '../plan/plan'
-import { cutByTokens, ownUnits } from './cut'
-
-export { ownUnits } from './cut'
+import { ownUnits, passesOf, type PassCut } from './cut'
 
 /** Which rows the steps of a run take: of prepared data, or of a stream. */
 export interface StepWindows {
@@ -19,8 +17,8 @@ export interface StepWindows {
   endsEpoch(steps: number): boolean
 }
 
-/** What a budget of tokens goes by: each row's length, and the ranks that share a micro-batch. */
-export interface BudgetOf { readonly length: (row: number) => number; readonly ranks: number }
+/** What tokens of a pass are counted by: each row's length, the ranks that share it, and what they compute on. */
+export interface PassesBy extends Pick<PassCut<number>, 'ranks' | 'device'> { readonly length: (row: number) => number }
 
 /** Row numbers of an epoch in the order that it takes them: a pure function of the epoch (and of the run's seed). */
 export type EpochOrder = (epoch: number) => ArrayLike<number>
@@ -28,7 +26,7 @@ export type EpochOrder = (epoch: number) => ArrayLike<number>
 /**
  * Which rows each optimizer step takes. A window is up to `accumulate` micro-batches of up to `size` rows, or of `size`
  * packs of rows where packs are given: then all that is counted here is packs. The last window of
- * an epoch may be shorter, or is left out. With a budget of tokens the same rows are cut into other micro-batches. Everything follows from the step's number, so a resume needs no other position.
+ * an epoch may be shorter, or is left out. Where tokens of a pass are counted, the same rows are cut into other micro-batches. Everything follows from the step's number, so a resume needs no other position.
  */
 export class Windows implements StepWindows {
   readonly stepsPerEpoch: number
@@ -37,7 +35,7 @@ export class Windows implements StepWindows {
   private readonly used: number
   private cached: { epoch: number; order: ArrayLike<number> } | null = null
 
-  constructor(readonly rows: number, private readonly batch: BatchPlan, limit: { readonly epochs: number; readonly steps: number | null; readonly data?: { readonly dropLast: boolean } }, private readonly order: EpochOrder, private readonly packs: Pick<Packs, 'rows'> | null = null, private readonly budget: BudgetOf | null = null) {
+  constructor(readonly rows: number, private readonly batch: BatchPlan, limit: { readonly epochs: number; readonly steps: number | null; readonly data?: { readonly dropLast: boolean } }, private readonly order: EpochOrder, private readonly packs: Pick<Packs, 'rows'> | null = null, private readonly passes: PassesBy | null = null) {
     this.used = limit.data?.dropLast ? rows - rows % batch.size : rows
     if (this.used === 0 && rows > 0) throw new DataError('data.no-batch', `expected at least one full batch of ${batch.size} rows, as the last one is dropped, got ${rows} rows; take a smaller batch, or keep the last one (dropLast / dataloader_drop_last false)`, { rows, size: batch.size })
     this.stepsPerEpoch = Math.max(1, Math.ceil(this.used / (batch.size * batch.accumulate)))
@@ -53,9 +51,9 @@ export class Windows implements StepWindows {
     const perStep = this.batch.size * this.batch.accumulate
     const start = (step % this.stepsPerEpoch) * perStep, end = Math.min(this.used, start + perStep)
     const units = Array.from({ length: end - start }, (_, i) => order[start + i]).map((unit) => (this.packs === null ? [unit] : [...this.packs.rows(unit)]))
-    const { tokens, size } = this.batch, { budget } = this
-    if (tokens !== null && budget !== null) return cutByTokens(units, (unit) => unit.reduce((sum, row) => sum + budget.length(row), 0), tokens, budget.ranks)
-    return Array.from({ length: Math.ceil(units.length / size) }, (_, i) => units.slice(i * size, (i + 1) * size))
+    const { tokens: budget, size } = this.batch, { passes } = this
+    const batches = Array.from({ length: Math.ceil(units.length / size) }, (_, i) => units.slice(i * size, (i + 1) * size))
+    return passes === null ? batches : passesOf(batches, { ...passes, budget, tokens: (unit) => unit.reduce((sum, row) => sum + passes.length(row), 0) })
   }
 
   /** Epochs done after `steps` optimizer steps. */

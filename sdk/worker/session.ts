@@ -21,7 +21,6 @@ import type { Parameters } from '../models/parameters'
 import type { Quantization } from '../models/quantized/codes'
 import { openWeights } from '../models/weights'
 import { Control } from '../parallel/control'
-import { shardsOfMicroBatch } from '../parallel/deterministic'
 import { refuseMesh } from '../parallel/mesh/fit'
 import { meshText, worldSize } from '../parallel/mesh/mesh'
 import { loadRank, rankDecoder } from '../parallel/open'
@@ -35,6 +34,7 @@ import { readBase, type MemoryBase } from '../profile/memory'
 import { loadTokenizer, type Tokenizer } from '../tokenizers'
 import type { Warn } from '../train/checkpoints'
 import type { TokenOptions } from '../train/generate'
+import { largestPass, shardsOfMicroBatch, sharersOf, type PassCut } from '../train/cut'
 import { Trainer } from '../train/trainer'
 import { StreamWindows } from '../train/stream-windows'
 import type { Recompute } from '../train/walk'
@@ -249,15 +249,19 @@ function agreed(own: Recompute, ranks: Ranks): Recompute {
 
 interface TrainerSources { readonly plan: Plan; readonly located: DataPlan; readonly decoder: Decoder; readonly data: PreparedData; readonly modelPath: string; readonly tokenizer: Tokenizer; readonly warn: Warn; readonly ranks: Ranks }
 
+/** What passes are cut for. */
+function passShape(plan: Plan, ranks: Ranks): Pick<PassCut<never>, 'ranks' | 'device'> {
+  return { ranks: sharersOf(plan, ranks.data.count), device: onGpus(plan) ? 'gpu' : 'cpu' }
+}
+
 /** Nothing of a stream is known before its first step, so that memory is planned for rows of full length. */
 function openStream({ plan, located: data, decoder, modelPath, tokenizer, warn, ranks }: TrainerSources): { trainer: Trainer; largest: number } {
-  const { batch } = plan, splits = discoverData(data.path!), seed = data.seed ?? plan.seed
+  const { batch } = plan, shape = passShape(plan, ranks), splits = discoverData(data.path!), seed = data.seed ?? plan.seed
   requireSplit(data.path!, splits, 'train')
   const files = splits.train!, { srcLength, maxLength, system, shuffleBuffer } = data
   const hash = streamHash(files, [tokenizer.fingerprint, templateText(tokenizer, data), srcLength, maxLength, system, shuffleBuffer])
-  const windows = new StreamWindows((skip) => new RowStream({ data, modelPath, files, seed, skip }), { batch: { ...batch, size: batch.size * ranks.data.count }, steps: plan.steps!, packed: data.packing ? maxLength : null, ranks: ranks.data.count, hash })
-  const most = batch.tokens === null ? batch.size : Math.max(1, Math.min(batch.size * batch.accumulate, Math.floor(batch.tokens / maxLength)))
-  const rows = Array.from({ length: most }, (_, row) => row), tokens = Math.max(most * maxLength, Math.min(batch.tokens ?? 0, batch.size * batch.accumulate * maxLength))
+  const windows = new StreamWindows((skip) => new RowStream({ data, modelPath, files, seed, skip }), { batch: { ...batch, size: batch.size * ranks.data.count }, steps: plan.steps!, packed: data.packing ? maxLength : null, ...shape, hash })
+  const { rows: most, tokens } = largestPass(batch, maxLength, shape.device), rows = Array.from({ length: most }, (_, row) => row)
   const recompute = agreed(recomputeOf(plan, decoder, { step: 0, rows, tokens }, () => maxLength, warn), ranks)
   return { trainer: new Trainer({ plan, decoder, rows: windows.reader(), windows, recompute, ranks }), largest: tokens }
 }
@@ -281,7 +285,7 @@ export function openTrainer(sources: TrainerSources): { trainer: Trainer; larges
   const rows = openRows(split)
   const length = (row: number): number => rows.length(row)
   const packs = plan.data.packing ? Packs.greedy(rows.rows, length, plan.data.maxLength) : null, count = packs?.count ?? rows.rows
-  const windows = new Windows(count, { ...plan.batch, size: plan.batch.size * ranks.data.count }, plan, (epoch) => epochOrder({ rows: count, seed: plan.data.seed ?? plan.seed, epoch }), packs, { length, ranks: ranks.data.count })
+  const windows = new Windows(count, { ...plan.batch, size: plan.batch.size * ranks.data.count }, plan, (epoch) => epochOrder({ rows: count, seed: plan.data.seed ?? plan.seed, epoch }), packs, { length, ...passShape(plan, ranks) })
   const largest = windows.largest(0, length, ranks.data)
   const recompute = agreed(recomputeOf(plan, decoder, largest, length, warn), ranks)
   decoder.blocks.reserve(largest.tokens)

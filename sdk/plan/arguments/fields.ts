@@ -186,7 +186,7 @@ const own: readonly Field[] = [
   plan('hub_private_repo', 'flag', true, 'a new repository is seen by its owner alone', 'upload.private'),
   plan('hub_license', 'text', null, 'licence for the card of the model, such as apache-2.0; null: none', 'upload.license'),
   field('secret', 'hub_token', 'text', null, 'access token of Hugging Face; better HF_TOKEN in the environment: it goes to the worker alone'),
-  plan('per_device_train_batch_tokens', 'whole', null, 'most tokens of a forward and backward pass: the rows of a step are cut by tokens instead of rows; null: by rows', 'batch.tokens'),
+  plan('per_device_train_batch_tokens', 'whole', null, 'most tokens of a forward and backward pass: the rows of a step are cut by tokens instead of rows; null: by rows, and on CPUs batches into passes of at most 1024 tokens', 'batch.tokens'),
   plan('system', 'text', null, 'system message of every chat', 'data.system'),
   plan('blocks', 'text', 'auto', 'auto: fused blocks where there are; plain: ATen operators', 'blocks'),
   plan('ranks', 'whole', null, 'worker processes, which the degrees must multiply to; null: as many as gpus names, else as the degrees multiply to', orNull(whole(1, 4))),

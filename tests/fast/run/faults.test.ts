@@ -72,6 +72,6 @@ test('options of start are checked', async (t) => {
 test('a kill while the kernel counts one for memory is told as such', () => {
   const death = { pid: 7, code: null, signal: 'SIGKILL' as const, step: 3, memory: 900.4, log: '/none', checkpoint: true, plan: { ...defaultPlan('m'), batch: { size: 8, evalSize: 8, accumulate: 2, tokens: null } } }
   const error = explainDeath({ ...death, oomBefore: { group: -1, machine: -1 } })
-  assert.match(error.message, /ran out of memory \(it held 900 MiB\); try \.batch\(4\)\.accumulate\(4\)\.recompute\(\), or the fastest way that fits: \.fit\(\)/)
+  assert.match(error.message, /ran out of memory \(it held 900 MiB\); try \.tokenBudget\(512\)\.recompute\(\), or the fastest way that fits: \.fit\(\)/)
   assert.equal(error.code, 'worker.killed')
 })

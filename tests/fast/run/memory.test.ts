@@ -12,9 +12,10 @@ import { temporaryFolder } from '../../support/tiny'
 
 test('a smaller way keeps the rows of a step', () => {
   const base = sft('m')
-  assert.equal(smallerPlan(base.batch(9).accumulate(2).plan).calls, '.batch(3).accumulate(6).recompute()')
+  assert.equal(smallerPlan(base.device('cuda').batch(9).accumulate(2).plan).calls, '.batch(3).accumulate(6).recompute()')
+  assert.equal(smallerPlan(base.batch(9).accumulate(2).plan).calls, '.tokenBudget(512).recompute()')
   assert.equal(smallerPlan(base.tokenBudget(2048).recompute().plan).flags, '--per_device_train_batch_tokens 1024')
-  assert.equal(smallerPlan(base.batch(1).recompute().plan).calls, '.lora().bf16()')
+  assert.equal(smallerPlan(base.tokenBudget(256).recompute().plan).calls, '.lora().bf16()')
 })
 
 /** About so many values, most of them in layers. */

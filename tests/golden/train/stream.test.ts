@@ -30,7 +30,7 @@ const source = (skip: number, fails = Infinity): { next(): Promise<StreamedRow>;
     close: () => undefined,
   }
 }
-const windowsOf = (packed: number | null, fails?: number): StreamWindows => new StreamWindows((skip) => source(skip, fails), { batch: { size: 2, evalSize: 1, accumulate: 2, tokens: null }, steps: 6, packed, ranks: 1, hash: 'h' })
+const windowsOf = (packed: number | null, fails?: number): StreamWindows => new StreamWindows((skip) => source(skip, fails), { batch: { size: 2, evalSize: 1, accumulate: 2, tokens: null }, steps: 6, packed, ranks: 1, device: 'cpu', hash: 'h' })
 
 for (const packed of [null, 8]) {
   test(`steps of a stream take each row once, in order, and a resume goes on where they stood: ${packed === null ? 'rows' : 'packs'}`, async () => {
