@@ -14,7 +14,7 @@ const text = (fallback) => ({ type: 'string', default: fallback })
 const { values, positionals: [model, rows] } = parseArgs({
   allowPositionals: true,
   options: {
-    case: text('lora'), adapter: text(''), steps: text('10'), seconds: text('60'), skip: text('0'), dtype: text('bf16'), threads: text('2'), form: text('best'), 'adapter-dtype': text('model'), budget: text('1024'),
+    case: text('lora'), adapter: text(''), steps: text('10'), seconds: text('60'), skip: text('0'), dtype: text('bf16'), threads: text('2'), form: text('best'), 'adapter-dtype': text('model'),
     batch: text('1'), prompt: text('64'), new: text('64'),
   },
 })
@@ -22,7 +22,7 @@ const { values, positionals: [model, rows] } = parseArgs({
 /** As the peers' scripts take them; `form`: `best` (fused blocks) or `plain`. */
 export const options = {
   model, case: values.case, adapter: values.adapter, steps: Number(values.steps), limit: Number(values.seconds) * 1000, skip: Number(values.skip), dtype: values.dtype === 'bf16' ? 'bfloat16' : 'float32',
-  threads: Number(values.threads), blocks: values.form === 'plain' ? 'plain' : 'auto', budget: Number(values.budget), batch: Number(values.batch), prompt: Number(values.prompt), fresh: Number(values.new),
+  threads: Number(values.threads), blocks: values.form === 'plain' ? 'plain' : 'auto', batch: Number(values.batch), prompt: Number(values.prompt), fresh: Number(values.new),
 }
 export const data = JSON.parse(readFileSync(rows, 'utf8'))
 

@@ -10,10 +10,10 @@ import { peakOf } from './peak.mjs'
 
 const require = createRequire(import.meta.url), { sft } = require('fettle'), { reviveError } = require('fettle/dist/errors')
 const text = (fallback) => ({ type: 'string', default: fallback })
-const { values, positionals: [model, folder] } = parseArgs({ allowPositionals: true, options: { case: text('lora'), steps: text('3'), batch: text('8'), dtype: text('bf16'), threads: text('2'), budget: text('1024') } })
+const { values, positionals: [model, folder] } = parseArgs({ allowPositionals: true, options: { case: text('lora'), steps: text('3'), batch: text('8'), dtype: text('bf16'), threads: text('2') } })
 
 function planned(output) {
-  const data = sft(model).data(folder, { template: 'none', srcLength: 2048, maxLength: 4100 }).batch(Number(values.batch)).tokenBudget(Number(values.budget)).steps(Number(values.steps)).output(output)
+  const data = sft(model).data(folder, { template: 'none', srcLength: 2048, maxLength: 4100 }).batch(Number(values.batch)).steps(Number(values.steps)).output(output)
     .device('cpu').threads(Number(values.threads)).save({ each: 'never' }).progress(false)
   const typed = values.dtype === 'bf16' ? data.bf16() : data.fp32()
   return values.case === 'lora' ? typed.lora({ rank: 8 }) : values.case === 'prefix' ? typed.prefix() : typed

@@ -1,10 +1,10 @@
 // Fettle's side of the bench in training: the classes that a rank worker trains with, on the rows as given.
-//   node train.mjs MODEL ROWS --case lora|full|prefix --adapter FOLDER --steps N --seconds S [--skip BATCHES] [--dtype bf16|fp32] [--form best|plain] [--threads N] [--budget TOKENS]
+//   node train.mjs MODEL ROWS --case lora|full|prefix --adapter FOLDER --steps N --seconds S [--skip BATCHES] [--dtype bf16|fp32] [--form best|plain] [--threads N]
 import { createRequire } from 'node:module'
 import { data, loadDecoder, native, options, tell, tellEnd } from './common.mjs'
 
 const require = createRequire(import.meta.url)
-const { packBatch } = require('fettle/dist/models/batch'), { AdamW } = require('fettle/dist/train/optimizer'), { cutByTokens } = require('fettle/dist/train/cut'), { trainStep } = require('fettle/dist/train/step')
+const { packBatch } = require('fettle/dist/models/batch'), { AdamW } = require('fettle/dist/train/optimizer'), { passesOf } = require('fettle/dist/train/cut'), { trainStep } = require('fettle/dist/train/step')
 /** The peers' (peers/common.py). */
 const learningRate = { lora: 2e-4, full: 2e-5, prefix: 1e-3 }[options.case]
 
@@ -12,8 +12,8 @@ const decoder = loadDecoder()
 const optimizer = new AdamW(decoder.parameters.flat, { learningRate, weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, maxGradNorm: 1 })
 const { batch, rows } = data
 const sequences = rows.slice(options.skip * batch).map(({ ids, supervisedFrom }) => ({ inputIds: ids, labels: ids.map((id, t) => (t < supervisedFrom ? -100 : id)) }))
-/** A step's rows as `.tokenBudget()` cuts them: passes of at most so many tokens, a longer row alone. */
-const passes = (step) => cutByTokens(batchOf(step), (row) => row.inputIds.length, options.budget, 1).map((pass) => packBatch(pass))
+/** A step's rows as runs cut them on CPUs where nothing else is asked for. */
+const passes = (step) => passesOf([batchOf(step)], { tokens: (row) => row.inputIds.length, budget: null, ranks: 1, device: 'cpu' }).map((pass) => packBatch(pass))
 /** Whole batches; beyond the last the first comes again. */
 const batches = Math.floor(sequences.length / batch), batchOf = (step) => sequences.slice((step % batches) * batch, (step % batches + 1) * batch)
 const begun = performance.now()
