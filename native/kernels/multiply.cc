@@ -133,11 +133,18 @@ class Multiplication {
     }
   }
 
+  /// A's rows can be read where they lie: as they are, and not at a distance that puts all of them into the same cache sets.
+  static bool lies(const Product& p) { return !p.a.half && !p.a.transposed && p.scale == 1 && p.a.ld % 1024 != 0; }
+
   void block(int64_t first, int64_t width, int64_t row, int64_t height, int64_t panel, int64_t count) const {
-    const int64_t ldc = count * nr_, deepest = 6144 / nr_;
-    float* sums = local().floats(height * (ldc + deepest + 8));
-    float* a = sums + height * ldc;
+    const int64_t deepest = 6144 / nr_, reach = count * nr_, column = first + panel * nr_, columns = std::min(reach, first + width - column);
     const bool whole = !products_.empty() && products_[0].depth > 0 && products_[0].start == 0 && products_[0].columns == columns_;
+    // Full panels of fp32 to which nothing else is added are summed where they belong.
+    const bool onto = result_.residual == result_.data && result_.residualLd == result_.ld;
+    const bool inPlace = whole && columns == reach && !result_.half && !result_.bias && (onto || !result_.residual);
+    float* a = local().floats(height * (reach + deepest + 8));
+    float* sums = inPlace ? static_cast<float*>(result_.data) + row * result_.ld + column : a + height * (deepest + 8);
+    const int64_t ldc = inPlace ? result_.ld : reach;
     if (!whole) std::memset(sums, 0, height * ldc * sizeof(float));
     for (size_t q = 0; q < products_.size(); q++) {
       const Product& p = products_[q];
@@ -147,12 +154,13 @@ class Multiplication {
       const int64_t pieces = divideUp(p.depth, deepest), piece = divideUp(divideUp(p.depth, std::max<int64_t>(pieces, 1)), 8) * 8;
       for (int64_t k = 0; k < p.depth; k += piece) {
         const int64_t depth = std::min(piece, p.depth - k);
-        widen(p, row, height, k, depth, a);
-        level_.multiply(a, p.a.transposed ? 1 : depth, p.a.transposed ? height : 1, panelOf(q, from) + k * nr_, p.depth * nr_, to - from,
-                        sums + (from - panel) * nr_, ldc, height, depth, !(whole && q == 0 && k == 0));
+        const float* rows = lies(p) ? static_cast<const float*>(element(p.a, row, k)) : a;
+        if (rows == a) widen(p, row, height, k, depth, a);
+        level_.multiply(rows, p.a.transposed ? 1 : rows == a ? depth : p.a.ld, p.a.transposed ? height : 1, panelOf(q, from) + k * nr_, p.depth * nr_, to - from,
+                        sums + (from - panel) * nr_, ldc, height, depth, (inPlace && onto) || !(whole && q == 0 && k == 0));
       }
     }
-    const int64_t column = first + panel * nr_, columns = std::min(ldc, first + width - column);
+    if (inPlace) return;
     if (result_.half) finish<bf16>(sums, ldc, row, height, column, columns);
     else finish<float>(sums, ldc, row, height, column, columns);
   }

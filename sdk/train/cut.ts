@@ -37,7 +37,7 @@ export function cutByTokens<T>(units: readonly T[], tokens: (unit: T) => number,
  * Most tokens of a pass on CPUs where the plan says nothing: more at once are hardly faster there, while activations grow with them.
  * The same on all machines, so that ranks on several cut alike.
  */
-const cpuPass = 1024
+export const cpuPass = 1024
 
 /** How a step's rows become passes. */
 export interface PassCut<T> {

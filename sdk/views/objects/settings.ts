@@ -1,6 +1,7 @@
 import { meshName } from '../../parallel/mesh/shape'
 import { defaultAlpha, defaultLora, defaultPlan, defaultPrefix, settle } from '../../plan/defaults'
 import type { Cadence, GenerationPlan, LoraPlan, Plan } from '../../plan/plan'
+import { cpuPass } from '../../train/cut'
 import { rateText, whole } from '../format'
 
 /** One setting of a plan, as it is read. */
@@ -77,7 +78,7 @@ const groups: readonly (readonly [title: string, readers: readonly Reader[]])[] 
   ]],
   ['Length', [
     ['train', (p) => yes(p.train)], ['steps', (p) => p.steps === null ? null : whole(p.steps)], ['epochs', (p) => p.steps === null ? String(p.epochs) : null],
-    ['batch', (p) => `${whole(p.batch.size)} rows`], ['accumulate', (p) => `${whole(p.batch.accumulate)} batch${p.batch.accumulate === 1 ? '' : 'es'}`], ['token budget', (p) => (p.batch.tokens === null ? 'the default' : `${whole(p.batch.tokens)} tokens a pass`)],
+    ['batch', (p) => `${whole(p.batch.size)} rows`], ['accumulate', (p) => `${whole(p.batch.accumulate)} batch${p.batch.accumulate === 1 ? '' : 'es'}`], ['token budget', (p) => (p.batch.tokens === null ? `${whole(cpuPass)} on CPUs` : `${whole(p.batch.tokens)} tokens a pass`)],
   ]],
   ['Optimizer', [
     ['learning rate', (p) => rateText(p.optimizer.learningRate)], ['schedule', scheduleText], ['warm-up', warmupText],
