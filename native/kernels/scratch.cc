@@ -6,7 +6,7 @@
 
 namespace fettle {
 namespace {
-constexpr size_t kHuge = size_t(2) << 20;
+constexpr size_t kHuge = size_t(2) << 20, kSmall = size_t(64) << 10;
 size_t roundUp(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 }  // namespace
 
@@ -34,7 +34,8 @@ float* Scratch::floats(int64_t count) {
     unmapPages(memory_, bytes_);
     memory_ = nullptr;
     bytes_ = 0;
-    const size_t grown = roundUp(bytes, size_t(64) << 10);
+    // Whole huge pages but for the smallest: a fault or two when a longer row asks for more, not one for each 4 KiB.
+    const size_t grown = bytes > kSmall ? roundUp(bytes, kHuge) : kSmall;
     memory_ = mapPages(grown);
     bytes_ = grown;
   }

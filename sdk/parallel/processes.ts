@@ -13,7 +13,7 @@ export type FromRank = { readonly kind: 'here' } | { readonly kind: 'done' } | {
  * each collection while little is allocated, which is what steps look like to it: the next pass faults the same pages in
  * again, hundreds a step. The first flag also keeps collecting and compiling on the main thread; there is little of either.
  */
-export const rankFlags: readonly string[] = ['--predictable', '--max-semi-space-size=1']
+export const rankFlags: readonly string[] = ['--predictable', '--max-semi-space-size=2']
 
 /** How a rank's process is started on its share of the machine: bound to its cores, with as many threads as they are. */
 export function forkPlaced(rank: number, ranks: number, threads: number | null = null): Pick<ForkOptions, 'env' | 'execPath' | 'execArgv'> {

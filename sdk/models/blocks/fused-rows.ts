@@ -19,8 +19,8 @@ export function fusedNorm(workspace: Workspace, recipes: Recipes): NormBlock {
       call('fettle::norm_forward', '', x, ...normArguments(weights), out, stats)
       if (context.mode !== 'train') return { out, saved: null }
       const saved: NormSaved = { x: ops.alias(x), stats }
-      const { weight, bias, ...rest } = weights
-      recipes.remember(out, { ...rest, kind: 'norm', ...saved, weight: ops.alias(weight.value), bias: bias && ops.alias(bias.value), centred: weights.kind === 'layer' })
+      const { weight, bias, eps, offset, kind } = weights
+      recipes.remember(out, { kind: 'norm', x: saved.x, stats, weight: ops.alias(weight.value), bias: bias && ops.alias(bias.value), eps, offset, centred: kind === 'layer' })
       return { out, saved }
     },
     backward(grad, residual, saved, weights, place) {

@@ -29,3 +29,18 @@ test('memory that runs out ends the run with a smaller way to the same steps, an
   assert.equal((await again.done).steps, 2)
   await again.close()
 })
+
+test('once a step as long has been seen, steps take at most 50 page faults', { skip: process.platform !== 'linux' && 'counts faults as Linux does' }, async (t) => {
+  const folder = temporaryFolder(t), model = shapedModel(path.join(folder, 'model'), shapes.llama), data = shapedData(path.join(folder, 'data'), 96, 20, 400)
+  const run = await sft(model).data(data, { maxLength: 1024 }).lora().batch(2).steps(40).device('cpu').threads(2).save({ each: 'never' }).output(path.join(folder, 'out')).start()
+  const steps: { tokens: number; faults: number }[] = []
+  for await (const event of run) if (event.type === 'step') steps.push(event)
+  await run.close()
+  assert.equal(steps.length, 40)
+  const seen = steps.filter(({ tokens }, i) => i >= 3 && steps.slice(0, i).some((before) => before.tokens >= tokens))
+  assert.ok(seen.length > 20, `${seen.length} steps`)
+  const more = seen.filter(({ faults }) => faults > 50)
+  t.diagnostic(seen.map(({ tokens, faults }) => `${tokens}:${faults}`).join(' '))
+  // A collection of the whole heap may come once.
+  assert.ok(more.length <= 1, more.map(({ tokens, faults }) => `${tokens}:${faults}`).join(' '))
+})
