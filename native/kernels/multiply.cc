@@ -56,7 +56,7 @@ class Multiplication {
     // All of A in fp32, in the order in which its weights are read; every task reads it.
     float* rows = packed().floats(rows_ * std::max<int64_t>(depths_, 1));
     for (float* to = rows; const Product& p : products_) {
-      widen(p, 0, rows_, 0, p.depth, to);
+      widen(p, p.scale, 0, rows_, 0, p.depth, to);
       for (int64_t i = 0; p.b.half && i < rows_; i++) level_.arrange(to + i * p.depth, p.depth);
       to += rows_ * p.depth;
     }
@@ -91,7 +91,7 @@ class Multiplication {
     if (rowBlocks > 1) rowBlocks = divideUp(rowBlocks, threads) * threads;
     const int64_t height = divideUp(divideUp(rows_, rowBlocks), 12) * 12;
     rowBlocks = divideUp(rows_, height);
-    int64_t panelsEach = kBlockColumns / nr_;
+    int64_t panelsEach = divideUp(panels_, divideUp(panels_, kBlockColumns / nr_));
     while (panelsEach > 1 && rowBlocks * divideUp(panels_, panelsEach) < 2 * threads) panelsEach = divideUp(panelsEach, 2);
     const int64_t columnBlocks = divideUp(panels_, panelsEach);
     inParallel(rowBlocks * columnBlocks, [&](int64_t task) {
@@ -115,6 +115,7 @@ class Multiplication {
     const int64_t shift = from - column;
     float* target = shift == 0 ? panel : local().floats(p.depth * nr_);
     level_.pack(static_cast<const float*>(element(p.b, 0, from - p.start)), p.b.ld, p.b.transposed, p.depth, to - from, target);
+    if (p.scale != 1) level_.f32.widen(target, target, p.depth * nr_, p.scale);
     if (shift == 0) return;
     // The product starts inside this panel: its columns move right, zeros before them.
     for (int64_t k = 0; k < p.depth; k++) {
@@ -123,18 +124,18 @@ class Multiplication {
     }
   }
 
-  /// Copies A's rows [row, row + height) and columns [k, k + depth) as fp32, in the order they lie in memory.
-  void widen(const Product& p, int64_t row, int64_t height, int64_t k, int64_t depth, float* to) const {
+  /// Copies A's rows [row, row + height) and columns [k, k + depth), scaled, as fp32, in the order they lie in memory.
+  void widen(const Product& p, float scale, int64_t row, int64_t height, int64_t k, int64_t depth, float* to) const {
     const int64_t lines = p.a.transposed ? depth : height, length = p.a.transposed ? height : depth;
     for (int64_t i = 0; i < lines; i++) {
       const void* from = p.a.transposed ? element(p.a, row, k + i) : element(p.a, row + i, k);
-      if (p.a.half) level_.b16.widen(static_cast<const bf16*>(from), to + i * length, length, p.scale);
-      else level_.f32.widen(static_cast<const float*>(from), to + i * length, length, p.scale);
+      if (p.a.half) level_.b16.widen(static_cast<const bf16*>(from), to + i * length, length, scale);
+      else level_.f32.widen(static_cast<const float*>(from), to + i * length, length, scale);
     }
   }
 
   /// A's rows can be read where they lie: as they are, and not at a distance that puts all of them into the same cache sets.
-  static bool lies(const Product& p) { return !p.a.half && !p.a.transposed && p.scale == 1 && p.a.ld % 1024 != 0; }
+  static bool lies(const Product& p) { return !p.a.half && !p.a.transposed && p.a.ld % 1024 != 0; }
 
   void block(int64_t first, int64_t width, int64_t row, int64_t height, int64_t panel, int64_t count) const {
     const int64_t deepest = 6144 / nr_, reach = count * nr_, column = first + panel * nr_, columns = std::min(reach, first + width - column);
@@ -155,7 +156,7 @@ class Multiplication {
       for (int64_t k = 0; k < p.depth; k += piece) {
         const int64_t depth = std::min(piece, p.depth - k);
         const float* rows = lies(p) ? static_cast<const float*>(element(p.a, row, k)) : a;
-        if (rows == a) widen(p, row, height, k, depth, a);
+        if (rows == a) widen(p, 1, row, height, k, depth, a);
         level_.multiply(rows, p.a.transposed ? 1 : rows == a ? depth : p.a.ld, p.a.transposed ? height : 1, panelOf(q, from) + k * nr_, p.depth * nr_, to - from,
                         sums + (from - panel) * nr_, ldc, height, depth, (inPlace && onto) || !(whole && q == 0 && k == 0));
       }
