@@ -66,7 +66,8 @@ void HalfMultiplication::chunk(int64_t first, int64_t panels) {
   int64_t deepest = kDepthUnit;
   for (const Product& p : products_) deepest = std::max(deepest, roundedUp(p.depth, kDepthUnit));
   const int64_t rowBlocks = divideUp(rows_, kRows), height = roundedUp(divideUp(rows_, rowBlocks), kRowUnit);
-  int64_t each = std::clamp<int64_t>(kBlockElements / (deepest * width_), 1, kMostPanels);
+  const int64_t most = std::clamp<int64_t>(kBlockElements / (deepest * width_), 1, kMostPanels);
+  int64_t each = divideUp(panels, divideUp(panels, most));
   while (each > 1 && rowBlocks * divideUp(panels, each) < 2 * threadCount()) each = divideUp(each, 2);
   const int64_t blocks = divideUp(rows_, height);
   inParallel(blocks * divideUp(panels, each), [&](int64_t task) {
