@@ -1,10 +1,11 @@
 // How far `plan()` reaches: predicted against measured peak memory and step time of real runs. A few configurations, whose memory
-// must stay within a tenth. FETTLE_FORECAST=all takes all of them, a quarter of an hour alone on the machine, and asserts what
-// docs/plan.md wants of them; times as well where the machine is quiet. FETTLE_FORECAST='llama sft': those with this in their name.
+// must stay within a tenth. FETTLE_FORECAST=all takes all of them, twenty minutes alone on the machine, and asserts what
+// docs/plan.md wants of them; times as well where the machine is quiet. FETTLE_FORECAST='llama sft': those with this in their
+// name; 'choice': whether the way that it chooses is the best, alone.
 import assert from 'node:assert/strict'
 import * as os from 'node:os'
 import * as path from 'node:path'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { plan, sft, type Sft } from 'fettle'
 import { measuredRun, predictAndRun, shapedData, shapedModel, shapes, type Outcome } from '../../support/forecast'
 import { temporaryFolder } from '../../support/tiny'
@@ -34,10 +35,15 @@ const percent = (share: number): string => `${(100 * share).toFixed(1).padStart(
 const busy = os.loadavg()[0] > 0.3 * os.availableParallelism() && process.env.FETTLE_QUIET === undefined
 const notQuiet = busy ? `not asserted: the machine was not quiet (load ${os.loadavg()[0].toFixed(1)}); run it alone, or set FETTLE_QUIET=1` : false
 
-test('predicted against measured', async (t) => {
+/** Data, models of all shapes, and runs of them; gone with the test. */
+function place(t: TestContext): { from: (name: string, out: string) => Sft } {
   const folder = temporaryFolder(t), data = shapedData(path.join(folder, 'data'), 128, 40, 200)
   const models = new Map(Object.entries(shapes).map(([name, config]) => [name, shapedModel(path.join(folder, name), config)]))
-  const from = (name: string, out: string): Sft => sft(models.get(name.split(' ')[0])!).data(data, { maxLength: 1024 }).steps(busy ? 2 : 4).threads(busy ? 1 : null).device('cpu').save({ each: 'never' }).output(path.join(folder, out))
+  return { from: (name, out) => sft(models.get(name.split(' ')[0])!).data(data, { maxLength: 1024 }).steps(busy ? 2 : 4).threads(busy ? 1 : null).device('cpu').save({ each: 'never' }).output(path.join(folder, out)) }
+}
+
+test('predicted against measured', { skip: wanted === 'choice' && 'the choice alone was asked for' }, async (t) => {
+  const { from } = place(t)
   const outcomes: { readonly name: string; readonly memory: number; readonly time: number }[] = []
   console.log('| run | memory, predicted | measured, MiB | off | step, predicted | measured, s | off |\n|---|---|---|---|---|---|---|')
   for (const [i, [name, apply]] of ways.entries()) {
@@ -55,16 +61,19 @@ test('predicted against measured', async (t) => {
     assert.ok(median(memory) <= 0.05 && Math.max(...memory) <= 0.1 && least >= -0.03)
   })
   await t.test('step time: median within 10%', { skip: some || notQuiet }, () => assert.ok(median(time) <= 0.1))
-  await t.test('the way that it chooses is within 10% of the best that was measured, in 9 of 10', { skip: some || notQuiet }, async () => {
-    const shortfalls: number[] = []
-    for (const [i, name] of (['llama', 'qwen2', 'opt', 'bloom', 'chatglm2'] as const).entries()) for (const lora of [false, true]) {
-      const builder = from(name, `fit-${i}-${lora}`).batch(16), planned = lora ? builder.lora() : builder
-      const { candidates } = await plan(planned, { seconds: 6 }), tried = candidates.filter(({ recompute }) => recompute === 'none').slice(0, 5)
-      const measured: number[] = []
-      for (const { mesh, batch, recompute } of tried) measured.push((await measuredRun(planned.fitted({ mesh, batch, recompute }).overwrite())).seconds)
-      shortfalls.push(measured[0] / Math.min(...measured) - 1)
-      console.log(`${name} ${lora ? 'lora' : 'sft'}: ${tried.map(({ calls }, at) => `${calls} ${measured[at].toFixed(3)} s`).join(', ')}`)
-    }
-    assert.ok(shortfalls.filter((shortfall) => shortfall <= 0.1).length >= 0.9 * shortfalls.length)
-  })
+})
+
+test('the way that it chooses is within 10% of the best that was measured, in 9 of 10', { skip: (wanted !== 'all' && wanted !== 'choice' && 'of all configurations alone: FETTLE_FORECAST=all, or choice') || notQuiet }, async (t) => {
+  const { from } = place(t), shortfalls: number[] = []
+  for (const [i, name] of (['llama', 'qwen2', 'opt', 'bloom', 'chatglm2'] as const).entries()) for (const lora of [false, true]) {
+    const builder = from(name, `fit-${i}-${lora}`).batch(16), planned = lora ? builder.lora() : builder
+    const { candidates } = await plan(planned, { seconds: 6 }), tried = candidates.filter(({ recompute }) => recompute === 'none').slice(0, 5)
+    // In turn, and the faster of two runs: the same program takes a tenth more or less from one run to the next.
+    const measured = tried.map(() => Infinity)
+    for (let round = 0; round < 2; round++) for (const [at, { mesh, batch, recompute }] of tried.entries())
+      measured[at] = Math.min(measured[at], (await measuredRun(planned.fitted({ mesh, batch, recompute }).overwrite())).seconds)
+    shortfalls.push(measured[0] / Math.min(...measured) - 1)
+    console.log(`${name} ${lora ? 'lora' : 'sft'}: ${tried.map(({ calls }, at) => `${calls} ${measured[at].toFixed(3)} s`).join(', ')}`)
+  }
+  assert.ok(shortfalls.filter((shortfall) => shortfall <= 0.1).length >= 0.9 * shortfalls.length)
 })
