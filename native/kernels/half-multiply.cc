@@ -67,8 +67,7 @@ void HalfMultiplication::chunk(int64_t first, int64_t panels) {
   for (const Product& p : products_) deepest = std::max(deepest, roundedUp(p.depth, kDepthUnit));
   const int64_t rowBlocks = divideUp(rows_, kRows), height = roundedUp(divideUp(rows_, rowBlocks), kRowUnit);
   const int64_t most = std::clamp<int64_t>(kBlockElements / (deepest * width_), 1, kMostPanels);
-  int64_t each = divideUp(panels, divideUp(panels, most));
-  while (each > 1 && rowBlocks * divideUp(panels, each) < 2 * threadCount()) each = divideUp(each, 2);
+  const int64_t each = evenShare(panels, most, rowBlocks);
   const int64_t blocks = divideUp(rows_, height);
   inParallel(blocks * divideUp(panels, each), [&](int64_t task) {
     const int64_t row = task % blocks * height, panel = first + task / blocks * each;

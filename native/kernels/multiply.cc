@@ -91,8 +91,7 @@ class Multiplication {
     if (rowBlocks > 1) rowBlocks = divideUp(rowBlocks, threads) * threads;
     const int64_t height = divideUp(divideUp(rows_, rowBlocks), 12) * 12;
     rowBlocks = divideUp(rows_, height);
-    int64_t panelsEach = divideUp(panels_, divideUp(panels_, kBlockColumns / nr_));
-    while (panelsEach > 1 && rowBlocks * divideUp(panels_, panelsEach) < 2 * threads) panelsEach = divideUp(panelsEach, 2);
+    const int64_t panelsEach = evenShare(panels_, kBlockColumns / nr_, rowBlocks);
     const int64_t columnBlocks = divideUp(panels_, panelsEach);
     inParallel(rowBlocks * columnBlocks, [&](int64_t task) {
       const int64_t row = task / columnBlocks * height, panel = task % columnBlocks * panelsEach;

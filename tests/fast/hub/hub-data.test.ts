@@ -108,7 +108,7 @@ test('an archive that leaves its folder, links, grows without end or is broken i
   const bad: (readonly [what: string, content: Buffer, word: string])[] = [
     ['up', await archive([{ name: '../train.json' }, lines(4, advertise)], ...good), 'outside its folder'],
     ['inside up', await archive([{ name: 'A/../../train.json' }, 'x'], ...good), 'outside its folder'],
-    ['absolute', await archive([{ name: '/tmp/train.json' }, 'x'], ...good), 'outside its folder'],
+    ['absolute', await archive([{ name: '/train.json' }, 'x'], ...good), 'outside its folder'],
     ['backslash', await archive([{ name: '..\\train.json' }, 'x'], ...good), 'outside its folder'],
     ['drive', await archive([{ name: 'C:train.json' }, 'x'], ...good), 'outside its folder'],
     ['symlink', await archive([{ name: 'A/train.json', type: 'symlink', linkname: '/etc/passwd' }], ...good), 'no plain file'],
